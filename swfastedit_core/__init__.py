@@ -1,0 +1,46 @@
+"""Lesion segmentation in whole-body FDG-PET: the core that `process.py`, the container and Python users share.
+
+>>> from swfastedit_core import load_networks, read_volume, segment, write_mask
+>>> result = segment(read_volume("pet.mha"), load_networks("weights"))
+>>> write_mask(result.mask, "lesions.mha")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from swfastedit_core.errors import DataWarning, UserError
+    from swfastedit_core.pipeline import Segmentation, load_networks, segment
+    from swfastedit_core.volume import Geometry, Volume, read_volume, write_mask, write_volume
+
+__all__ = [
+    "DataWarning",
+    "Geometry",
+    "Segmentation",
+    "UserError",
+    "Volume",
+    "load_networks",
+    "read_volume",
+    "segment",
+    "write_mask",
+    "write_volume",
+]
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "DataWarning": "errors",
+    "UserError": "errors",
+    "Segmentation": "pipeline",
+    "load_networks": "pipeline",
+    "segment": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: torch takes seconds, and reading a file or printing a header does not need it.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'volume')}"), name)

@@ -1,0 +1,140 @@
+"""Is the voxel data behind an image's header whole? ITK zero-fills truncated NIfTI and ignores checksums."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from swfastedit_core.errors import UserError
+
+BLOCK = 4 * 2**20  # bytes read at a time
+HEADER_LIMIT = 2**20  # bytes; a text header longer than that is none
+GZIP_MAGIC = b"\x1f\x8b"
+
+# Sizes of MetaImage's element types in bytes, from MetaIO's metaTypes.h.
+MET_BYTES = {
+    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
+    "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Where the voxel data starts in a file, how it is packed, and how long it is once unpacked."""
+
+    offset: int
+    wbits: int | None  # as zlib.decompressobj takes it; None: not compressed
+    expected_bytes: int | None  # None: the header does not say in a way worth parsing
+
+
+def verify_payload(path: Path, suffix: str) -> None:
+    """Check that the voxel data is complete and its checksum right, in constant memory.
+
+    Parameters
+    ----------
+    path
+        An image whose header ITK could read.
+    suffix
+        One of ``volume.SUFFIXES``.
+
+    Raises
+    ------
+    UserError
+        If the data is truncated, damaged, or lies in another file.
+    """
+    find = {".mha": _metaimage, ".nrrd": _nrrd}.get(suffix, _nifti)
+    with path.open("rb") as file:
+        payload = find(file, path)
+        if payload is None:
+            return
+        file.seek(payload.offset)
+        found = _unpacked_bytes(file, payload, path)
+    if payload.expected_bytes is not None and found < payload.expected_bytes:
+        raise UserError(
+            f"{path}: truncated, {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; "
+            "copy or download the file again"
+        )
+
+
+def _unpacked_bytes(file: BinaryIO, payload: Payload, path: Path) -> int:
+    if payload.wbits is None:
+        return path.stat().st_size - payload.offset
+    unpack = zlib.decompressobj(payload.wbits)
+    found = 0
+    try:
+        while block := file.read(BLOCK):
+            while block:
+                if unpack.eof:
+                    if not block.startswith(GZIP_MAGIC):  # padding behind the data
+                        return found
+                    unpack = zlib.decompressobj(payload.wbits)  # gzip files may be several streams in a row
+                found += len(unpack.decompress(block, BLOCK))
+                block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
+    except zlib.error as error:
+        raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
+    if not unpack.eof:
+        raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
+    return found
+
+
+def _text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> dict[str, str]:
+    """Read ``key separator value`` lines up to and including the one whose key is `last` ('' = the blank line)."""
+    fields: dict[str, str] = {}
+    while file.tell() < HEADER_LIMIT:
+        line = file.readline(HEADER_LIMIT).decode("latin-1").strip()
+        key, _, value = line.partition(separator)
+        fields[key.strip().lower()] = value.strip()
+        if key.strip().lower() == last:
+            return fields
+        if not line and file.read(1) == b"":
+            break
+    raise UserError(f"{path}: the header has no end; is the file damaged?")
+
+
+def _metaimage(file: BinaryIO, path: Path) -> Payload:
+    """MetaImage: text header whose last line is ElementDataFile, then raw data or one zlib stream."""
+    fields = _text_header(file, path, separator="=", last="elementdatafile")
+    if fields["elementdatafile"].upper() != "LOCAL":
+        raise UserError(f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha")
+    voxels = 1
+    for size in fields.get("dimsize", "").split():
+        voxels *= int(size)
+    item = MET_BYTES.get(fields.get("elementtype", "").upper())
+    compressed = fields.get("compresseddata", "false").lower() == "true"
+    # MetaIO lets zlib detect the stream's own header: +32.
+    return Payload(file.tell(), zlib.MAX_WBITS + 32 if compressed else None, item and voxels * item)
+
+
+def _nrrd(file: BinaryIO, path: Path) -> Payload | None:
+    """NRRD: text header up to a blank line, then the data; teem itself checks the length of raw data."""
+    fields = _text_header(file, path, separator=":", last="")
+    if "data file" in fields or "datafile" in fields:
+        raise UserError(f"{path}: its voxels lie in another file; expected one self-contained .nrrd")
+    if fields.get("encoding", "").lower() not in ("gzip", "gz"):
+        return None
+    return Payload(file.tell(), zlib.MAX_WBITS + 16, None)
+
+
+def _nifti(file: BinaryIO, path: Path) -> Payload:
+    """NIfTI-1 and -2, plain or gzipped as a whole; offsets from nifti1.h and nifti2.h."""
+    packed = file.read(2) == GZIP_MAGIC
+    file.seek(0)
+    try:
+        start = zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540) if packed else file.read(540)
+        order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
+        if struct.unpack_from(order + "i", start)[0] == 540:
+            rank, *sizes = struct.unpack_from(order + "8q", start, 16)
+            (bits,), (offset,) = struct.unpack_from(order + "h", start, 14), struct.unpack_from(order + "q", start, 168)
+        else:
+            rank, *sizes = struct.unpack_from(order + "8h", start, 40)
+            (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+    except (zlib.error, struct.error) as error:
+        raise UserError(f"{path}: the NIfTI header is damaged ({error})") from error
+    voxels = 1
+    for size in sizes[:rank]:
+        voxels *= max(size, 1)
+    expected = int(offset) + voxels * bits // 8
+    return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected)

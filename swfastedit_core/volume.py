@@ -1,0 +1,254 @@
+"""A PET volume or a mask with its place in the patient, and its files (.mha, .nii, .nii.gz, .nrrd)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from swfastedit_core.errors import DataWarning, UserError
+from swfastedit_core.payload import verify_payload
+
+SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
+MAX_BYTES = 4 * 2**30  # of the volume as float32
+MAX_SUV = 1000.0  # above it the values are hardly SUV
+ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI keeps its axes as float32 quaternions
+MAX_NON_FINITE = 0.5  # share of the voxels
+
+SCALAR_PIXELS = frozenset(
+    {
+        sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32,
+        sitk.sitkUInt64, sitk.sitkInt64, sitk.sitkFloat32, sitk.sitkFloat64,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a voxel grid lies in the patient: LPS coordinates in millimetres, as in DICOM and SimpleITK.
+
+    Attributes
+    ----------
+    size_xyz
+        Number of voxels along the three array axes, x (fastest) first.
+    spacing_mm
+        Distance of voxel centres along x, y, z.
+    origin_mm
+        Patient coordinates of the centre of voxel (0, 0, 0).
+    direction
+        Orthonormal 3×3 matrix, row by row; column i is the direction of array axis i (x, y, z) in the patient.
+    """
+
+    size_xyz: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Shape of an array on this grid, [Z, Y, X]."""
+        x, y, z = self.size_xyz
+        return z, y, x
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    @property
+    def axes_lps(self) -> np.ndarray:
+        """The direction as a float64 array [3, 3]: column i is array axis i (x, y, z) in LPS."""
+        return np.array(self.direction, dtype=np.float64).reshape(3, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels and their geometry.
+
+    Attributes
+    ----------
+    array_zyx
+        Values, [Z, Y, X]: SUV as float32, or a mask as uint8.
+    geometry
+        The grid. Its size is the array's shape reversed.
+    """
+
+    array_zyx: np.ndarray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.array_zyx.shape != self.geometry.shape_zyx:
+            raise ValueError(f"array {self.array_zyx.shape} on a grid of {self.geometry.shape_zyx} [Z, Y, X]")
+
+
+def suffix_of(path: Path) -> str | None:
+    """Return which of ``SUFFIXES`` the file name ends with, None if it is none of them."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a PET volume.
+
+    The header is checked before any voxel is read. Voxels that are not finite become 0, with a
+    `DataWarning` that counts them; a maximum above 1,000 gives another (Bq/ml instead of SUV?).
+
+    Parameters
+    ----------
+    path
+        A .mha, .nii, .nii.gz or .nrrd file.
+
+    Returns
+    -------
+    Volume
+        float32 [Z, Y, X].
+
+    Raises
+    ------
+    UserError
+        If the file is missing, empty, damaged, of an unknown type, not a three-dimensional volume of one
+        component, has an impossible geometry, is larger than 4 GiB as float32, or is mostly not finite.
+    """
+    path = Path(path)
+    reader = _open(path)
+    geometry = _checked_geometry(reader, path)
+    verify_payload(path, suffix_of(path) or "")
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise UserError(f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?") from error
+    array = sitk.GetArrayFromImage(image)
+    del image
+    return Volume(_checked_values(array, path), geometry)
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a volume, compressed, in its array's type, through a temporary file beside the target.
+
+    Parameters
+    ----------
+    volume
+        What to write.
+    path
+        Target, in the format its ending names; folders are made. An existing file is replaced in one step.
+
+    Raises
+    ------
+    UserError
+        If the ending is unknown or the folder cannot be written.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
+    image = sitk.GetImageFromArray(volume.array_zyx)
+    image.SetSpacing(volume.geometry.spacing_mm)
+    image.SetOrigin(volume.geometry.origin_mm)
+    image.SetDirection(volume.geometry.direction)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        temporary.replace(path)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{path}: cannot be written ({_itk_reason(error)})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_mask(mask: Volume, path: str | Path) -> None:
+    """Write a mask as uint8 with values 0 and 1; otherwise as `write_volume`.
+
+    Parameters
+    ----------
+    mask
+        Array of bool or of integers 0 and 1, [Z, Y, X].
+    path
+        Target file.
+
+    Raises
+    ------
+    UserError
+        As `write_volume`.
+    ValueError
+        If the array holds anything but 0 and 1.
+    """
+    array = mask.array_zyx
+    if array.dtype != np.bool_ and array.size and not (array.min() >= 0 and array.max() <= 1 and array.dtype.kind in "ui"):
+        raise ValueError(f"a mask holds the integers 0 and 1, not {array.dtype} from {array.min()} to {array.max()}")
+    write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    """Read the header, nothing else."""
+    if suffix_of(path) is None:
+        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if not path.is_file():
+        raise UserError(f"{path}: is not a file, expected one PET volume")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: no permission to read the file")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise UserError(f"{path}: the header cannot be read as an image ({_itk_reason(error)})") from error
+    return reader
+
+
+def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
+    size = reader.GetSize()
+    if len(size) != 3:
+        raise UserError(f"{path}: {len(size)} dimensions ({'×'.join(map(str, size))}), expected three: one static PET volume")
+    if reader.GetNumberOfComponents() != 1 or reader.GetPixelID() not in SCALAR_PIXELS:
+        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        raise UserError(f"{path}: voxels are '{kind}' with {reader.GetNumberOfComponents()} component(s), expected one number each")
+    if min(size) < 1:
+        raise UserError(f"{path}: size {'×'.join(map(str, size))}, expected at least one voxel along each axis")
+    size_bytes = 4 * size[0] * size[1] * size[2]
+    if size_bytes > MAX_BYTES:
+        raise UserError(f"{path}: {'×'.join(map(str, size))} voxels need {size_bytes / 2**30:.1f} GiB as float32, the limit is {MAX_BYTES // 2**30}")
+    spacing = reader.GetSpacing()
+    if not all(np.isfinite(s) and s > 0 for s in spacing):
+        raise UserError(f"{path}: voxel spacing {spacing} mm, expected three positive numbers")
+    origin, direction = reader.GetOrigin(), reader.GetDirection()
+    axes = np.array(direction).reshape(3, 3)
+    if not np.isfinite(origin).all():
+        raise UserError(f"{path}: origin {origin} mm is not finite")
+    if not np.allclose(axes.T @ axes, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
+        raise UserError(f"{path}: the axes {tuple(round(d, 4) for d in direction)} are not orthonormal (sheared or scaled); resample the scan first")
+    return Geometry(size, spacing, origin, direction)
+
+
+def _checked_values(array: np.ndarray, path: Path) -> np.ndarray:
+    low, high = float(array.min()), float(array.max())  # both are NaN or infinite as soon as one voxel is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = ~np.isfinite(array)
+        count = int(np.count_nonzero(bad))
+        if count > MAX_NON_FINITE * array.size:
+            raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected a PET in SUV")
+        array[bad] = 0.0
+        warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became 0"), stacklevel=3)
+        high = float(array.max())
+    if high > MAX_SUV:
+        warnings.warn(
+            DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),
+            stacklevel=3,
+        )
+    return array
+
+
+def _itk_reason(error: Exception) -> str:
+    """Return the last line of an ITK message that says something, without its source location."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("sitk::ERROR:").strip() if lines else type(error).__name__
