@@ -1,0 +1,244 @@
+"""The networks: MONAI's residual DynUNet in the four shapes the method was published with.
+
+The topology and the tensors' names are MONAI's (`monai.networks.nets.DynUNet` with ``res_block=True`` and
+``norm_name="instance"``), so that weights move between the two; the tests compare outputs. It is written out here
+because importing MONAI takes three seconds, which a container that handles one scan pays every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from swfastedit_core.errors import UserError
+
+Step = tuple[int, int, int]
+
+TWO: Step = (2, 2, 2)
+FLAT: Step = (2, 2, 1)  # leaves the body axis alone
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network's name stands for.
+
+    Attributes
+    ----------
+    strides
+        Stride of each level below the first along x, y, z.
+    filters
+        Default number of channels of each level.
+    dropout
+        Probability of dropping an activation in training.
+    """
+
+    strides: tuple[Step, ...]
+    filters: tuple[int, ...]
+    dropout: float = 0.0
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "smalldynunet": Architecture((TWO, FLAT), (32, 64, 128)),
+    "dynunet": Architecture((TWO, TWO, TWO, TWO, FLAT), (32, 64, 128, 256, 320, 320)),
+    "bigdynunet": Architecture((TWO, TWO, TWO, TWO, TWO, FLAT), (32, 64, 128, 256, 320, 320, 320)),
+    "hugedynunet": Architecture((TWO,) * 6, (32, 64, 128, 192, 256, 384, 512), dropout=0.1),
+}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything needed to build a network.
+
+    Attributes
+    ----------
+    name
+        One of ``ARCHITECTURES``.
+    filters
+        Channels of each level; empty means the name's default.
+    in_channels, out_channels
+        Image channels in, classes out.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, or the filters do not fit its levels.
+    """
+
+    name: str = "dynunet"
+    filters: tuple[int, ...] = ()
+    in_channels: int = 1
+    out_channels: int = 2
+
+    def __post_init__(self) -> None:
+        if self.name not in ARCHITECTURES:
+            raise UserError(f"unknown network '{self.name}', expected one of {', '.join(ARCHITECTURES)}")
+        default = ARCHITECTURES[self.name].filters
+        object.__setattr__(self, "filters", tuple(self.filters) or default)
+        if len(self.filters) != len(default) or min(self.filters) < 1:
+            raise UserError(f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers")
+        if self.in_channels < 1 or self.out_channels < 2:
+            raise UserError(f"{self.in_channels} input channels and {self.out_channels} classes, expected at least 1 and 2")
+
+    @property
+    def architecture(self) -> Architecture:
+        """The levels' strides and the dropout."""
+        return ARCHITECTURES[self.name]
+
+    @property
+    def divisor_xyz(self) -> Step:
+        """The numbers that a window's sides must be multiples of."""
+        x = y = z = 1
+        for stride in self.architecture.strides:
+            x, y, z = x * stride[0], y * stride[1], z * stride[2]
+        return x, y, z
+
+
+def build_network(config: NetworkConfig) -> DynUNet:
+    """Build the network with fresh weights (Kaiming normal, as MONAI does)."""
+    return DynUNet(config)
+
+
+def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
+    """Infer the network that a state dict belongs to.
+
+    Parameters
+    ----------
+    shapes
+        Shape of each tensor by its name.
+
+    Raises
+    ------
+    UserError
+        If it is none of the named networks.
+    """
+    try:
+        first = shapes["input_block.conv1.conv.weight"]
+        levels = 2 + len({name.split(".")[1] for name in shapes if name.startswith("downsamples.")})
+        blocks = ["input_block", *(f"downsamples.{i}" for i in range(levels - 2)), "bottleneck"]
+        filters = tuple(shapes[f"{block}.conv1.conv.weight"][0] for block in blocks)
+        deepest = tuple(shapes["upsamples.0.transp_conv.conv.weight"][2:])
+        classes = shapes["output_block.conv.conv.weight"][0]
+    except (KeyError, IndexError) as error:
+        raise UserError(f"no residual DynUNet: tensor {error} is missing or misshapen among {len(shapes)} tensors") from error
+    for name, architecture in ARCHITECTURES.items():
+        if len(architecture.filters) == levels and architecture.strides[-1] == deepest:
+            return NetworkConfig(name, filters, first[1], classes)
+    raise UserError(f"a DynUNet of {levels} levels with a deepest stride of {deepest} is none of {', '.join(ARCHITECTURES)}")
+
+
+class DynUNet(nn.Module):
+    """Residual encoder, plain decoder, skip connections by concatenation.
+
+    Input [N, C, X, Y, Z] with sides that are multiples of ``config.divisor_xyz``; output [N, classes, X, Y, Z],
+    logits.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        filters, strides, dropout = config.filters, config.architecture.strides, config.architecture.dropout
+        down = [
+            ResidualBlock(filters[i], filters[i + 1], stride, dropout) for i, stride in enumerate(strides)
+        ]
+        self.input_block = ResidualBlock(config.in_channels, filters[0], (1, 1, 1), dropout)
+        self.downsamples = nn.ModuleList(down[:-1])
+        self.bottleneck = down[-1]
+        self.upsamples = nn.ModuleList(
+            UpBlock(filters[i + 1], filters[i], strides[i], dropout) for i in reversed(range(len(strides)))
+        )
+        self.output_block = OutputBlock(filters[0], config.out_channels, dropout)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = [self.input_block(x)]
+        for downsample in self.downsamples:
+            skips.append(downsample(skips[-1]))
+        x = self.bottleneck(skips[-1])
+        for upsample in self.upsamples:
+            x = upsample(x, skips.pop())
+        return self.output_block(x)  # type: ignore[no-any-return]
+
+
+class Convolution(nn.Sequential):
+    """A convolution and, where the network has it, dropout; the wrapper gives the tensors MONAI's names."""
+
+    def __init__(self, conv: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.conv = conv
+        if dropout:
+            self.dropout = nn.Dropout(dropout)
+
+
+def _conv(inputs: int, outputs: int, stride: Step, dropout: float) -> Convolution:
+    return Convolution(nn.Conv3d(inputs, outputs, 3, stride, padding=1, bias=False), dropout)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with instance norm and a shortcut, which is projected where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, outputs, stride, dropout)
+        self.conv2 = _conv(outputs, outputs, (1, 1, 1), dropout)
+        self.norm1 = nn.InstanceNorm3d(outputs)
+        self.norm2 = nn.InstanceNorm3d(outputs)
+        self.norm3 = nn.InstanceNorm3d(outputs)
+        self.lrelu = nn.LeakyReLU(0.01, inplace=True)
+        self.conv3: Convolution | None = None
+        if inputs != outputs or stride != (1, 1, 1):
+            self.conv3 = Convolution(nn.Conv3d(inputs, outputs, 1, stride, bias=False), dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.lrelu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        y += x if self.conv3 is None else self.norm3(self.conv3(x))
+        return self.lrelu(y)  # type: ignore[no-any-return]
+
+
+class PlainBlock(nn.Module):
+    """Two convolutions with instance norm."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, outputs, (1, 1, 1), dropout)
+        self.conv2 = _conv(outputs, outputs, (1, 1, 1), dropout)
+        self.norm1 = nn.InstanceNorm3d(outputs)
+        self.norm2 = nn.InstanceNorm3d(outputs)
+        self.lrelu = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lrelu(self.norm1(self.conv1(x)))
+        return self.lrelu(self.norm2(self.conv2(x)))  # type: ignore[no-any-return]
+
+
+class UpBlock(nn.Module):
+    """Transposed convolution, concatenation with the skip connection, two convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
+        super().__init__()
+        self.transp_conv = Convolution(nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout)
+        self.conv_block = PlainBlock(2 * outputs, outputs, dropout)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))  # type: ignore[no-any-return]
+
+
+class OutputBlock(nn.Module):
+    """A 1×1×1 convolution from the first level's channels to the classes."""
+
+    def __init__(self, inputs: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = Convolution(nn.Conv3d(inputs, classes, 1), dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
