@@ -1,10 +1,11 @@
-"""Which windows to run, and how they are weighted: the body's box, the plan, the Gaussian.
+"""Which windows to run, and how they are weighted: the body, the plan, the Gaussian.
 
 A plan is plain integers made before anything runs; it can be printed, counted and tested without a network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -20,7 +21,7 @@ from swfastedit_core.preprocess import Box
 SIGMA_SCALE = 0.125  # of the window's side, as in MONAI and nnU-Net
 MIN_WEIGHT = 1e-3  # MONAI's floor of the Gaussian
 
-# The body's box. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1 there, air and
+# The body. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1 there, air and
 # table far less; the threshold sinks with the image's own scale so that cold or differently scaled scans are not cut.
 CELL_MM = 8.0
 TISSUE_SUV = 0.1
@@ -28,9 +29,42 @@ TISSUE_OF_PEAK = 0.02  # share of the 99.9th percentile
 BODY_PEAK = 3.0  # times the threshold: what a component of some size must reach somewhere
 BODY_ML = 30.0  # and that size
 HOT_PEAK = 10.0  # times the threshold: this hot, a component of any size belongs to the region
-MARGIN_MM = 16.0
+MARGIN_MM = 8.0
 
 Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Where the patient is, coarsely.
+
+    Attributes
+    ----------
+    cells
+        bool [X, Y, Z], True where a cell belongs to the patient; at least one does.
+    cell
+        Sides of a cell in voxels.
+    margin
+        Voxels to add around the patient along x, y, z.
+    shape
+        Voxels of the image.
+    """
+
+    cells: np.ndarray
+    cell: Triple
+    margin: Triple
+    shape: Triple
+
+    def box(self, z_start: int, z_stop: int) -> Box | None:
+        """Return the box around the patient between two z positions in voxels; None if none of it is there."""
+        first, last = max(z_start, 0) // self.cell[2], -(-min(z_stop, self.shape[2]) // self.cell[2])
+        index = np.argwhere(self.cells[:, :, first:last])
+        if not len(index):
+            return None
+        index[:, 2] += first
+        start = np.maximum(index.min(axis=0) * self.cell - np.array(self.margin), 0)
+        stop = np.minimum((index.max(axis=0) + 1) * self.cell + np.array(self.margin), self.shape)
+        return Box(_triple(start), _triple(stop))
 
 
 @dataclass(frozen=True)
@@ -46,7 +80,7 @@ class WindowPlan:
     padding
         Zeros to put before and after the image along each axis, where it is smaller than the window.
     region
-        The part of the padded image that the windows cover.
+        The box around all windows. Some of it may be covered by no window.
     starts
         First voxel of each window, in the order in which they run (x slowest).
     """
@@ -67,11 +101,13 @@ class WindowPlan:
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def plan_windows(image: Triple, *, window: Triple, overlap: float, region: Box | None = None) -> WindowPlan:
-    """Lay windows over an image, or over a region of it.
+def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | None = None) -> WindowPlan:
+    """Lay windows over an image, or over the patient in it.
 
-    Without a region the positions are those of MONAI's ``sliding_window_inference``: steps of
-    ``int(window * (1 - overlap))``, the last window of each axis moved back to end with the image.
+    Without a body the positions are those of MONAI's ``sliding_window_inference``: steps of
+    ``int(window * (1 - overlap))``, the last window of each axis moved back to end with the image. With a body
+    the same is done along z for the body's extent, and at each z position along x and y for the extent that the
+    body has there: a leaning patient, arms and a head at the edge of the field cost windows where they are only.
 
     Parameters
     ----------
@@ -81,8 +117,8 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, region: Box |
         Sides of a window. A smaller image is padded symmetrically.
     overlap
         Share of a window's side that neighbours have in common, 0 ≤ overlap < 1.
-    region
-        Part of the image to cover; grown to a window's size where it is smaller and the image allows it.
+    body
+        Where the patient is; None covers the whole image.
 
     Returns
     -------
@@ -96,22 +132,24 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, region: Box |
     """
     if not 0.0 <= overlap < 1.0:
         raise UserError(f"overlap {overlap}, expected 0 or more and less than 1")
-    region = region or Box.whole(image)
-    padding, start, stop, axis_starts = [], [], [], []
-    for axis in range(3):
-        missing = max(window[axis] - image[axis], 0)
-        before = missing // 2
-        low, high = _grown(region.start[axis] + before, region.stop[axis] + before, window[axis], image[axis] + missing)
-        padding.append((before, missing - before))
-        start.append(low)
-        stop.append(high)
-        axis_starts.append([low + offset for offset in _offsets(high - low, window[axis], overlap)])
-    return WindowPlan(
-        window,
-        (padding[0], padding[1], padding[2]),
-        Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])),
-        tuple((x, y, z) for x, y, z in product(*axis_starts)),
-    )
+    missing = [max(side - length, 0) for side, length in zip(window, image, strict=True)]
+    padding = [(m // 2, m - m // 2) for m in missing]
+    padded = _triple([length + m for length, m in zip(image, missing, strict=True)])
+    starts: list[Triple] = []
+    if body is None:
+        starts = list(product(*(_offsets(0, padded[axis], window[axis], overlap) for axis in range(3))))
+    else:
+        everything = body.box(0, image[2])
+        low, high = _grown(everything, 2, window, padded, padding)
+        for z in _offsets(low, high, window[2], overlap):
+            here = body.box(z - padding[2][0], z - padding[2][0] + window[2])
+            if here is not None:
+                x_and_y = (_offsets(*_grown(here, axis, window, padded, padding), window[axis], overlap) for axis in (0, 1))
+                starts += [(x, y, z) for x, y in product(*x_and_y)]
+        starts.sort()
+    corner = np.array(starts)
+    region = Box(_triple(corner.min(axis=0)), _triple(corner.max(axis=0) + window))
+    return WindowPlan(window, (padding[0], padding[1], padding[2]), region, tuple(starts))
 
 
 def gaussian_weights(window: Triple) -> Tensor:
@@ -130,11 +168,10 @@ def gaussian_weights(window: Triple) -> Tensor:
     return weights.clamp_(min=max(weights.min().item(), MIN_WEIGHT))
 
 
-def body_box(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Box:
-    """Find the box that holds the patient.
+def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | None:
+    """Find the patient.
 
-    Components of tissue-like uptake are kept if they are large, or small and hot (a lesion in a finger); the box
-    around all of them gets a margin. Where nothing is found it is the whole volume.
+    Components of tissue-like uptake are kept if they are large, or small and hot (a lesion in a finger).
 
     Parameters
     ----------
@@ -145,44 +182,43 @@ def body_box(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Box:
 
     Returns
     -------
-    Box
-        Never empty.
+    Body or None
+        None where nothing looks like a patient: then the whole volume has to be searched.
     """
-    cell = [max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, suv.shape, strict=True)]
-    cells = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)[0, 0].cpu().numpy()
-    threshold = min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9)))
-    labels, count = ndimage.label(cells > max(threshold, 0.0), structure=np.ones((3, 3, 3)))
+    shape = _triple(suv.shape)
+    cell = _triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
+    pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
+    cells = pooled[0, 0].cpu().numpy()
+    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9))), 0.0)
+    labels, count = ndimage.label(cells > threshold, structure=np.ones((3, 3, 3)))
     if count == 0:
-        return Box.whole(_triple(suv.shape))
-    index = np.arange(1, count + 1)
-    volume_ml = ndimage.sum_labels(np.ones_like(cells), labels, index) * np.prod(cell) * np.prod(spacing_mm) / 1000.0
-    peak = ndimage.maximum(cells, labels, index)
+        return None
+    volume_ml = np.bincount(labels.ravel())[1:] * np.prod(cell) * np.prod(spacing_mm) / 1000.0
+    peak = ndimage.maximum(cells, labels, np.arange(1, count + 1))
     kept = ((volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)) | (peak >= HOT_PEAK * threshold)
     if not kept.any():
-        return Box.whole(_triple(suv.shape))
-    found = [box for box, keep in zip(ndimage.find_objects(labels), kept, strict=True) if keep]
-    start, stop = [], []
-    for axis in range(3):
-        margin = int(np.ceil(MARGIN_MM / spacing_mm[axis]))
-        start.append(max(min(box[axis].start for box in found) * cell[axis] - margin, 0))
-        stop.append(min(max(box[axis].stop for box in found) * cell[axis] + margin, suv.shape[axis]))
-    return Box(_triple(start), _triple(stop))
+        return None
+    margin = _triple([int(np.ceil(MARGIN_MM / mm)) for mm in spacing_mm])
+    return Body(np.concatenate(([False], kept))[labels], cell, margin, shape)
 
 
-def _offsets(length: int, window: int, overlap: float) -> list[int]:
-    """Window positions along one axis of `length` ≥ `window` voxels."""
+def _offsets(start: int, stop: int, window: int, overlap: float) -> list[int]:
+    """Window positions along one axis from `start` to `stop`, which are at least a window apart."""
     step = max(int(window * (1 - overlap)), 1)
-    offsets = list(range(0, length - window, step))
-    return [*offsets, length - window]
+    return [*range(start, stop - window, step), stop - window]
 
 
-def _grown(start: int, stop: int, window: int, length: int) -> tuple[int, int]:
-    """Grow an interval to the window's size, evenly where the image has room on both sides."""
-    missing = max(window - (stop - start), 0)
-    start = min(max(start - missing // 2, 0), max(length - window, 0)) if missing else start
-    return start, max(stop, start + window) if missing else stop
+def _grown(box: Box | None, axis: int, window: Triple, padded: Triple, padding: list[tuple[int, int]]) -> tuple[int, int]:
+    """One axis of a box in the image, moved to the padded image and grown to a window's size at least."""
+    assert box is not None
+    start, stop = box.start[axis] + padding[axis][0], box.stop[axis] + padding[axis][0]
+    missing = window[axis] - (stop - start)
+    if missing <= 0:
+        return start, stop
+    start = min(max(start - missing // 2, 0), padded[axis] - window[axis])
+    return start, start + window[axis]
 
 
-def _triple(values: torch.Size | list[int]) -> Triple:
-    x, y, z = values
+def _triple(values: Iterable[int]) -> Triple:
+    x, y, z = (int(value) for value in values)
     return x, y, z

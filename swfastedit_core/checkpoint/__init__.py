@@ -1,0 +1,194 @@
+"""Self-describing weights: one .safetensors file whose header holds everything the network needs.
+
+`read_checkpoint` also takes the authors' ``.pt`` files. Nothing is ever unpickled but plain tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from swfastedit_core.checkpoint.authors import read_authors_tensors
+from swfastedit_core.checkpoint.header import HEADER_KEY, CheckpointConfig, from_header, to_header
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import DynUNet, build_network, network_from_shapes
+
+__all__ = ["Checkpoint", "CheckpointConfig", "find_checkpoints", "read_checkpoint", "read_config", "write_checkpoint"]
+
+SUFFIXES = (".safetensors", ".pt")
+SHOWN = 3  # tensors named in a message
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Weights and what they need.
+
+    Attributes
+    ----------
+    path
+        Where they were read.
+    config
+        Network, preprocessing, window, channels, labels, provenance.
+    tensors
+        The network's state dict, on the CPU, names as in MONAI's DynUNet.
+    """
+
+    path: Path
+    config: CheckpointConfig
+    tensors: dict[str, Tensor]
+
+    def network(self) -> DynUNet:
+        """Build the network with these weights in float32, in evaluation mode."""
+        with torch.device("meta"):
+            network = build_network(self.config.network)
+        network.load_state_dict({name: tensor.float() for name, tensor in self.tensors.items()}, assign=True)
+        return network.eval()
+
+
+def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
+    """List the checkpoint files among files and folders.
+
+    In a folder a ``.pt`` beside a ``.safetensors`` of the same stem is passed over, being the same weights; and
+    weights marked as a demonstration are passed over where the folder holds others.
+
+    Raises
+    ------
+    UserError
+        If a path does not exist or a folder holds no checkpoint.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_file():
+            found.append(path)
+            continue
+        if not path.is_dir():
+            raise UserError(f"{path}: no such file or folder, expected weights (.safetensors or .pt)")
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file() and not p.name.startswith("."))
+        files = [p for p in files if p.suffix == SUFFIXES[0] or p.with_suffix(SUFFIXES[0]) not in files]
+        real = [p for p in files if not read_config(p).demonstration] if len(files) > 1 else []
+        if not files:
+            raise UserError(f"{path}: the folder holds no weights, expected .safetensors or .pt files")
+        found += real or files
+    return found
+
+
+def read_config(path: Path) -> CheckpointConfig:
+    """Read what a checkpoint says of itself, without its weights where the format allows it.
+
+    Raises
+    ------
+    UserError
+        As `read_checkpoint`.
+    """
+    if path.suffix == SUFFIXES[1]:
+        return read_checkpoint(path).config
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable .safetensors file ({error})") from error
+    if HEADER_KEY not in header:
+        raise UserError(f"{path}: the header has no '{HEADER_KEY}' entry, so it was not written by this program; convert the original")
+    return from_header(header[HEADER_KEY], str(path))
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read weights of either format and check them against their network.
+
+    For the authors' ``.pt`` files the network is inferred from the tensors' shapes and the recipe's
+    preprocessing is assumed.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file written by this program, or a ``.pt`` file of the authors'.
+
+    Returns
+    -------
+    Checkpoint
+        With every tensor of the network, finite, in the stored precision.
+
+    Raises
+    ------
+    UserError
+        If it is no checkpoint, is damaged, or its tensors are not those of its network.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: unknown kind of weights, expected {' or '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == SUFFIXES[1]:
+        tensors = read_authors_tensors(path)
+        try:
+            config = CheckpointConfig.of_the_recipe(network_from_shapes({k: tuple(v.shape) for k, v in tensors.items()}))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+    else:
+        config = read_config(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    _check_tensors(tensors, config, path)
+    return Checkpoint(path, config, tensors)
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = False) -> None:
+    """Write weights in this program's format, through a temporary file beside the target.
+
+    Parameters
+    ----------
+    checkpoint
+        Weights and configuration.
+    path
+        Target, ending in ``.safetensors``.
+    half
+        Store float16: half the size.
+
+    Raises
+    ------
+    UserError
+        If the ending is another one, a weight does not fit float16, or the folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIXES[0]:
+        raise UserError(f"{path}: expected a name that ends in {SUFFIXES[0]}")
+    dtype = torch.float16 if half else torch.float32
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in checkpoint.tensors.items()}
+    _check_tensors(tensors, checkpoint.config, path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, {HEADER_KEY: to_header(checkpoint.config)})
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_tensors(tensors: dict[str, Tensor], config: CheckpointConfig, path: Path) -> None:
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in build_network(config.network).state_dict().items()}
+    name = config.network.name
+    missing = [n for n in expected if n not in tensors]
+    extra = [n for n in tensors if n not in expected]
+    if missing or extra:
+        named = "; ".join(f"{what}: {_some(n)}" for what, n in (("missing", missing), ("unexpected", extra)) if n)
+        raise UserError(f"{path}: {len(tensors)} tensors, expected the {len(expected)} of '{name}' ({named})")
+    for tensor_name, shape in expected.items():
+        found = tensors[tensor_name]
+        if tuple(found.shape) != shape:
+            raise UserError(f"{path}: tensor {tensor_name} has shape {tuple(found.shape)}, '{name}' expects {shape}")
+        if not found.is_floating_point() or not torch.isfinite(found).all():
+            raise UserError(f"{path}: tensor {tensor_name} holds values that are not finite numbers of {torch.float32}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,72 @@
+"""Look at weights and convert them: ``python -m swfastedit_core.checkpoint show|convert``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from swfastedit_core.checkpoint.header import to_header
+from swfastedit_core.errors import UserError
+from swfastedit_core.preprocess import PercentileIntensity, RangeIntensity
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("show", help="print what a checkpoint says of itself, as JSON")
+    show.add_argument("file", type=Path, help=".safetensors or .pt file")
+    convert = commands.add_parser("convert", help="write weights as a self-describing .safetensors file")
+    convert.add_argument("source", type=Path, help="the authors' .pt file, or a .safetensors file")
+    convert.add_argument("target", type=Path, help="a name that ends in .safetensors")
+    convert.add_argument("--half", action="store_true", help="store float16: half the size")
+    intensity = convert.add_mutually_exclusive_group()
+    intensity.add_argument("--suv-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="the weights were trained on this SUV range")
+    intensity.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help="… on these percentiles of each image (recipe: 0.05 99.95)")
+    convert.add_argument("--licence", help="terms of the weights")
+    convert.add_argument("--attribution", help="whom to cite for the weights and the data behind them")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "show":
+            print(describe(read_checkpoint(options.file)))
+        else:
+            write_checkpoint(_redescribed(read_checkpoint(options.source), options), options.target, half=options.half)
+            print(describe(read_checkpoint(options.target)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """Return the configuration, the number of parameters and the stored precision, as indented JSON."""
+    tensors = checkpoint.tensors.values()
+    about = {
+        "file": str(checkpoint.path),
+        "parameters": sum(tensor.numel() for tensor in tensors),
+        "stored_as": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}),
+        "bytes": checkpoint.path.stat().st_size,
+    }
+    return json.dumps({**about, **json.loads(to_header(checkpoint.config))}, indent=2, ensure_ascii=False)
+
+
+def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpoint:
+    """Apply what the user knows about the weights and the file does not say."""
+    config = checkpoint.config
+    if options.suv_range:
+        config = replace(config, preprocessing=replace(config.preprocessing, intensity=RangeIntensity(*options.suv_range)))
+    if options.percentiles:
+        config = replace(config, preprocessing=replace(config.preprocessing, intensity=PercentileIntensity(*options.percentiles)))
+    if options.licence:
+        config = replace(config, licence=options.licence)
+    if options.attribution:
+        config = replace(config, attribution=options.attribution)
+    return replace(checkpoint, config=config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What a checkpoint says of itself, and its JSON in the file's header."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import NetworkConfig
+from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+
+HEADER_KEY = "swfastedit"
+FORMAT = 1
+INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
+CHANNELS = {1: ("pet",), 3: ("pet", "tumour guidance", "background guidance")}
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Everything about trained weights that is not a tensor.
+
+    Attributes
+    ----------
+    network
+        Topology and filters.
+    preprocessing
+        Spacing and intensity that the network was trained with.
+    window
+        Sides of a window, x, y, z, in voxels at that spacing.
+    channels
+        What each input channel is.
+    labels
+        What each class is.
+    training
+        Provenance: command, seed, data, versions, results.
+    licence, attribution
+        Terms of the weights, and whom to cite for the data behind them.
+    demonstration
+        True for weights that show that the program runs and are not meant for use.
+    """
+
+    network: NetworkConfig
+    preprocessing: Preprocessing = Preprocessing()
+    window: tuple[int, int, int] = (128, 128, 128)
+    channels: tuple[str, ...] = ("pet",)
+    labels: tuple[str, ...] = ("background", "tumour")
+    training: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unknown"
+    attribution: str = ""
+    demonstration: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != self.network.in_channels or len(self.labels) != self.network.out_channels:
+            raise UserError(
+                f"channels {self.channels} and labels {self.labels} do not fit a network of "
+                f"{self.network.in_channels} channel(s) and {self.network.out_channels} classes"
+            )
+        if len(self.labels) != 2:
+            raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
+        if any(side < 1 or side % divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)):
+            raise UserError(f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}'")
+        if not all(mm > 0 for mm in self.preprocessing.spacing_mm):
+            raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")
+
+    @classmethod
+    def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
+        """Assume the published recipe, for weights that do not describe themselves."""
+        if network.in_channels not in CHANNELS:
+            raise UserError(f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)")
+        return cls(network, channels=CHANNELS[network.in_channels])
+
+
+def to_header(config: CheckpointConfig) -> str:
+    """Return the configuration as JSON."""
+    plain = asdict(config)
+    intensity = config.preprocessing.intensity
+    kind = next(name for name, cls in INTENSITIES.items() if isinstance(intensity, cls))
+    plain["preprocessing"]["intensity"] = {"kind": kind, **asdict(intensity)}
+    return json.dumps({"format": FORMAT, **plain})
+
+
+def from_header(text: str, source: str) -> CheckpointConfig:
+    """Read the configuration from JSON.
+
+    Parameters
+    ----------
+    text
+        What `to_header` wrote.
+    source
+        The file's name, for messages.
+
+    Raises
+    ------
+    UserError
+        If it is not such a text, or of a newer format.
+    """
+    try:
+        plain = json.loads(text)
+        if plain["format"] != FORMAT:
+            raise UserError(f"{source}: weights of format {plain['format']}, this version reads {FORMAT}; update the program")
+        del plain["format"]
+        intensity = dict(plain["preprocessing"]["intensity"])
+        preprocessing = Preprocessing(
+            spacing_mm=_numbers(plain["preprocessing"]["spacing_mm"]),
+            intensity=INTENSITIES[intensity.pop("kind")](**{key: float(value) for key, value in intensity.items()}),
+        )
+        network = dict(plain["network"])
+        network["filters"] = tuple(int(count) for count in network["filters"])
+        tuples = {key: tuple(plain[key]) for key in ("window", "channels", "labels")}
+        return CheckpointConfig(**{**plain, **tuples, "network": NetworkConfig(**network), "preprocessing": preprocessing})
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(source) else f"{source}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source}: the header is not a checkpoint's configuration ({type(error).__name__}: {error})") from error
+
+
+def _numbers(values: Any) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
