@@ -1,0 +1,97 @@
+"""Write phantoms as a data set: ``python -m swfastedit_core.phantom --cases 8 --seed 0 --output DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
+from swfastedit_core.phantom.lesions import MAX_LESIONS
+from swfastedit_core.phantom.picture import draw_picture
+from swfastedit_core.volume import write_mask, write_volume
+
+FOLDERS = ("imagesTr", "labelsTr")
+SEEDS_PER_SET = 100_000  # case i of seed s is the patient s * 100,000 + i
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        _checked(options)
+        if options.picture is not None:
+            draw_picture(list(_phantoms(options)), options.picture)
+        if options.output is not None:
+            _write(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m swfastedit_core.phantom", description=__doc__)
+    parser.add_argument("--cases", type=int, default=8, help="number of patients (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same files (default %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, help="folder for imagesTr/ and labelsTr/")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="voxel size in mm; default: a scanner's",
+    )
+    parser.add_argument(
+        "--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance"
+    )
+    parser.add_argument(
+        "--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)"
+    )
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the patients as projections")
+    return parser
+
+
+def _checked(options: argparse.Namespace) -> None:
+    """Refuse what cannot work, before any case is made."""
+    if options.output is None and options.picture is None:
+        raise UserError("nothing to write: give --output DIR, or --picture PNG, or both")
+    if not 1 <= options.cases <= SEEDS_PER_SET:
+        raise UserError(f"--cases {options.cases}: expected 1 to {SEEDS_PER_SET}")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: expected 0 or more")
+    if options.lesions is not None and not 0 <= options.lesions <= MAX_LESIONS:
+        raise UserError(f"--lesions {options.lesions}: expected 0 to {MAX_LESIONS}")
+    if options.spacing is not None and not all(0.5 <= step <= 20 for step in options.spacing):
+        raise UserError(
+            f"--spacing {' '.join(map(str, options.spacing))}: expected three numbers from 0.5 to 20 mm"
+        )
+    for folder in FOLDERS if options.output is not None else ():
+        if (options.output / folder).is_dir() and any((options.output / folder).iterdir()):
+            raise UserError(
+                f"{options.output / folder}: holds files already; give an empty folder or remove them"
+            )
+
+
+def _phantoms(options: argparse.Namespace) -> Iterator[Phantom]:
+    for case in range(options.cases):
+        seed = options.seed * SEEDS_PER_SET + case
+        geometry = field_of_view(seed, spacing_mm=None if options.spacing is None else tuple(options.spacing))
+        yield make_phantom(seed, geometry=geometry, lesions=options.lesions)
+
+
+def _write(options: argparse.Namespace) -> None:
+    for case, phantom in enumerate(_phantoms(options)):
+        name = f"phantom_{options.seed}_{case:04d}.{options.format}"
+        write_mask(phantom.label, options.output / "labelsTr" / name)
+        write_volume(phantom.pet, options.output / "imagesTr" / name)
+        millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
+        print(f"{name}: {len(phantom.lesions)} lesions, {millilitres:.1f} ml", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""From a patient in millimetres to a PET on a grid: activity map, blur by the resolution, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from swfastedit_core.phantom.body import Region
+from swfastedit_core.phantom.shapes import Array, Box, Points, Shape
+from swfastedit_core.volume import Geometry
+
+FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
+BLOCK_VOXELS = 1_000_000  # worked on at a time: keeps the temporary arrays in a few MB
+Block = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """What the measurement does to the activity.
+
+    Attributes
+    ----------
+    fwhm_mm
+        Full width at half maximum of the point spread, scanner and reconstruction filter together.
+    noise
+        Standard deviation of an SUV of 1 in the middle of the axial field; grows with the root of the SUV.
+        0 switches noise off.
+    grain_mm
+        FWHM of the noise's correlation.
+    edge_mm
+        Over this length at both ends of the axial field the sensitivity falls to a quarter.
+    """
+
+    fwhm_mm: float = 6.0
+    noise: float = 0.12
+    grain_mm: float = 5.0
+    edge_mm: float = 60.0
+
+
+def draw_scanner(rng: np.random.Generator) -> Scanner:
+    """Draw a clinical scanner: 4.5 to 8 mm in the image, from a quiet to a noisy reconstruction."""
+    fwhm_mm = float(rng.uniform(4.5, 8.0))
+    noise = float(np.exp(rng.uniform(np.log(0.06), np.log(0.24))))
+    return Scanner(fwhm_mm, noise, fwhm_mm * float(rng.uniform(0.7, 1.0)), float(rng.uniform(35, 80)))
+
+
+def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
+    """Paint the regions in their order, later over earlier, with soft edges one voxel wide.
+
+    Returns
+    -------
+    ndarray
+        SUV, float32 [Z, Y, X].
+    """
+    activity = np.zeros(geometry.shape_zyx, np.float32)
+    step_mm = float(np.prod(geometry.spacing_mm)) ** (1 / 3)
+    for region in regions:
+        for part in region.parts:
+            for block, points in _blocks(part.bounds.grown(step_mm), geometry):
+                _paint(activity[block], region, part.distance_mm(points), points, step_mm)
+    return activity
+
+
+def activity_at(regions: Iterable[Region], points: Points, bounds: Box) -> Array:
+    """SUV at single points that lie within bounds, float32, with edges 3 mm soft."""
+    shape = np.broadcast_shapes(*(p.shape for p in points))
+    activity = np.zeros(shape, np.float32)
+    for region in regions:
+        for part in region.parts:
+            if part.bounds.meets(bounds):
+                _paint(activity, region, part.distance_mm(points), points, 3.0)
+    return activity
+
+
+def mask_of(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None:
+    """Return the voxels whose centre lies in a shape; for one that misses all centres, the voxel nearest its middle.
+
+    Returns
+    -------
+    tuple or None
+        The block of the grid and the bool mask of it [Z, Y, X]; None if the shape is outside the grid.
+    """
+    found = None
+    for block, points in _blocks(shape.bounds, geometry, limit=2**62):
+        distance = np.broadcast_to(shape.distance_mm(points), tuple(s.stop - s.start for s in block))
+        mask = distance <= 0
+        reach_mm = max(geometry.spacing_mm) / 2
+        if not mask.any() and distance.min() <= reach_mm:
+            mask = distance == distance.min()
+        found = (block, mask) if mask.any() else None
+    return found
+
+
+def blurred(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
+    """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. The field's border is continued."""
+    sigmas_zyx = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm[::-1]]
+    return ndimage.gaussian_filter(activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5)
+
+
+def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.random.Generator) -> Array:
+    """Add correlated noise of variance ``noise² · SUV / sensitivity``; no value falls below 0.
+
+    Counts are proportional to SUV times sensitivity and the variance of the SUV to SUV over sensitivity, so the
+    relative noise rises where counts are low.
+    """
+    sigmas_zyx = [scanner.grain_mm / FWHM_PER_SIGMA / step for step in geometry.spacing_mm[::-1]]
+    grain = rng.standard_normal(geometry.shape_zyx, dtype=np.float32)
+    grain = ndimage.gaussian_filter(grain, sigmas_zyx, mode="wrap", output=np.float32, truncate=3.0)
+    grain *= scanner.noise / np.prod(
+        [_damping(sigma, n) for sigma, n in zip(sigmas_zyx, geometry.shape_zyx, strict=True)]
+    )
+    for k in range(geometry.shape_zyx[0]):  # a slice at a time: no third volume
+        _, _, z = _points(
+            (slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry
+        )
+        sensitivity = _sensitivity(z, geometry, edge_mm=scanner.edge_mm)
+        # A floor of 0.02 SUV: scatter and randoms leave noise in the air as well.
+        grain[k] *= np.sqrt((pet[k] + np.float32(0.02)) / sensitivity[0])
+        grain[k] += pet[k]
+    return np.maximum(grain, 0, out=grain)
+
+
+def _sensitivity(z: Array, geometry: Geometry, *, edge_mm: float) -> Array:
+    """1 in the middle of the axial field, falling linearly to a quarter at its ends."""
+    low, high = axial_range_mm(geometry)
+    inside = np.minimum(z - low, high - z) / max(edge_mm, 1e-3)
+    return np.clip(0.25 + 0.75 * inside, 0.25, 1).astype(np.float32)
+
+
+def axial_range_mm(geometry: Geometry) -> tuple[float, float]:
+    """Lowest and highest patient z among the voxel centres of a grid."""
+    steps = geometry.axes_lps[2] * geometry.spacing_mm * (np.array(geometry.size_xyz) - 1)
+    low = geometry.origin_mm[2] + float(np.minimum(steps, 0).sum())
+    return low, low + float(np.abs(steps).sum())
+
+
+def _damping(sigma: float, size: int) -> float:
+    """By how much the filter along one axis lowers the standard deviation of white noise."""
+    impulse = np.zeros(size)
+    impulse[size // 2] = 1
+    return float(np.sqrt((ndimage.gaussian_filter1d(impulse, sigma, mode="wrap", truncate=3.0) ** 2).sum()))
+
+
+def _paint(target: Array, region: Region, distance_mm: Array, points: Points, step_mm: float) -> None:
+    cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / step_mm), 0, 1)
+    if region.texture is None:
+        target += cover * (np.float32(region.suv) - target)
+    else:
+        suv = np.float32(region.suv) * np.maximum(1 + region.texture.at(points), np.float32(0.1))
+        target += cover * (suv - target)
+
+
+def _blocks(bounds: Box, geometry: Geometry, *, limit: int = BLOCK_VOXELS) -> Iterator[tuple[Block, Points]]:
+    """Yield the parts of the grid that meet a box, at most `limit` voxels each where slices allow it."""
+    low, high = np.array(bounds.low_mm), np.array(bounds.high_mm)
+    to_index = geometry.axes_lps.T / np.array(geometry.spacing_mm)[:, None]
+    middle = to_index @ ((low + high) / 2 - geometry.origin_mm)
+    reach = np.abs(to_index) @ ((high - low) / 2)
+    first = np.maximum(np.floor(middle - reach), 0).astype(int)
+    last = np.minimum(np.ceil(middle + reach) + 1, geometry.size_xyz).astype(int)
+    if (first >= last).any():
+        return
+    (x0, y0, z0), (x1, y1, z1) = first.tolist(), last.tolist()
+    thick = max(1, limit // ((x1 - x0) * (y1 - y0)))
+    for start in range(z0, z1, thick):
+        block = (slice(start, min(start + thick, z1)), slice(y0, y1), slice(x0, x1))
+        yield block, _points(block, geometry)
+
+
+def _points(block: Block, geometry: Geometry) -> Points:
+    """Patient coordinates of a block's voxel centres."""
+    steps = geometry.axes_lps * geometry.spacing_mm
+    k, j, i = (np.arange(s.start, s.stop, dtype=np.float64) for s in block)
+    index = (i[None, None, :], j[None, :, None], k[:, None, None])
+    axes = []
+    for row, origin in zip(steps, geometry.origin_mm, strict=True):
+        total = np.full((1, 1, 1), origin)
+        for values, weight, size in zip(index, row, geometry.size_xyz, strict=True):
+            if abs(weight) * size > 1e-3:  # mm; anything less is rounding, and would cost the broadcasting
+                total = total + values * weight
+        axes.append(total.astype(np.float32))
+    return axes[0], axes[1], axes[2]

@@ -1,0 +1,290 @@
+"""Solid shapes in patient millimetres (LPS), each described by its distance to the surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+Array = NDArray[np.floating[Any]]
+Vector = tuple[float, float, float]
+Points = tuple[Array, Array, Array]
+"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together, so that an axis-aligned grid
+costs three vectors instead of three volumes."""
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in mm, LPS."""
+
+    low_mm: Vector
+    high_mm: Vector
+
+    def grown(self, margin_mm: float) -> Box:
+        """Return the box with a margin on every side."""
+        low, high = self.low_mm, self.high_mm
+        return Box(
+            (low[0] - margin_mm, low[1] - margin_mm, low[2] - margin_mm),
+            (high[0] + margin_mm, high[1] + margin_mm, high[2] + margin_mm),
+        )
+
+    def meets(self, other: Box) -> bool:
+        """Tell whether two boxes share a point."""
+        pairs = zip(self.low_mm, self.high_mm, other.low_mm, other.high_mm, strict=True)
+        return all(low <= other_high and other_low <= high for low, high, other_low, other_high in pairs)
+
+
+class Shape(Protocol):
+    """A solid: where it can be, and how far points are from its surface."""
+
+    @property
+    def bounds(self) -> Box:
+        """A box that holds the solid."""
+        ...
+
+    def distance_mm(self, points: Points) -> Array:
+        """Signed distance to the surface, negative inside; exact only near the surface. float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Smooth noise: a sum of plane sine waves with the given root mean square.
+
+    Attributes
+    ----------
+    amplitude
+        Root mean square of the noise.
+    vectors
+        Wave vectors in radians per mm.
+    phases
+        Phase of each wave at the origin, in radians.
+    """
+
+    amplitude: float
+    vectors: tuple[Vector, ...]
+    phases: tuple[float, ...]
+
+    @property
+    def peak(self) -> float:
+        """No value of the noise exceeds it."""
+        return self.amplitude * float(np.sqrt(2 * len(self.phases)))
+
+    def at(self, points: Points) -> Array:
+        """Value of the noise at each point, float32."""
+        x, y, z = points
+        total: Array = np.zeros(1, np.float32)
+        for (kx, ky, kz), phase in zip(self.vectors, self.phases, strict=True):
+            total = total + np.sin((x * kx + phase) + (y * ky) + (z * kz))
+        return total * (self.amplitude * float(np.sqrt(2 / len(self.phases))))
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """An ellipsoid; column i of `axes` (row-major 3×3) is the direction of half axis i."""
+
+    centre_mm: Vector
+    radii_mm: Vector
+    axes: tuple[float, ...] = IDENTITY
+
+    @property
+    def bounds(self) -> Box:
+        """The tight box."""
+        axes = np.reshape(self.axes, (3, 3))
+        half = np.sqrt(((axes * self.radii_mm) ** 2).sum(axis=1))
+        return Box(as_vector(self.centre_mm - half), as_vector(self.centre_mm + half))
+
+    def distance_mm(self, points: Points) -> Array:
+        """To first order: the level of the quadric over the length of its gradient."""
+        x, y, z = (p - c for p, c in zip(points, self.centre_mm, strict=True))
+        level: Array = np.full(1, 1e-12, np.float32)
+        slope: Array = np.full(1, 1e-12 / min(self.radii_mm) ** 2, np.float32)
+        for i, radius in enumerate(self.radii_mm):
+            ax, ay, az = self.axes[i] / radius, self.axes[3 + i] / radius, self.axes[6 + i] / radius
+            along = _combined((x, ax), (y, ay), (z, az))
+            squared = along * along
+            level = level + squared
+            slope = slope + squared * (1 / radius**2)
+        level = np.sqrt(level)
+        return (level - 1) * level / np.sqrt(slope)
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """A rod with round ends whose radius changes linearly from start to end."""
+
+    start_mm: Vector
+    end_mm: Vector
+    start_radius_mm: float
+    end_radius_mm: float
+
+    @property
+    def bounds(self) -> Box:
+        """The tight box, but for the taper."""
+        radius = max(self.start_radius_mm, self.end_radius_mm)
+        ends = np.array([self.start_mm, self.end_mm])
+        return Box(as_vector(ends.min(axis=0)), as_vector(ends.max(axis=0))).grown(radius)
+
+    def distance_mm(self, points: Points) -> Array:
+        """To the axis, less the radius there."""
+        x, y, z = (p - s for p, s in zip(points, self.start_mm, strict=True))
+        ax, ay, az = (e - s for e, s in zip(self.end_mm, self.start_mm, strict=True))
+        squared = max(ax * ax + ay * ay + az * az, 1e-6)
+        along = np.clip(_combined((x, ax / squared), (y, ay / squared), (z, az / squared)), 0, 1)
+        away = np.sqrt((x - along * ax) ** 2 + (y - along * ay) ** 2 + (z - along * az) ** 2)
+        return away - (self.start_radius_mm + along * (self.end_radius_mm - self.start_radius_mm))
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A stack of transverse sections between ellipse and rectangle, interpolated along z.
+
+    Attributes
+    ----------
+    z_mm
+        Levels, rising.
+    half_x_mm, half_y_mm
+        Half width and half depth of the section at each level.
+    centre_x_mm, centre_y_mm
+        Its centre.
+    squareness
+        0 is an ellipse, 1 a rectangle (Fong's squircle u + v - s² u v = 1).
+    """
+
+    z_mm: tuple[float, ...]
+    half_x_mm: tuple[float, ...]
+    half_y_mm: tuple[float, ...]
+    centre_x_mm: tuple[float, ...]
+    centre_y_mm: tuple[float, ...]
+    squareness: float
+
+    @property
+    def bounds(self) -> Box:
+        """The tight box."""
+        x, y = np.array(self.centre_x_mm), np.array(self.centre_y_mm)
+        dx, dy = np.array(self.half_x_mm), np.array(self.half_y_mm)
+        low = (float((x - dx).min()), float((y - dy).min()), self.z_mm[0])
+        return Box(low, (float((x + dx).max()), float((y + dy).max()), self.z_mm[-1]))
+
+    def distance_mm(self, points: Points) -> Array:
+        """Relative radius times the smaller half axis; flat ends."""
+        x, y, z = points
+        half_x, half_y = self._level(z, self.half_x_mm), self._level(z, self.half_y_mm)
+        u = ((x - self._level(z, self.centre_x_mm)) / half_x) ** 2
+        v = ((y - self._level(z, self.centre_y_mm)) / half_y) ** 2
+        product = np.minimum(u, 1) * np.minimum(v, 1)
+        radius = np.sqrt(np.maximum(u + v - self.squareness**2 * product, 0))
+        side = (radius - 1) * np.minimum(half_x, half_y)
+        return np.maximum(side, np.maximum(z - self.z_mm[-1], self.z_mm[0] - z))
+
+    def shrunk(self, margin_mm: float, *, low_mm: float = -np.inf, high_mm: float = np.inf) -> Sections:
+        """Return the stack inside this one by a margin (negative: outside), cut to levels from low to high."""
+        inside = [z for z in self.z_mm if low_mm < z < high_mm]
+        levels = np.array([max(low_mm, self.z_mm[0]), *inside, min(high_mm, self.z_mm[-1])])
+        return Sections(
+            as_tuple(levels),
+            as_tuple(np.maximum(np.interp(levels, self.z_mm, self.half_x_mm) - margin_mm, 2)),
+            as_tuple(np.maximum(np.interp(levels, self.z_mm, self.half_y_mm) - margin_mm, 2)),
+            as_tuple(np.interp(levels, self.z_mm, self.centre_x_mm)),
+            as_tuple(np.interp(levels, self.z_mm, self.centre_y_mm)),
+            self.squareness,
+        )
+
+    def _level(self, z: Array, values: tuple[float, ...]) -> Array:
+        return np.interp(z, self.z_mm, values).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Union:
+    """The points of any part."""
+
+    parts: tuple[Shape, ...]
+
+    @property
+    def bounds(self) -> Box:
+        """The box around all parts."""
+        boxes = [part.bounds for part in self.parts]
+        low = np.min([box.low_mm for box in boxes], axis=0)
+        return Box(as_vector(low), as_vector(np.max([box.high_mm for box in boxes], axis=0)))
+
+    def distance_mm(self, points: Points) -> Array:
+        """To the nearest part."""
+        return reduce(np.minimum, [part.distance_mm(points) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """The points of a shape that also lie in another."""
+
+    shape: Shape
+    inside: Shape
+
+    @property
+    def bounds(self) -> Box:
+        """The shape's box."""
+        return self.shape.bounds
+
+    def distance_mm(self, points: Points) -> Array:
+        """The larger of both."""
+        return np.maximum(self.shape.distance_mm(points), self.inside.distance_mm(points))
+
+
+@dataclass(frozen=True)
+class Lumpy:
+    """A shape whose surface is pushed in and out by smooth noise in mm."""
+
+    shape: Shape
+    lumps: Waves
+
+    @property
+    def bounds(self) -> Box:
+        """The shape's box with room for the lumps."""
+        return self.shape.bounds.grown(self.lumps.peak)
+
+    def distance_mm(self, points: Points) -> Array:
+        """The shape's, plus the noise."""
+        return self.shape.distance_mm(points) + self.lumps.at(points)
+
+
+def tube(centres_mm: Sequence[Vector], radii_mm: Sequence[float]) -> tuple[Capsule, ...]:
+    """Join points by rods: one capsule a pair of neighbours."""
+    pairs = zip(centres_mm[:-1], centres_mm[1:], radii_mm[:-1], radii_mm[1:], strict=True)
+    return tuple(Capsule(a, b, ra, rb) for a, b, ra, rb in pairs)
+
+
+def draw_waves(rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, count: int = 4) -> Waves:
+    """Draw smooth noise of a root mean square and of wavelengths within a factor of 1.5 of the given one."""
+    normals = rng.standard_normal((count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    lengths = wavelength_mm * np.exp(rng.uniform(-0.4, 0.4, (count, 1)))
+    vectors = normals * (2 * np.pi / lengths)
+    return Waves(amplitude, tuple(as_vector(v) for v in vectors), as_tuple(rng.uniform(0, 2 * np.pi, count)))
+
+
+def turned(degrees_xyz: Vector) -> tuple[float, ...]:
+    """Return the rotation by three angles about x, then y, then z, as a row-major 3×3 tuple."""
+    return as_tuple(Rotation.from_euler("xyz", degrees_xyz, degrees=True).as_matrix().ravel())
+
+
+def as_tuple(values: NDArray[Any]) -> tuple[float, ...]:
+    """Return the values of a vector as plain floats."""
+    return tuple(float(value) for value in values)
+
+
+def as_vector(values: NDArray[Any]) -> Vector:
+    """Return three values as plain floats."""
+    x, y, z = values
+    return float(x), float(y), float(z)
+
+
+def _combined(*terms: tuple[Array, float]) -> Array:
+    """Return the weighted sum, leaving out zero weights so that unturned shapes keep their cheap broadcasting."""
+    kept = [values * np.float32(weight) for values, weight in terms if weight != 0.0]
+    return reduce(np.add, kept) if kept else np.zeros(1, np.float32)
