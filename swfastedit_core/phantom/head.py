@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swfastedit_core.phantom.body import Region, Sculptor
+from swfastedit_core.phantom.build import Region, Sculptor
 from swfastedit_core.phantom.shapes import Shape
 
 
@@ -101,9 +101,9 @@ def _face(sculptor: Sculptor) -> list[Region]:
         Region("nose and throat", sculptor.suv(1.2, 2.6), airway, sculptor.texture(0.25, 25)),
         Region("airway", 0.3, sculptor.tube(((0, -2, -205), (0, 2, -250), (0, 10, -330)), (5, 7, 8))),
         Region("eye", sculptor.suv(1.2, 3.0), eyes),
-        Region("parotid", sculptor.suv(1.0, 2.8), parotids),
-        Region("submandibular gland", sculptor.suv(1.2, 3.4), jaw_glands),
-        Region("tonsil", sculptor.suv(1.6, 5.5), tonsils),
+        Region("parotid", sculptor.suv(0.8, 1.9), parotids, sculptor.texture(0.2, 20)),
+        Region("submandibular gland", sculptor.suv(1.0, 2.4), jaw_glands),
+        Region("tonsil", sculptor.suv(1.3, 4.5), tonsils, sculptor.texture(0.2, 25)),
     ]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from swfastedit_core.phantom.body import Frame, Region, Sculptor, spine_point
+from swfastedit_core.phantom.body import Frame
+from swfastedit_core.phantom.build import Region, Sculptor
 from swfastedit_core.phantom.shapes import Capsule, Clipped, Shape, Union, Vector
+from swfastedit_core.phantom.skeleton import spine_point
 
 
 def make_chest(sculptor: Sculptor, frame: Frame, *, blood_suv: float) -> list[Region]:
@@ -45,9 +47,9 @@ def make_heart(sculptor: Sculptor, *, blood_suv: float) -> list[Region]:
     turn: Vector = (float(rng.normal(20, 5)), float(rng.normal(38, 6)), float(rng.normal(-32, 7)))
     base = np.array([40.0, -30.0, -452.0]) + rng.normal(0, 5, 3)
     centre: Vector = (float(base[0]), float(base[1]), float(base[2]))
-    outer = sculptor.ellipsoid(centre, (50, 35, 34), turn_deg=turn)
+    outer = sculptor.ellipsoid(centre, (44, 32, 31), turn_deg=turn)
     axes = np.reshape(outer.axes, (3, 3))
-    opening = np.array(outer.centre_mm) - axes[:, 0] * 15
+    opening = np.array(outer.centre_mm) - axes[:, 0] * 14
     inner = type(outer)(
         (float(opening[0]), float(opening[1]), float(opening[2])),
         (outer.radii_mm[0] * 0.92, outer.radii_mm[1] * 0.66, outer.radii_mm[2] * 0.66),
@@ -116,10 +118,12 @@ def make_bowel(sculptor: Sculptor, frame: Frame) -> list[Region]:
         (20, 10, -795), (0, 42, -805), (0, 52, -850), (0, 48, -885),
     )  # fmt: skip
     radii = (20, 19, 17, 15, 15, 14, 14, 13, 13, 12, 12, 12, 14, 15, 11)
-    colon = sculptor.tube(tuple((float(x), float(y), float(z)) for x, y, z in frame_path), radii, shift_mm=6)
+    colon = sculptor.tube(
+        tuple((float(x), float(y), float(z)) for x, y, z in frame_path), radii, shift_mm=6, step_mm=8
+    )
     regions = _changing(sculptor, "colon", colon, mean_suv=sculptor.suv(0.9, 2.2), frame=frame)
     for _ in range(3):
-        loops = sculptor.tube(_meander(rng), (10,) * 22, step_mm=16)
+        loops = sculptor.tube(_meander(rng), tuple(rng.uniform(7, 12, 22).tolist()), step_mm=8)
         regions += _changing(sculptor, "small bowel", loops, mean_suv=sculptor.suv(0.9, 2.0), frame=frame)
     return regions
 
@@ -169,7 +173,7 @@ def make_urinary(sculptor: Sculptor) -> list[Region]:
         )
         regions.append(Region("renal pelvis", hot, funnel))
         regions += _ureter(sculptor, side=side, level=level - 35, suv=urine)
-    fill = float(rng.uniform(0.7, 1.5))
+    fill = float(rng.uniform(0.55, 1.25))
     bladder = sculptor.ellipsoid(
         (0, -20, -848 + 16 * fill),
         (34 * fill, 30 * fill, 22 * fill),
@@ -189,13 +193,13 @@ def make_genital(sculptor: Sculptor) -> list[Region]:
     if sculptor.build.female:
         uterus = sculptor.ellipsoid((4, 10, -812), (24, 28, 20), shift_mm=5, vary=0.12)
         return [Region("uterus", sculptor.suv(1.0, 2.4), (uterus,))]
-    testes = tuple(sculptor.ellipsoid((side * 19, -62, -912), (12, 14, 19), shift_mm=3) for side in (-1, 1))
+    testes = tuple(sculptor.ellipsoid((side * 15, -64, -915), (10, 12, 16), shift_mm=3) for side in (-1, 1))
     prostate = sculptor.ellipsoid((0, 5, -880), (22, 16, 16))
     root = sculptor.tube(((0, -20, -898), (0, -60, -890), (0, -78, -915)), (11, 12, 12))
     fold = Region("scrotum", 0.9, (*root, sculptor.ellipsoid((0, -62, -912), (38, 24, 26))))
     return [
         fold,
-        Region("testis", sculptor.suv(1.8, 3.4), testes),
+        Region("testis", sculptor.suv(1.6, 3.0), testes),
         Region("prostate", sculptor.suv(1.0, 1.8), (prostate,)),
     ]
 
@@ -225,14 +229,14 @@ def _vessels(sculptor: Sculptor, blood_suv: float) -> list[Region]:
                 (side * 70, -30, -960),
                 (side * 74, 0, -1100),
             ),
-            (8, 7, 7, 6, 4),
+            (7, 6, 6, 5, 3),
         )
         limbs += sculptor.tube(
             ((side * 10, -10, -350), (side * 30, 2, -290), (side * 33, 2, -200)), (8, 7, 6)
         )
     return [
         Region("vessels", blood_suv, (*aorta, *cava)),
-        Region("limb vessels", blood_suv * 0.9, tuple(limbs)),
+        Region("limb vessels", blood_suv * 0.75, tuple(limbs)),
     ]
 
 
@@ -242,7 +246,7 @@ def _changing(
     """Give each piece of a tube its own uptake, a random walk along the tube that returns to the mean."""
     level, regions = 0.0, []
     for piece in tube:
-        level = 0.85 * level + float(sculptor.rng.normal(0, 0.24))
+        level = 0.94 * level + float(sculptor.rng.normal(0, 0.14))
         suv = float(np.clip(mean_suv * np.exp(level), 0.5, 7))
         regions.append(Region(name, suv, (Clipped(piece, frame.cavity),)))
     return regions
@@ -272,7 +276,7 @@ def _ureter(sculptor: Sculptor, *, side: int, level: float, suv: float) -> list[
         (side * 16, 12, -838),
     )
     pieces = sculptor.tube(path, (2.6,) * 5, shift_mm=2.5, step_mm=14)
-    filled = sculptor.rng.random(len(pieces)) < sculptor.rng.uniform(0.0, 0.6)
+    filled = sculptor.rng.random(len(pieces)) < sculptor.rng.beta(1.0, 2.2)
     filled[1:] |= filled[:-1] & (sculptor.rng.random(len(pieces) - 1) < 0.45)
     strength = suv * sculptor.rng.uniform(0.35, 1.2, len(pieces))
     return [

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swfastedit_core.phantom.body import Build, Region, Sculptor, draw_build, make_frame, make_skeleton
+from swfastedit_core.phantom.body import make_frame
+from swfastedit_core.phantom.build import Build, Region, Sculptor, draw_build
 from swfastedit_core.phantom.head import make_head, make_imitators
 from swfastedit_core.phantom.lesions import Lesion, draw_lesion_count, draw_lesions
 from swfastedit_core.phantom.organs import (
@@ -19,6 +20,7 @@ from swfastedit_core.phantom.organs import (
 )
 from swfastedit_core.phantom.scanner import Scanner, draw_scanner
 from swfastedit_core.phantom.sites import stations
+from swfastedit_core.phantom.skeleton import make_skeleton
 from swfastedit_core.volume import Geometry
 
 # In-plane size and spacing, slice spacing: autoPET (Siemens mCT), its raw grid, GE Discovery ST and 690, Philips.

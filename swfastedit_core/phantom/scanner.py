@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from swfastedit_core.phantom.body import Region
+from swfastedit_core.phantom.build import Region
 from swfastedit_core.phantom.shapes import Array, Box, Points, Shape
 from swfastedit_core.volume import Geometry
 
@@ -35,7 +35,7 @@ class Scanner:
     """
 
     fwhm_mm: float = 6.0
-    noise: float = 0.12
+    noise: float = 0.15
     grain_mm: float = 5.0
     edge_mm: float = 60.0
 
@@ -43,7 +43,7 @@ class Scanner:
 def draw_scanner(rng: np.random.Generator) -> Scanner:
     """Draw a clinical scanner: 4.5 to 8 mm in the image, from a quiet to a noisy reconstruction."""
     fwhm_mm = float(rng.uniform(4.5, 8.0))
-    noise = float(np.exp(rng.uniform(np.log(0.06), np.log(0.24))))
+    noise = float(np.exp(rng.uniform(np.log(0.08), np.log(0.27))))
     return Scanner(fwhm_mm, noise, fwhm_mm * float(rng.uniform(0.7, 1.0)), float(rng.uniform(35, 80)))
 
 
@@ -64,14 +64,26 @@ def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
     return activity
 
 
-def activity_at(regions: Iterable[Region], points: Points, bounds: Box) -> Array:
-    """SUV at single points that lie within bounds, float32, with edges 3 mm soft."""
-    shape = np.broadcast_shapes(*(p.shape for p in points))
-    activity = np.zeros(shape, np.float32)
-    for region in regions:
-        for part in region.parts:
-            if part.bounds.meets(bounds):
-                _paint(activity, region, part.distance_mm(points), points, 3.0)
+@dataclass(frozen=True)
+class Placed:
+    """A part of a region with its box, computed once for many look-ups."""
+
+    region: Region
+    part: Shape
+    bounds: Box
+
+
+def placed(regions: Iterable[Region]) -> tuple[Placed, ...]:
+    """Return the parts of all regions in the order of painting."""
+    return tuple(Placed(region, part, part.bounds) for region in regions for part in region.parts)
+
+
+def activity_at(parts: Iterable[Placed], points: Points, bounds: Box) -> Array:
+    """SUV at points that lie within bounds, float32, with edges 3 mm soft."""
+    activity = np.zeros(np.broadcast_shapes(*(p.shape for p in points)), np.float32)
+    for placed_part in parts:
+        if placed_part.bounds.meets(bounds):
+            _paint(activity, placed_part.region, placed_part.part.distance_mm(points), points, 3.0)
     return activity
 
 
@@ -117,8 +129,8 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
             (slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry
         )
         sensitivity = _sensitivity(z, geometry, edge_mm=scanner.edge_mm)
-        # A floor of 0.02 SUV: scatter and randoms leave noise in the air as well.
-        grain[k] *= np.sqrt((pet[k] + np.float32(0.02)) / sensitivity[0])
+        # A floor of 0.001 SUV: randoms leave a trace of noise in the air as well.
+        grain[k] *= np.sqrt((pet[k] + np.float32(0.001)) / sensitivity[0])
         grain[k] += pet[k]
     return np.maximum(grain, 0, out=grain)
 

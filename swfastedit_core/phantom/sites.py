@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swfastedit_core.phantom.body import Build, spine_point
+from swfastedit_core.phantom.build import Build
 from swfastedit_core.phantom.shapes import Vector
+from swfastedit_core.phantom.skeleton import spine_point
 
 
 @dataclass(frozen=True)
