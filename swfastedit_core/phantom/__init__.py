@@ -1,7 +1,7 @@
 """Synthetic whole-body FDG-PET with known lesions.
 
-A patient is drawn from a seed as solids in patient millimetres (`draw_patient`), painted on a voxel grid, blurred by the
-scanner's resolution and overlaid with noise (`make_phantom`). The label is what was put there.
+A patient is drawn from a seed as solids in patient millimetres (`draw_patient`), painted on a voxel grid,
+blurred by the scanner's resolution and overlaid with noise (`make_phantom`). The label is what was put there.
 
 >>> from swfastedit_core.phantom import make_phantom
 >>> phantom = make_phantom(7)
@@ -56,8 +56,8 @@ def make_phantom(
     seed
         Zero or more; names the patient.
     geometry
-        Grid in the patient's millimetres (x = 0 in the midline, z = 0 at the vertex), of any spacing and orientation,
-        left-handed included. None takes `field_of_view`.
+        Grid in the patient's millimetres (x = 0 in the midline, z = 0 at the vertex), of any spacing and
+        orientation, left-handed included. None takes `field_of_view`.
     lesions
         How many, 0 to 30. None draws it: none in 22 of 100 patients.
     scanner

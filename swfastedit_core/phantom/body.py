@@ -12,11 +12,12 @@ from swfastedit_core.phantom.shapes import Capsule, Sections, Shape, Union, Vect
 
 # Lean outline of a man of 1720 mm: level below the vertex, half width, half depth, centre in y; mm.
 OUTLINE = (
-    (0, 20, 28, 6), (-12, 44, 58, 5), (-45, 66, 84, 4), (-90, 75, 94, 3), (-130, 73, 93, 1), (-165, 66, 88, -4),
-    (-198, 58, 80, -9), (-216, 52, 66, 0), (-232, 51, 54, 12), (-262, 55, 54, 20), (-282, 74, 58, 22),
+    (0, 20, 28, 6), (-12, 44, 58, 5), (-45, 66, 84, 4), (-90, 75, 94, 3), (-130, 73, 93, 1),
+    (-165, 66, 88, -4), (-198, 58, 80, -9), (-216, 52, 66, 0), (-232, 51, 54, 12), (-262, 55, 54, 20), (-282, 74, 58, 22),
     (-300, 112, 66, 19), (-320, 144, 78, 14), (-345, 158, 88, 8), (-390, 156, 96, 2), (-450, 152, 103, 0),
     (-520, 147, 103, -2), (-600, 138, 96, -2), (-670, 136, 92, -1), (-735, 150, 95, 4), (-795, 162, 100, 9),
-    (-850, 163, 100, 12), (-885, 154, 90, 14), (-920, 138, 70, 12),
+    (-850, 163, 100, 12), (-885, 154, 90, 14),
+    (-915, 132, 70, 12), (-940, 80, 36, 10),
 )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def make_frame(sculptor: Sculptor) -> tuple[Frame, list[Region]]:
     )
     # Muscle at rest 0.5 to 0.8, fat 0.2 to 0.4 (Ramos et al., Nucl Med Commun 2001; Zincirkeser et al. 2007).
     fat = Region("fat", sculptor.suv(0.2, 0.38), skin.parts)
-    muscle_suv = sculptor.suv(0.5, 0.8)
+    muscle_suv = sculptor.suv(0.5, 0.85)
     muscle = Region("muscle", muscle_suv, (lean, *limbs), sculptor.texture(0.12, 45))
     inside = Region("visceral fat", muscle_suv * 0.7, (frame.cavity,), sculptor.texture(0.15, 50))
     return frame, [fat, muscle, inside]
@@ -103,7 +104,8 @@ def _with_fat(limb: Capsule, build: Build) -> Capsule:
 
 
 def _arms(sculptor: Sculptor) -> list[Capsule]:
-    rng, arms = sculptor.rng, []
+    rng = sculptor.rng
+    arms: list[Capsule] = []
     for side in (-1, 1):
         spread = float(rng.normal(0, 12))
         if sculptor.build.arms_up:
@@ -129,8 +131,9 @@ def _legs(sculptor: Sculptor) -> list[Capsule]:
     legs: list[Capsule] = []
     for side in (-1, 1):
         path = (
-            (side * (76.0 + hips), 14.0, -838.0), (side * (79 + hips + apart * 0.3), 12.0, -930.0), (side * (80 + apart), 8.0, -1100.0),
-            (side * (76 + apart), 8.0, -1260.0), (side * (74 + apart), 20.0, -1390.0), (side * (72 + apart), 22.0, -1620.0),
+            (side * (76.0 + hips), 14.0, -838.0), (side * (79 + hips + apart * 0.3), 12.0, -930.0),
+            (side * (80 + apart), 8.0, -1100.0), (side * (76 + apart), 8.0, -1260.0),
+            (side * (74 + apart), 20.0, -1390.0), (side * (72 + apart), 22.0, -1620.0),
             (side * (80 + apart), -70.0, -1690.0),
         )  # fmt: skip
         legs += sculptor.tube(path, (74, 77, 66, 48, 48, 31, 28), step_mm=60)

@@ -31,7 +31,7 @@ def radius_of_ml(volume_ml: float) -> float:
 
 
 def draw_solid(rng: np.random.Generator, *, centre_mm: Vector, radius_mm: float, merged: bool) -> Shape:
-    """Draw a lesion's outline: one to five lumpy ellipsoids, together about as large as a sphere of the radius.
+    """Draw a lesion's outline: one to five lumpy ellipsoids, together about as large as a sphere.
 
     Parameters
     ----------

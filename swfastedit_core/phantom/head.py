@@ -12,7 +12,10 @@ def make_head(sculptor: Sculptor) -> list[Region]:
 
 
 def make_imitators(sculptor: Sculptor) -> list[Region]:
-    """Uptake that is no lesion: brown fat in one patient of 20, a tense muscle in one of 12, an injection site in one of 25."""
+    """Return uptake that looks like disease and is none.
+
+    Brown fat in one patient of 20, a tense neck muscle in one of 12, an injection site in one of 25.
+    """
     rng = sculptor.rng
     regions: list[Region] = []
     if rng.random() < 0.05:
@@ -33,7 +36,7 @@ def make_imitators(sculptor: Sculptor) -> list[Region]:
 
 
 def _brain(sculptor: Sculptor) -> list[Region]:
-    """Cortex 6 to 14, white matter about a third of it (Wang et al., J Nucl Med 2007: grey to white 2.5 to 4)."""
+    """Cortex 6 to 14, white matter about a third of it: grey to white is 2.5 to 4."""
     grey = sculptor.suv(6, 14)
     whole = sculptor.ellipsoid((0, 2, -74), (63, 80, 57), vary=0.02)
     white: list[Shape] = [

@@ -125,7 +125,7 @@ def draw_lesions(
 def _characterised(
     rng: np.random.Generator, *, shape: Shape, station: Station, disease: Disease, healthy: Sequence[Placed]
 ) -> Lesion | None:
-    """Measure a solid and its surroundings and give it an uptake; None where healthy tissue is too hot for it."""
+    """Measure a solid and its surroundings, and give it an uptake; None where the body itself is too hot."""
     surroundings = shape.bounds.grown(6.0)
     points, cell_ml = _lattice(surroundings)
     distance = shape.distance_mm(points)

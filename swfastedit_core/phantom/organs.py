@@ -113,8 +113,9 @@ def make_bowel(sculptor: Sculptor, frame: Frame) -> list[Region]:
     rng = sculptor.rng
     sag = float(rng.uniform(-40, 45))
     frame_path = (
-        (-84, -28, -765), (-92, -12, -700), (-94, 0, -630), (-60, -48, -625 - sag * 0.4), (0, -64, -640 - sag),
-        (55, -50, -612 - sag * 0.5), (98, 8, -575), (104, 18, -650), (102, 10, -725), (74, -8, -775), (35, -22, -770),
+        (-84, -28, -765), (-92, -12, -700), (-94, 0, -630), (-60, -48, -625 - sag * 0.4),
+        (0, -64, -640 - sag), (55, -50, -612 - sag * 0.5), (98, 8, -575), (104, 18, -650),
+        (102, 10, -725), (74, -8, -775), (35, -22, -770),
         (20, 10, -795), (0, 42, -805), (0, 52, -850), (0, 48, -885),
     )  # fmt: skip
     radii = (20, 19, 17, 15, 15, 14, 14, 13, 13, 12, 12, 12, 14, 15, 11)
@@ -189,7 +190,7 @@ def make_urinary(sculptor: Sculptor) -> list[Region]:
 
 
 def make_genital(sculptor: Sculptor) -> list[Region]:
-    """Testes 2 to 3.5 (Kosuda et al., Ann Nucl Med 1997), prostate and uterus faint."""
+    """Return testes of 1.6 to 3 (Kosuda et al., Ann Nucl Med 1997), prostate and uterus faint."""
     if sculptor.build.female:
         uterus = sculptor.ellipsoid((4, 10, -812), (24, 28, 20), shift_mm=5, vary=0.12)
         return [Region("uterus", sculptor.suv(1.0, 2.4), (uterus,))]

@@ -23,7 +23,7 @@ from swfastedit_core.phantom.sites import stations
 from swfastedit_core.phantom.skeleton import make_skeleton
 from swfastedit_core.volume import Geometry
 
-# In-plane size and spacing, slice spacing: autoPET (Siemens mCT), its raw grid, GE Discovery ST and 690, Philips.
+# In-plane size and spacing, slice spacing: autoPET, Siemens mCT, GE Discovery ST and 690, Philips.
 GRIDS = (
     (400, 2.03642, 3.0), (200, 4.07283, 3.0), (200, 4.07283, 5.0), (168, 4.07283, 4.0),
     (128, 4.6875, 3.27), (128, 5.46875, 3.27), (256, 2.73438, 3.27), (192, 3.64583, 3.27), (144, 4.0, 4.0),

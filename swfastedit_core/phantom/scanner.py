@@ -88,7 +88,7 @@ def activity_at(parts: Iterable[Placed], points: Points, bounds: Box) -> Array:
 
 
 def mask_of(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None:
-    """Return the voxels whose centre lies in a shape; for one that misses all centres, the voxel nearest its middle.
+    """Return the voxels whose centre lies in a shape; if that misses all centres, the deepest voxel.
 
     Returns
     -------
@@ -109,14 +109,17 @@ def mask_of(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None
 def blurred(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
     """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. The field's border is continued."""
     sigmas_zyx = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm[::-1]]
-    return ndimage.gaussian_filter(activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5)
+    result: Array = ndimage.gaussian_filter(
+        activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5
+    )
+    return result
 
 
 def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.random.Generator) -> Array:
     """Add correlated noise of variance ``noise² · SUV / sensitivity``; no value falls below 0.
 
-    Counts are proportional to SUV times sensitivity and the variance of the SUV to SUV over sensitivity, so the
-    relative noise rises where counts are low.
+    Counts are proportional to SUV times sensitivity, and the variance of the SUV to SUV over sensitivity:
+    the relative noise rises where counts are low.
     """
     sigmas_zyx = [scanner.grain_mm / FWHM_PER_SIGMA / step for step in geometry.spacing_mm[::-1]]
     grain = rng.standard_normal(geometry.shape_zyx, dtype=np.float32)
@@ -132,7 +135,8 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
         # A floor of 0.001 SUV: randoms leave a trace of noise in the air as well.
         grain[k] *= np.sqrt((pet[k] + np.float32(0.001)) / sensitivity[0])
         grain[k] += pet[k]
-    return np.maximum(grain, 0, out=grain)
+    pet_with_noise: Array = np.maximum(grain, 0, out=grain)
+    return pet_with_noise
 
 
 def _sensitivity(z: Array, geometry: Geometry, *, edge_mm: float) -> Array:

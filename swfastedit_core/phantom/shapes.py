@@ -88,7 +88,7 @@ class Waves:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """An ellipsoid; column i of `axes` (row-major 3×3) is the direction of half axis i."""
+    """An ellipsoid; column i of `axes` (row-major, 3 by 3) is the direction of half axis i."""
 
     centre_mm: Vector
     radii_mm: Vector
@@ -113,7 +113,8 @@ class Ellipsoid:
             level = level + squared
             slope = slope + squared * (1 / radius**2)
         level = np.sqrt(level)
-        return (level - 1) * level / np.sqrt(slope)
+        distance: Array = (level - 1) * level / np.sqrt(slope)
+        return distance
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Capsule:
         ax, ay, az = (e - s for e, s in zip(self.end_mm, self.start_mm, strict=True))
         squared = max(ax * ax + ay * ay + az * az, 1e-6)
         along = np.clip(_combined((x, ax / squared), (y, ay / squared), (z, az / squared)), 0, 1)
-        away = np.sqrt((x - along * ax) ** 2 + (y - along * ay) ** 2 + (z - along * az) ** 2)
+        away: Array = np.sqrt((x - along * ax) ** 2 + (y - along * ay) ** 2 + (z - along * az) ** 2)
         return away - (self.start_radius_mm + along * (self.end_radius_mm - self.start_radius_mm))
 
 
@@ -181,11 +182,11 @@ class Sections:
         v = ((y - self._level(z, self.centre_y_mm)) / half_y) ** 2
         product = np.minimum(u, 1) * np.minimum(v, 1)
         radius = np.sqrt(np.maximum(u + v - self.squareness**2 * product, 0))
-        side = (radius - 1) * np.minimum(half_x, half_y)
+        side: Array = (radius - 1) * np.minimum(half_x, half_y)
         return np.maximum(side, np.maximum(z - self.z_mm[-1], self.z_mm[0] - z))
 
     def shrunk(self, margin_mm: float, *, low_mm: float = -np.inf, high_mm: float = np.inf) -> Sections:
-        """Return the stack inside this one by a margin (negative: outside), cut to levels from low to high."""
+        """Return the stack inside this one by a margin, cut to the levels from low to high."""
         inside = [z for z in self.z_mm if low_mm < z < high_mm]
         levels = np.array([max(low_mm, self.z_mm[0]), *inside, min(high_mm, self.z_mm[-1])])
         return Sections(
@@ -232,7 +233,7 @@ class Clipped:
         return self.shape.bounds
 
     def distance_mm(self, points: Points) -> Array:
-        """The larger of both."""
+        """Return the larger of both."""
         return np.maximum(self.shape.distance_mm(points), self.inside.distance_mm(points))
 
 
@@ -249,7 +250,7 @@ class Lumpy:
         return self.shape.bounds.grown(self.lumps.peak)
 
     def distance_mm(self, points: Points) -> Array:
-        """The shape's, plus the noise."""
+        """Return the shape's, plus the noise."""
         return self.shape.distance_mm(points) + self.lumps.at(points)
 
 
@@ -269,7 +270,7 @@ def draw_waves(rng: np.random.Generator, *, amplitude: float, wavelength_mm: flo
 
 
 def turned(degrees_xyz: Vector) -> tuple[float, ...]:
-    """Return the rotation by three angles about x, then y, then z, as a row-major 3×3 tuple."""
+    """Return the rotation by three angles about x, then y, then z, as a row-major tuple."""
     return as_tuple(Rotation.from_euler("xyz", degrees_xyz, degrees=True).as_matrix().ravel())
 
 
@@ -285,6 +286,6 @@ def as_vector(values: NDArray[Any]) -> Vector:
 
 
 def _combined(*terms: tuple[Array, float]) -> Array:
-    """Return the weighted sum, leaving out zero weights so that unturned shapes keep their cheap broadcasting."""
+    """Return the weighted sum; zero weights are left out, to keep the cheap broadcasting of unturned shapes."""
     kept = [values * np.float32(weight) for values, weight in terms if weight != 0.0]
     return reduce(np.add, kept) if kept else np.zeros(1, np.float32)

@@ -70,7 +70,7 @@ def _spine(sculptor: Sculptor, marrow: float) -> list[Region]:
         height = 17 + 15.5 * share
         x, y, z = spine_point(level - height / 2)
         bodies.append(
-            sculptor.ellipsoid((x, y, z), (11 + 13 * share, 9 + 8 * share, height * 0.42), vary=0.04)
+            sculptor.ellipsoid((x, y, z), (11 + 13 * share, 9 + 8 * share, height * 0.45), vary=0.04)
         )
         arches.append(sculptor.ellipsoid((x, y + 25 + 6 * share, z - 4), (5 + 3 * share, 13, height * 0.32)))
         level -= height
@@ -80,7 +80,14 @@ def _spine(sculptor: Sculptor, marrow: float) -> list[Region]:
     cord = sculptor.tube(
         tuple((0.0, spine_point(z)[1] + 20, z) for z in (-140.0, -300.0, -450.0, -600.0)), (5, 5, 4, 4)
     )
-    return [Region("spinal cord", marrow * 0.9, cord), *boxes, Region("arches", marrow * 0.75, tuple(arches))]
+    levels = (-195.0, -300.0, -450.0, -600.0, -735.0)
+    column = sculptor.tube(tuple(spine_point(z) for z in levels), (8, 10, 14, 17, 18))
+    return [
+        Region("spinal cord", marrow * 0.9, cord),
+        Region("discs", marrow * 0.65, column),
+        *boxes,
+        Region("arches", marrow * 0.75, tuple(arches)),
+    ]
 
 
 def _ribs(sculptor: Sculptor, frame: Frame) -> list[Shape]:
