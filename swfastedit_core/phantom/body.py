@@ -13,7 +13,8 @@ from swfastedit_core.phantom.shapes import Capsule, Sections, Shape, Union, Vect
 # Lean outline of a man of 1720 mm: level below the vertex, half width, half depth, centre in y; mm.
 OUTLINE = (
     (0, 20, 28, 6), (-12, 44, 58, 5), (-45, 66, 84, 4), (-90, 75, 94, 3), (-130, 73, 93, 1),
-    (-165, 66, 88, -4), (-198, 58, 80, -9), (-216, 52, 66, 0), (-232, 51, 54, 12), (-262, 55, 54, 20), (-282, 74, 58, 22),
+    (-165, 66, 88, -4), (-198, 58, 80, -9), (-216, 52, 66, 0), (-232, 51, 54, 12), (-262, 55, 54, 20),
+    (-282, 74, 58, 22),
     (-300, 112, 66, 19), (-320, 144, 78, 14), (-345, 158, 88, 8), (-390, 156, 96, 2), (-450, 152, 103, 0),
     (-520, 147, 103, -2), (-600, 138, 96, -2), (-670, 136, 92, -1), (-735, 150, 95, 4), (-795, 162, 100, 9),
     (-850, 163, 100, 12), (-885, 154, 90, 14),
@@ -57,11 +58,11 @@ def make_frame(sculptor: Sculptor) -> tuple[Frame, list[Region]]:
         chest=lean.shrunk(15, low_mm=-530 * high, high_mm=-286 * high),
         cavity=lean.shrunk(14, low_mm=-880 * high, high_mm=-415 * high),
     )
-    # Muscle at rest 0.5 to 0.8, fat 0.2 to 0.4 (Ramos et al., Nucl Med Commun 2001; Zincirkeser et al. 2007).
+    # Muscle at rest 0.5 to 0.9, fat 0.2 to 0.4 (Ramos et al., Nucl Med Commun 2001; Zincirkeser et al. 2007).
     fat = Region("fat", sculptor.suv(0.2, 0.38), skin.parts)
-    muscle_suv = sculptor.suv(0.5, 0.85)
+    muscle_suv = sculptor.suv(0.52, 0.95)
     muscle = Region("muscle", muscle_suv, (lean, *limbs), sculptor.texture(0.12, 45))
-    inside = Region("visceral fat", muscle_suv * 0.7, (frame.cavity,), sculptor.texture(0.15, 50))
+    inside = Region("visceral fat", muscle_suv * 0.75, (frame.cavity,), sculptor.texture(0.3, 35))
     return frame, [fat, muscle, inside]
 
 

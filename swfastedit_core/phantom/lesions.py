@@ -140,7 +140,7 @@ def _characterised(
     radius_mm = radius_of_ml(volume_ml)
     middle = as_vector(np.array([np.broadcast_to(p, distance.shape)[inside].mean() for p in points]))
     contrast = float(np.clip(rng.lognormal(np.log(disease.contrast), 0.55), 1.6, 30))
-    seen = suv_around * contrast + float(rng.uniform(0.5, 1.6))
+    seen = suv_around * contrast + float(rng.uniform(0.7, 1.8))
     suv = suv_around + (seen - suv_around) / max(recovery(radius_mm, fwhm_mm=REFERENCE_FWHM_MM), 0.25)
     core, texture = None, None
     if radius_mm > 9:

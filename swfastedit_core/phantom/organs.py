@@ -109,8 +109,9 @@ def make_abdomen(sculptor: Sculptor, frame: Frame, *, blood_suv: float) -> list[
 
 
 def make_bowel(sculptor: Sculptor, frame: Frame) -> list[Region]:
-    """Colon and small bowel: 0.7 to 3, rarely 6, changing along the way."""
+    """Colon and small bowel: 0.7 to 3, changing along the way; in one of 8 up to 7, as with metformin."""
     rng = sculptor.rng
+    hot = float(rng.uniform(1.5, 2.6)) if rng.random() < 0.12 else 1.0
     sag = float(rng.uniform(-40, 45))
     frame_path = (
         (-84, -28, -765), (-92, -12, -700), (-94, 0, -630), (-60, -48, -625 - sag * 0.4),
@@ -122,10 +123,12 @@ def make_bowel(sculptor: Sculptor, frame: Frame) -> list[Region]:
     colon = sculptor.tube(
         tuple((float(x), float(y), float(z)) for x, y, z in frame_path), radii, shift_mm=6, step_mm=8
     )
-    regions = _changing(sculptor, "colon", colon, mean_suv=sculptor.suv(0.9, 2.2), frame=frame)
-    for _ in range(3):
+    regions = _changing(sculptor, "colon", colon, mean_suv=hot * sculptor.suv(0.75, 1.8), frame=frame)
+    for _ in range(5):
         loops = sculptor.tube(_meander(rng), tuple(rng.uniform(7, 12, 22).tolist()), step_mm=8)
-        regions += _changing(sculptor, "small bowel", loops, mean_suv=sculptor.suv(0.9, 2.0), frame=frame)
+        regions += _changing(
+            sculptor, "small bowel", loops, mean_suv=hot * sculptor.suv(0.7, 1.5), frame=frame
+        )
     return regions
 
 
@@ -190,7 +193,7 @@ def make_urinary(sculptor: Sculptor) -> list[Region]:
 
 
 def make_genital(sculptor: Sculptor) -> list[Region]:
-    """Return testes of 1.6 to 3 (Kosuda et al., Ann Nucl Med 1997), prostate and uterus faint."""
+    """Return testes of 1.4 to 2.7 (Kosuda et al., Ann Nucl Med 1997), prostate and uterus faint."""
     if sculptor.build.female:
         uterus = sculptor.ellipsoid((4, 10, -812), (24, 28, 20), shift_mm=5, vary=0.12)
         return [Region("uterus", sculptor.suv(1.0, 2.4), (uterus,))]
@@ -200,7 +203,7 @@ def make_genital(sculptor: Sculptor) -> list[Region]:
     fold = Region("scrotum", 0.9, (*root, sculptor.ellipsoid((0, -62, -912), (38, 24, 26))))
     return [
         fold,
-        Region("testis", sculptor.suv(1.6, 3.0), testes),
+        Region("testis", sculptor.suv(1.4, 2.7), testes),
         Region("prostate", sculptor.suv(1.0, 1.8), (prostate,)),
     ]
 
@@ -246,10 +249,11 @@ def _changing(
 ) -> list[Region]:
     """Give each piece of a tube its own uptake, a random walk along the tube that returns to the mean."""
     level, regions = 0.0, []
+    texture = sculptor.texture(0.2, 26)
     for piece in tube:
-        level = 0.94 * level + float(sculptor.rng.normal(0, 0.14))
+        level = 0.95 * level + float(sculptor.rng.normal(0, 0.15))
         suv = float(np.clip(mean_suv * np.exp(level), 0.5, 7))
-        regions.append(Region(name, suv, (Clipped(piece, frame.cavity),)))
+        regions.append(Region(name, suv, (Clipped(piece, frame.cavity),), texture))
     return regions
 
 

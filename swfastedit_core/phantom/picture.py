@@ -9,6 +9,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Phantom
 
 SUV_BLACK = 7.0
+HALF_WIDTH_MM = 280.0
 
 
 def draw_picture(phantoms: Sequence[Phantom], path: Path) -> None:
@@ -44,6 +45,8 @@ def draw_picture(phantoms: Sequence[Phantom], path: Path) -> None:
         if outline.any():
             axes.contour(outline, [0.5], colors="#d62728", linewidths=0.7, origin="lower", extent=extent)
         volume_ml = sum(lesion.volume_ml for lesion in phantom.lesions)
+        middle = size_x * x / 2
+        axes.set_xlim(middle - HALF_WIDTH_MM, middle + HALF_WIDTH_MM)
         axes.set_title(f"{len(phantom.lesions)} lesions, {volume_ml:.0f} ml", fontsize=8)
     for axes in figure.axes:
         axes.set_axis_off()

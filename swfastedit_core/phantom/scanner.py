@@ -135,15 +135,16 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
         # A floor of 0.001 SUV: randoms leave a trace of noise in the air as well.
         grain[k] *= np.sqrt((pet[k] + np.float32(0.001)) / sensitivity[0])
         grain[k] += pet[k]
-    pet_with_noise: Array = np.maximum(grain, 0, out=grain)
-    return pet_with_noise
+    result: Array = np.maximum(grain, 0, out=grain)
+    return result
 
 
 def _sensitivity(z: Array, geometry: Geometry, *, edge_mm: float) -> Array:
     """1 in the middle of the axial field, falling linearly to a quarter at its ends."""
     low, high = axial_range_mm(geometry)
     inside = np.minimum(z - low, high - z) / max(edge_mm, 1e-3)
-    return np.clip(0.25 + 0.75 * inside, 0.25, 1).astype(np.float32)
+    sensitivity: Array = np.clip(0.25 + 0.75 * inside, 0.25, 1).astype(np.float32)
+    return sensitivity
 
 
 def axial_range_mm(geometry: Geometry) -> tuple[float, float]:

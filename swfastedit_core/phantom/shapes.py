@@ -182,8 +182,9 @@ class Sections:
         v = ((y - self._level(z, self.centre_y_mm)) / half_y) ** 2
         product = np.minimum(u, 1) * np.minimum(v, 1)
         radius = np.sqrt(np.maximum(u + v - self.squareness**2 * product, 0))
-        side: Array = (radius - 1) * np.minimum(half_x, half_y)
-        return np.maximum(side, np.maximum(z - self.z_mm[-1], self.z_mm[0] - z))
+        side = (radius - 1) * np.minimum(half_x, half_y)
+        distance: Array = np.maximum(side, np.maximum(z - self.z_mm[-1], self.z_mm[0] - z))
+        return distance
 
     def shrunk(self, margin_mm: float, *, low_mm: float = -np.inf, high_mm: float = np.inf) -> Sections:
         """Return the stack inside this one by a margin, cut to the levels from low to high."""
@@ -286,6 +287,6 @@ def as_vector(values: NDArray[Any]) -> Vector:
 
 
 def _combined(*terms: tuple[Array, float]) -> Array:
-    """Return the weighted sum; zero weights are left out, to keep the cheap broadcasting of unturned shapes."""
+    """Return the weighted sum; zero weights are left out: unturned shapes keep their cheap broadcasting."""
     kept = [values * np.float32(weight) for values, weight in terms if weight != 0.0]
     return reduce(np.add, kept) if kept else np.zeros(1, np.float32)
