@@ -8,7 +8,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from swfastedit_core.phantom.build import Build, Region, Sculptor
-from swfastedit_core.phantom.shapes import Capsule, Sections, Shape, Union, Vector, as_tuple
+from swfastedit_core.phantom.shapes import Capsule, Sections, Shape, Union
+from swfastedit_core.phantom.space import Vector, as_tuple
 
 # Lean outline of a man of 1720 mm: level below the vertex, half width, half depth, centre in y; mm.
 OUTLINE = (

@@ -7,18 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from swfastedit_core.phantom.shapes import (
-    Capsule,
-    Ellipsoid,
-    Lumpy,
-    Shape,
-    Vector,
-    Waves,
-    as_tuple,
-    draw_waves,
-    tube,
-    turned,
-)
+from swfastedit_core.phantom.shapes import Capsule, Ellipsoid, Lumpy, Shape, Waves, draw_waves, tube, turned
+from swfastedit_core.phantom.space import Vector, as_tuple
 
 
 @dataclass(frozen=True)

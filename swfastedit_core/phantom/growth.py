@@ -7,16 +7,8 @@ from math import erf, exp, pi, sqrt
 import numpy as np
 
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
-from swfastedit_core.phantom.shapes import (
-    Ellipsoid,
-    Lumpy,
-    Shape,
-    Union,
-    Vector,
-    as_vector,
-    draw_waves,
-    turned,
-)
+from swfastedit_core.phantom.shapes import Ellipsoid, Lumpy, Shape, Union, draw_waves, turned
+from swfastedit_core.phantom.space import Vector, as_vector
 
 
 def recovery(radius_mm: float, *, fwhm_mm: float) -> float:

@@ -10,8 +10,9 @@ import numpy as np
 from swfastedit_core.phantom.build import Region
 from swfastedit_core.phantom.growth import draw_solid, radius_of_ml, recovery
 from swfastedit_core.phantom.scanner import Placed, activity_at, placed
-from swfastedit_core.phantom.shapes import Box, Clipped, Points, Shape, Vector, Waves, as_vector, draw_waves
+from swfastedit_core.phantom.shapes import Clipped, Shape, Waves, draw_waves
 from swfastedit_core.phantom.sites import DISEASES, Disease, Station
+from swfastedit_core.phantom.space import Box, Points, Vector, as_vector
 
 MAX_LESIONS = 30
 MIN_ML = 0.3

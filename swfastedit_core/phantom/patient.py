@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swfastedit_core.phantom.abdomen import make_abdomen, make_bowel, make_genital, make_urinary
 from swfastedit_core.phantom.body import make_frame
 from swfastedit_core.phantom.build import Build, Region, Sculptor, draw_build
+from swfastedit_core.phantom.chest import make_chest, make_heart
 from swfastedit_core.phantom.head import make_head, make_imitators
 from swfastedit_core.phantom.lesions import Lesion, draw_lesion_count, draw_lesions
-from swfastedit_core.phantom.organs import (
-    make_abdomen,
-    make_bowel,
-    make_chest,
-    make_genital,
-    make_heart,
-    make_urinary,
-)
 from swfastedit_core.phantom.scanner import Scanner, draw_scanner
 from swfastedit_core.phantom.sites import stations
 from swfastedit_core.phantom.skeleton import make_skeleton
@@ -94,7 +88,7 @@ def draw_patient(seed: int, *, lesions: int | None = None) -> Patient:
         body=frame.skin,
         levels_mm=levels_mm,
     )
-    return Patient(build, healthy, found, draw_scanner(scan_rng), levels_mm)
+    return Patient(build, healthy, found, draw_scanner(scan_rng, fat_mm=build.fat_mm), levels_mm)
 
 
 def field_of_view(seed: int, *, spacing_mm: tuple[float, float, float] | None = None) -> Geometry:

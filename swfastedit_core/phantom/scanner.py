@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from swfastedit_core.phantom.build import Region
-from swfastedit_core.phantom.shapes import Array, Box, Points, Shape
+from swfastedit_core.phantom.shapes import Shape
+from swfastedit_core.phantom.space import Array, Box, Points
 from swfastedit_core.volume import Geometry
 
 FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
@@ -40,10 +41,10 @@ class Scanner:
     edge_mm: float = 60.0
 
 
-def draw_scanner(rng: np.random.Generator) -> Scanner:
-    """Draw a clinical scanner: 4.5 to 8 mm in the image, from a quiet to a noisy reconstruction."""
+def draw_scanner(rng: np.random.Generator, *, fat_mm: float) -> Scanner:
+    """Draw a clinical scanner: 4.5 to 8 mm in the image, quiet to noisy; heavy patients absorb counts."""
     fwhm_mm = float(rng.uniform(4.5, 8.0))
-    noise = float(np.exp(rng.uniform(np.log(0.08), np.log(0.27))))
+    noise = float(np.exp(rng.uniform(np.log(0.08), np.log(0.24)))) * (0.8 + fat_mm / 60)
     return Scanner(fwhm_mm, noise, fwhm_mm * float(rng.uniform(0.7, 1.0)), float(rng.uniform(35, 80)))
 
 

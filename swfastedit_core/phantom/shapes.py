@@ -5,40 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-Array = NDArray[np.floating[Any]]
-Vector = tuple[float, float, float]
-Points = tuple[Array, Array, Array]
-"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together, so that an axis-aligned grid
-costs three vectors instead of three volumes."""
+from swfastedit_core.phantom.space import Array, Box, Points, Vector, as_tuple, as_vector
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Box:
-    """An axis-aligned box in mm, LPS."""
-
-    low_mm: Vector
-    high_mm: Vector
-
-    def grown(self, margin_mm: float) -> Box:
-        """Return the box with a margin on every side."""
-        low, high = self.low_mm, self.high_mm
-        return Box(
-            (low[0] - margin_mm, low[1] - margin_mm, low[2] - margin_mm),
-            (high[0] + margin_mm, high[1] + margin_mm, high[2] + margin_mm),
-        )
-
-    def meets(self, other: Box) -> bool:
-        """Tell whether two boxes share a point."""
-        pairs = zip(self.low_mm, self.high_mm, other.low_mm, other.high_mm, strict=True)
-        return all(low <= other_high and other_low <= high for low, high, other_low, other_high in pairs)
 
 
 class Shape(Protocol):
@@ -273,17 +247,6 @@ def draw_waves(rng: np.random.Generator, *, amplitude: float, wavelength_mm: flo
 def turned(degrees_xyz: Vector) -> tuple[float, ...]:
     """Return the rotation by three angles about x, then y, then z, as a row-major tuple."""
     return as_tuple(Rotation.from_euler("xyz", degrees_xyz, degrees=True).as_matrix().ravel())
-
-
-def as_tuple(values: NDArray[Any]) -> tuple[float, ...]:
-    """Return the values of a vector as plain floats."""
-    return tuple(float(value) for value in values)
-
-
-def as_vector(values: NDArray[Any]) -> Vector:
-    """Return three values as plain floats."""
-    x, y, z = values
-    return float(x), float(y), float(z)
 
 
 def _combined(*terms: tuple[Array, float]) -> Array:

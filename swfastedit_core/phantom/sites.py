@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swfastedit_core.phantom.build import Build
-from swfastedit_core.phantom.shapes import Vector
 from swfastedit_core.phantom.skeleton import spine_point
+from swfastedit_core.phantom.space import Vector
 
 
 @dataclass(frozen=True)

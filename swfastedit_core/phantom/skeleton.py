@@ -6,7 +6,8 @@ import numpy as np
 
 from swfastedit_core.phantom.body import Frame
 from swfastedit_core.phantom.build import Region, Sculptor
-from swfastedit_core.phantom.shapes import Clipped, Shape, Vector, tube
+from swfastedit_core.phantom.shapes import Clipped, Shape, tube
+from swfastedit_core.phantom.space import Vector
 
 SPINE_Y = (
     (-900, 62),
