@@ -237,7 +237,7 @@ def test_command_writes_pairs_on_one_grid(tmp_path: Path) -> None:
     options = ("--cases", "1", "--seed", "8", "--spacing", "6", "6", "5", "--lesions", "4", "--format", "mha")
     result = run_cli(*options, "--output", str(tmp_path))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("phantom_8_0000.mha: 4 lesions, ")
+    assert result.stdout.startswith("phantom_8_0000.mha lesions: 4, ")
     image = read_volume(tmp_path / "imagesTr" / "phantom_8_0000.mha")
     label = read_volume(tmp_path / "labelsTr" / "phantom_8_0000.mha")
     assert image.geometry == label.geometry

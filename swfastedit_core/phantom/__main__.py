@@ -90,7 +90,7 @@ def _write(options: argparse.Namespace) -> None:
         write_mask(phantom.label, options.output / "labelsTr" / name)
         write_volume(phantom.pet, options.output / "imagesTr" / name)
         millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
-        print(f"{name}: {len(phantom.lesions)} lesions, {millilitres:.1f} ml", flush=True)
+        print(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml", flush=True)
 
 
 if __name__ == "__main__":

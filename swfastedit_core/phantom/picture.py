@@ -47,7 +47,7 @@ def draw_picture(phantoms: Sequence[Phantom], path: Path) -> None:
         volume_ml = sum(lesion.volume_ml for lesion in phantom.lesions)
         middle = size_x * x / 2
         axes.set_xlim(middle - HALF_WIDTH_MM, middle + HALF_WIDTH_MM)
-        axes.set_title(f"{len(phantom.lesions)} lesions, {volume_ml:.0f} ml", fontsize=8)
+        axes.set_title(f"lesions: {len(phantom.lesions)}, {volume_ml:.0f} ml", fontsize=8)
     for axes in figure.axes:
         axes.set_axis_off()
     try:
