@@ -78,9 +78,13 @@ class NetworkConfig:
         default = ARCHITECTURES[self.name].filters
         object.__setattr__(self, "filters", tuple(self.filters) or default)
         if len(self.filters) != len(default) or min(self.filters) < 1:
-            raise UserError(f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers")
+            raise UserError(
+                f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers"
+            )
         if self.in_channels < 1 or self.out_channels < 2:
-            raise UserError(f"{self.in_channels} input channels and {self.out_channels} classes, expected at least 1 and 2")
+            raise UserError(
+                f"{self.in_channels} input channels and {self.out_channels} classes, expected at least 1 and 2"
+            )
 
     @property
     def architecture(self) -> Architecture:
@@ -122,11 +126,15 @@ def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
         deepest = tuple(shapes["upsamples.0.transp_conv.conv.weight"][2:])
         classes = shapes["output_block.conv.conv.weight"][0]
     except (KeyError, IndexError) as error:
-        raise UserError(f"no residual DynUNet: tensor {error} is missing or misshapen among {len(shapes)} tensors") from error
+        raise UserError(
+            f"no residual DynUNet: tensor {error} is missing or misshapen among {len(shapes)} tensors"
+        ) from error
     for name, architecture in ARCHITECTURES.items():
         if len(architecture.filters) == levels and architecture.strides[-1] == deepest:
             return NetworkConfig(name, filters, first[1], classes)
-    raise UserError(f"a DynUNet of {levels} levels with a deepest stride of {deepest} is none of {', '.join(ARCHITECTURES)}")
+    raise UserError(
+        f"a DynUNet of {levels} levels with a deepest stride of {deepest} is none of {', '.join(ARCHITECTURES)}"
+    )
 
 
 class DynUNet(nn.Module):
@@ -219,7 +227,9 @@ class UpBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
         super().__init__()
-        self.transp_conv = Convolution(nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout)
+        self.transp_conv = Convolution(
+            nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout
+        )
         self.conv_block = PlainBlock(2 * outputs, outputs, dropout)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:

@@ -74,9 +74,13 @@ def _unpacked_bytes(file: BinaryIO, payload: Payload, path: Path) -> int:
                 found += len(unpack.decompress(block, BLOCK))
                 block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
     except zlib.error as error:
-        raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
+        raise UserError(
+            f"{path}: the compressed voxel data is damaged ({error}); copy or download it again"
+        ) from error
     if not unpack.eof:
-        raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
+        raise UserError(
+            f"{path}: truncated, the compressed voxel data ends early; copy or download the file again"
+        )
     return found
 
 
@@ -98,7 +102,9 @@ def _metaimage(file: BinaryIO, path: Path) -> Payload:
     """MetaImage: text header whose last line is ElementDataFile, then raw data or one zlib stream."""
     fields = _text_header(file, path, separator="=", last="elementdatafile")
     if fields["elementdatafile"].upper() != "LOCAL":
-        raise UserError(f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha")
+        raise UserError(
+            f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha"
+        )
     voxels = 1
     for size in fields.get("dimsize", "").split():
         voxels *= int(size)
@@ -123,14 +129,24 @@ def _nifti(file: BinaryIO, path: Path) -> Payload:
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     try:
-        start = zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540) if packed else file.read(540)
+        start = (
+            zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540)
+            if packed
+            else file.read(540)
+        )
         order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
         if struct.unpack_from(order + "i", start)[0] == 540:
             rank, *sizes = struct.unpack_from(order + "8q", start, 16)
-            (bits,), (offset,) = struct.unpack_from(order + "h", start, 14), struct.unpack_from(order + "q", start, 168)
+            (bits,), (offset,) = (
+                struct.unpack_from(order + "h", start, 14),
+                struct.unpack_from(order + "q", start, 168),
+            )
         else:
             rank, *sizes = struct.unpack_from(order + "8h", start, 40)
-            (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+            (bits,), (offset,) = (
+                struct.unpack_from(order + "h", start, 72),
+                struct.unpack_from(order + "f", start, 108),
+            )
     except (zlib.error, struct.error) as error:
         raise UserError(f"{path}: the NIfTI header is damaged ({error})") from error
     voxels = 1

@@ -144,7 +144,10 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
         for z in _offsets(low, high, window[2], overlap):
             here = body.box(z - padding[2][0], z - padding[2][0] + window[2])
             if here is not None:
-                x_and_y = (_offsets(*_grown(here, axis, window, padded, padding), window[axis], overlap) for axis in (0, 1))
+                x_and_y = (
+                    _offsets(*_grown(here, axis, window, padded, padding), window[axis], overlap)
+                    for axis in (0, 1)
+                )
                 starts += [(x, y, z) for x, y in product(*x_and_y)]
         starts.sort()
     corner = np.array(starts)
@@ -186,7 +189,9 @@ def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | Non
         None where nothing looks like a patient: then the whole volume has to be searched.
     """
     shape = _triple(suv.shape)
-    cell = _triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
+    cell = _triple(
+        [max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)]
+    )
     pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
     cells = pooled[0, 0].cpu().numpy()
     threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9))), 0.0)
@@ -208,7 +213,9 @@ def _offsets(start: int, stop: int, window: int, overlap: float) -> list[int]:
     return [*range(start, stop - window, step), stop - window]
 
 
-def _grown(box: Box | None, axis: int, window: Triple, padded: Triple, padding: list[tuple[int, int]]) -> tuple[int, int]:
+def _grown(
+    box: Box | None, axis: int, window: Triple, padded: Triple, padding: list[tuple[int, int]]
+) -> tuple[int, int]:
     """One axis of a box in the image, moved to the padded image and grown to a window's size at least."""
     assert box is not None
     start, stop = box.start[axis] + padding[axis][0], box.stop[axis] + padding[axis][0]

@@ -16,7 +16,9 @@ from swfastedit_core.preprocess import PercentileIntensity, RangeIntensity
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them.")
+    parser = argparse.ArgumentParser(
+        prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print what a checkpoint says of itself, as JSON")
     show.add_argument("file", type=Path, help=".safetensors or .pt file")
@@ -25,8 +27,20 @@ def main(arguments: list[str] | None = None) -> int:
     convert.add_argument("target", type=Path, help="a name that ends in .safetensors")
     convert.add_argument("--half", action="store_true", help="store float16: half the size")
     intensity = convert.add_mutually_exclusive_group()
-    intensity.add_argument("--suv-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="the weights were trained on this SUV range")
-    intensity.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help="… on these percentiles of each image (recipe: 0.05 99.95)")
+    intensity.add_argument(
+        "--suv-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="the weights were trained on this SUV range",
+    )
+    intensity.add_argument(
+        "--percentiles",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="… on these percentiles of each image (recipe: 0.05 99.95)",
+    )
     convert.add_argument("--licence", help="terms of the weights")
     convert.add_argument("--attribution", help="whom to cite for the weights and the data behind them")
     options = parser.parse_args(arguments)
@@ -34,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "show":
             print(describe(read_checkpoint(options.file)))
         else:
-            write_checkpoint(_redescribed(read_checkpoint(options.source), options), options.target, half=options.half)
+            write_checkpoint(
+                _redescribed(read_checkpoint(options.source), options), options.target, half=options.half
+            )
             print(describe(read_checkpoint(options.target)))
     except UserError as error:
         print(error, file=sys.stderr)
@@ -58,9 +74,14 @@ def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpo
     """Apply what the user knows about the weights and the file does not say."""
     config = checkpoint.config
     if options.suv_range:
-        config = replace(config, preprocessing=replace(config.preprocessing, intensity=RangeIntensity(*options.suv_range)))
+        config = replace(
+            config, preprocessing=replace(config.preprocessing, intensity=RangeIntensity(*options.suv_range))
+        )
     if options.percentiles:
-        config = replace(config, preprocessing=replace(config.preprocessing, intensity=PercentileIntensity(*options.percentiles)))
+        config = replace(
+            config,
+            preprocessing=replace(config.preprocessing, intensity=PercentileIntensity(*options.percentiles)),
+        )
     if options.licence:
         config = replace(config, licence=options.licence)
     if options.attribution:

@@ -31,7 +31,17 @@ def read_authors_tensors(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a readable PyTorch file; is it complete?") from error
     state = content.get(NETWORK_KEY, content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        found = f"keys {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path}: found {found or 'nothing'}, expected the key '{NETWORK_KEY}' with a network's tensors")
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(value, Tensor) for value in state.values())
+    ):
+        found = (
+            f"keys {', '.join(map(str, list(content)[:5]))}"
+            if isinstance(content, dict)
+            else type(content).__name__
+        )
+        raise UserError(
+            f"{path}: found {found or 'nothing'}, expected the key '{NETWORK_KEY}' with a network's tensors"
+        )
     return {str(name): tensor for name, tensor in state.items() if not str(name).startswith(ALIAS)}

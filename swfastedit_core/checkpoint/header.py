@@ -58,8 +58,13 @@ class CheckpointConfig:
             )
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
-        if any(side < 1 or side % divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)):
-            raise UserError(f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}'")
+        if any(
+            side < 1 or side % divisor
+            for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)
+        ):
+            raise UserError(
+                f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}'"
+            )
         if not all(mm > 0 for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")
 
@@ -67,7 +72,9 @@ class CheckpointConfig:
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
         """Assume the published recipe, for weights that do not describe themselves."""
         if network.in_channels not in CHANNELS:
-            raise UserError(f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)")
+            raise UserError(
+                f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
+            )
         return cls(network, channels=CHANNELS[network.in_channels])
 
 
@@ -98,21 +105,29 @@ def from_header(text: str, source: str) -> CheckpointConfig:
     try:
         plain = json.loads(text)
         if plain["format"] != FORMAT:
-            raise UserError(f"{source}: weights of format {plain['format']}, this version reads {FORMAT}; update the program")
+            raise UserError(
+                f"{source}: weights of format {plain['format']}, this version reads {FORMAT}; update the program"
+            )
         del plain["format"]
         intensity = dict(plain["preprocessing"]["intensity"])
         preprocessing = Preprocessing(
             spacing_mm=_numbers(plain["preprocessing"]["spacing_mm"]),
-            intensity=INTENSITIES[intensity.pop("kind")](**{key: float(value) for key, value in intensity.items()}),
+            intensity=INTENSITIES[intensity.pop("kind")](
+                **{key: float(value) for key, value in intensity.items()}
+            ),
         )
         network = dict(plain["network"])
         network["filters"] = tuple(int(count) for count in network["filters"])
         tuples = {key: tuple(plain[key]) for key in ("window", "channels", "labels")}
-        return CheckpointConfig(**{**plain, **tuples, "network": NetworkConfig(**network), "preprocessing": preprocessing})
+        return CheckpointConfig(
+            **{**plain, **tuples, "network": NetworkConfig(**network), "preprocessing": preprocessing}
+        )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(source) else f"{source}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{source}: the header is not a checkpoint's configuration ({type(error).__name__}: {error})") from error
+        raise UserError(
+            f"{source}: the header is not a checkpoint's configuration ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _numbers(values: Any) -> tuple[float, float, float]:

@@ -1,0 +1,269 @@
+"""Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
+
+Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from swfastedit_core.contract import INPUT, OUTPUT, default_weights, find_pets, mask_path
+from swfastedit_core.errors import DataWarning, UserError
+
+if TYPE_CHECKING:
+    from swfastedit_core.engine import Engine
+
+STARTED = time.perf_counter()
+LINES_OF_PROGRESS = 10
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other failure is reported: one line, exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = Parser(
+        prog="process.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--input",
+        type=Path,
+        default=INPUT,
+        metavar="DIR",
+        help="folder with images/pet/*.mha (default: %(default)s)",
+    )
+    data.add_argument(
+        "--pet",
+        type=Path,
+        metavar="FILE",
+        help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        action="append",
+        metavar="PATH",
+        help="checkpoint or folder of checkpoints, repeatable; several are an ensemble (default: /opt/ml/model if it holds some, else weights/)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        help="of the network (default: float16 on CUDA; bfloat16 on CPUs with instructions for it, else float32)",
+    )
+    parser.add_argument(
+        "--region",
+        default="body",
+        choices=["body", "full"],
+        help="where windows are laid: over the patient, or the recipe's grid over the whole volume (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=0.75,
+        help="share that neighbouring windows have in common (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--window-batch",
+        type=int,
+        metavar="N",
+        help="windows at a time; halved when memory runs out (default: 1 on CPU, 4 on CUDA)",
+    )
+    parser.add_argument(
+        "--vote",
+        action="store_true",
+        help="combine an ensemble by majority vote (default: mean of probabilities)",
+    )
+    parser.add_argument(
+        "--min-lesion-ml",
+        type=float,
+        default=0.0,
+        metavar="ML",
+        help="clear connected components smaller than this (default: keep all)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the final JSON only")
+    options = parser.parse_args(arguments)
+    if options.pet is not None and options.output is None:
+        parser.error("--pet needs --output DIR")
+    if options.window_batch is not None and options.window_batch < 1:
+        parser.error(f"--window-batch {options.window_batch}, expected 1 or more")
+    if not 0.0 <= options.overlap < 1.0:
+        parser.error(f"--overlap {options.overlap}, expected 0 or more and less than 1")
+    if not options.min_lesion_ml >= 0.0:
+        parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
+    options.output = options.output or OUTPUT
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Process every scan that the options name."""
+    cases = jobs(options)
+    from swfastedit_core.pipeline import load_networks
+
+    weights = options.weights or [default_weights(Path(__file__).parent)]
+    networks = load_networks(*weights, device=options.device, precision=options.precision)
+    if any(network.config.demonstration for network in networks) and not options.quiet:
+        print(
+            "notice: these are demonstration weights, trained on synthetic scans; not for patients",
+            flush=True,
+        )
+    load_seconds = time.perf_counter() - STARTED
+    for pet, mask in cases:
+        report = process(pet, mask, networks, options)
+        report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
+        print(json.dumps(report, ensure_ascii=False), flush=True)
+
+
+def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
+    if options.pet is not None:
+        pairs = [(options.pet, options.output / options.pet.name)]
+    else:
+        pairs = [(pet, mask_path(options.output, pet)) for pet in find_pets(options.input)]
+    for pet, mask in pairs:
+        if pet.resolve() == mask.resolve():
+            raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
+        folder = next(parent for parent in mask.absolute().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise UserError(f"{folder}: no permission to write the mask there; choose another --output")
+    return pairs
+
+
+def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
+    """Segment one scan and write its mask; return what there is to report."""
+    from swfastedit_core.clock import Stopwatch, peak_memory_mb
+    from swfastedit_core.pipeline import segment
+    from swfastedit_core.volume import read_volume, write_mask
+
+    clock, begin = Stopwatch(networks[0].device), time.perf_counter()
+    with data_warnings(quiet=options.quiet) as messages, clock.stage("read"):
+        volume = read_volume(pet)
+    with progress_bar(pet.name, quiet=options.quiet) as progress:
+        result = segment(
+            volume,
+            networks,
+            full_grid=options.region == "full",
+            overlap=options.overlap,
+            window_batch=options.window_batch,
+            vote=options.vote,
+            min_lesion_ml=options.min_lesion_ml,
+            progress=progress,
+        )
+    with clock.stage("write"):
+        write_mask(result.mask, mask)
+    seconds = {"read": clock.seconds["read"], **result.seconds, "write": clock.seconds["write"]}
+    seconds["total"] = time.perf_counter() - begin
+    return {
+        "output": str(mask),
+        "engine": networks[0].name,
+        "device": str(networks[0].device),
+        "precision": networks[0].precision,
+        "weights": [network.source for network in networks],
+        "demonstration": any(network.config.demonstration for network in networks),
+        "windows": result.windows,
+        "windows_full_grid": result.windows_full_grid,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "peak_memory_mb": round(peak_memory_mb()),
+        "lesion_voxels": result.lesion_voxels,
+        "lesion_volume_ml": round(result.lesion_ml, 3),
+        "warnings": messages,
+    }
+
+
+@contextmanager
+def data_warnings(*, quiet: bool) -> Iterator[list[str]]:
+    """Collect what the reader finds odd about a scan, and print it: on stdout, since stderr means failure."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        yield messages
+    messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
+    for message in messages:
+        if not quiet:
+            print(f"warning: {message}", flush=True)
+
+
+@contextmanager
+def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show the windows done: a bar on a terminal, else a line for every tenth."""
+    if quiet:
+        yield None
+        return
+    if sys.stdout.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc=name, unit="window", file=sys.stdout) as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield move
+        return
+    last = -1
+
+    def line(done: int, total: int) -> None:
+        nonlocal last
+        tenth = done * LINES_OF_PROGRESS // total
+        if tenth > last:
+            last = tenth
+            print(f"{name}: {done} of {total} windows", flush=True)
+
+    yield line
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that temporary files are removed
+    try:
+        options = parse(arguments)
+        logging.basicConfig(
+            stream=sys.stdout, level=logging.ERROR if options.quiet else logging.INFO, format="%(message)s"
+        )
+        run(options)
+    except UserError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except MemoryError:
+        print("out of memory: the scan does not fit this machine's RAM", file=sys.stderr)
+        return 1
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        print(
+            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

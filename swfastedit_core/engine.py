@@ -1,0 +1,191 @@
+"""Run a network on a batch of windows: device, precision and memory are chosen here, once."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import DynUNet
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DEFAULT_BATCH = {"cpu": 1, "cuda": 4}  # windows at a time
+LIVE_TENSORS = 6  # feature maps of the first level that exist at once, measured; see `working_set_bytes`
+
+
+class OutOfMemory(Exception):
+    """The device cannot hold what the last call needed; a smaller batch may fit."""
+
+
+class Engine(Protocol):
+    """A network ready to run.
+
+    Attributes
+    ----------
+    name
+        Of the backend, for reports.
+    config
+        What the network expects.
+    source
+        File the weights came from.
+    device
+        Where windows are expected, and logits come out.
+    precision
+        Name of the number format of the activations.
+    default_batch
+        Windows a call where the user does not say.
+    """
+
+    name: str
+    config: CheckpointConfig
+    source: str
+    device: torch.device
+    precision: str
+    default_batch: int
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """Return the tumour's logit minus the background's.
+
+        Parameters
+        ----------
+        windows
+            float32 [N, C, X, Y, Z] on `device`.
+
+        Returns
+        -------
+        Tensor
+            float32 [N, X, Y, Z] on `device`.
+
+        Raises
+        ------
+        OutOfMemory
+            If the batch is too large. The engine can be called again.
+        """
+        ...
+
+    def working_set_bytes(self, batch: int) -> int:
+        """Estimate the memory that a call with `batch` windows takes beyond the weights."""
+        ...
+
+
+class TorchEngine:
+    """PyTorch on the CPU or on one CUDA device; see `Engine`."""
+
+    name = "torch"
+
+    def __init__(self, checkpoint: Checkpoint, *, device: torch.device, precision: str) -> None:
+        self.config = checkpoint.config
+        self.source = str(checkpoint.path)
+        self.device = device
+        self.precision = precision
+        self.default_batch = DEFAULT_BATCH[device.type]
+        self._dtype = PRECISIONS[precision]
+        # On CUDA channels-last keeps half precision on the tensor cores (the default layout is about four times
+        # slower with recent cuDNN); on the CPU oneDNN chooses its own blocked layout and the default is as fast.
+        self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
+        network = difference_network(checkpoint.network())
+        self._network = network.to(device=device, dtype=self._dtype, memory_format=self._layout)  # type: ignore[call-overload]
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        try:
+            with torch.inference_mode():
+                windows = windows.to(self._dtype).contiguous(memory_format=self._layout)
+                return self._network(windows)[:, 0].float()  # type: ignore[no-any-return]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the except block, where the traceback no longer keeps the activations alive.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory
+
+    def working_set_bytes(self, batch: int) -> int:
+        """See `Engine`: a few feature maps of the first level outweigh all the others."""
+        x, y, z = self.config.window
+        return LIVE_TENSORS * batch * self.config.network.filters[0] * x * y * z * self._dtype.itemsize
+
+
+def difference_network(network: DynUNet) -> DynUNet:
+    """Fold the two output channels into one: tumour logit minus background logit.
+
+    Half the memory of the logits, and in half precision the difference is rounded once, not twice.
+    """
+    output = network.output_block.conv.conv
+    assert isinstance(output, nn.Conv3d) and output.bias is not None and output.out_channels == 2
+    folded = nn.Conv3d(output.in_channels, 1, 1)
+    with torch.no_grad():
+        folded.weight.copy_(output.weight[1:] - output.weight[:1])
+        assert folded.bias is not None
+        folded.bias.copy_(output.bias[1:] - output.bias[:1])
+    network.output_block.conv.conv = folded
+    return network
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+
+    Raises
+    ------
+    UserError
+        If the name is none of these or the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device '{name}', expected auto, cpu, cuda or cuda:N") from error
+    if device.type not in DEFAULT_BATCH:
+        raise UserError(f"device '{name}', expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"device '{name}' is not there: {count} CUDA device(s) found; use --device cpu or auto"
+            )
+        return torch.device("cuda", device.index or 0)
+    return torch.device("cpu")
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Turn ``auto`` into the fastest precision whose masks were shown to agree with float32.
+
+    float16 on CUDA; on the CPU bfloat16 where it has instructions for it, else float32.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, or names float16 for a CPU.
+    """
+    if name == "auto":
+        if device.type == "cuda":
+            return "float16"
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    if name not in PRECISIONS:
+        raise UserError(f"precision '{name}', expected auto, {', '.join(PRECISIONS)}")
+    if name == "float16" and device.type == "cpu":
+        raise UserError("precision 'float16' on a CPU is slower than float32; use bfloat16, float32 or auto")
+    return name
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
+    return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python means that memory ran out, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return (
+        "DefaultCPUAllocator" in text
+        or "could not create a memory" in text
+        or "CUDNN_STATUS_ALLOC_FAILED" in text
+    )
