@@ -1,0 +1,154 @@
+"""Training cases: scans and labels on the network's grid, kept on disk, read a crop at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.phantom import make_phantom
+from swfastedit_core.preprocess import Preprocessing, place, scale_intensity, to_network_grid
+from swfastedit_core.volume import Volume, read_volume, suffix_of
+
+SEEDS_PER_SET = 100_000  # as in the phantom command: case i of seed s is the patient s * 100,000 + i
+LABEL_THRESHOLD = 0.5
+SAME_GRID_MM = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCase:
+    """A case on the network's grid.
+
+    Attributes
+    ----------
+    name
+        Of the scan.
+    image
+        Network input in [0, 1], float16 [X, Y, Z] along R, A, S, mapped from disk.
+    label
+        uint8, same shape: 1 in lesions.
+    foreground
+        Flat indices of the label's voxels.
+    """
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray
+    foreground: np.ndarray
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a case comes from: a name, and what reads its scan and label."""
+
+    name: str
+    read: Callable[[], tuple[Volume, Volume]]
+
+
+def phantom_sources(*, seed: int, first: int, count: int) -> list[Source]:
+    """List the phantoms `first` to `first + count` of a seed, the ones the phantom command would write."""
+    return [
+        Source(f"phantom_{seed}_{case:04d}", partial(_read_phantom, seed * SEEDS_PER_SET + case))
+        for case in range(first, first + count)
+    ]
+
+
+def folder_sources(folder: Path) -> list[Source]:
+    """List the pairs of ``imagesTr/`` and ``labelsTr/``: files of the same name.
+
+    Raises
+    ------
+    UserError
+        If the folders are missing, hold no pair, or a scan has no label.
+    """
+    images, labels = folder / "imagesTr", folder / "labelsTr"
+    if not images.is_dir() or not labels.is_dir():
+        raise UserError(f"{folder}: expected the folders imagesTr and labelsTr in it")
+    scans = sorted(path for path in images.iterdir() if suffix_of(path) and not path.name.startswith("."))
+    unlabelled = [path.name for path in scans if not (labels / path.name).is_file()]
+    if not scans or unlabelled:
+        raise UserError(
+            f"{folder}: {len(scans)} scans, without a label of the same name: {', '.join(unlabelled[:3]) or 'none'}"
+        )
+    return [Source(path.name, partial(_read_pair, path, labels / path.name)) for path in scans]
+
+
+def prepare_cases(
+    sources: list[Source], store: Path, preprocessing: Preprocessing, *, workers: int
+) -> Iterator[TrainingCase]:
+    """Bring cases to the network's grid and yield them in the sources' order.
+
+    What was prepared before with the same preprocessing is used again.
+
+    Raises
+    ------
+    UserError
+        If a case cannot be read, or the store was made with another preprocessing.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    made_with = store / "preprocessing.json"
+    wanted = json.dumps(asdict(preprocessing))
+    if made_with.is_file() and made_with.read_text() != wanted:
+        raise UserError(f"{store}: prepared with {made_with.read_text()}, now {wanted}; use another --run")
+    made_with.write_text(wanted)
+    # Spawned, not forked: a fork of a process in which torch has threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for source, files in zip(
+            sources,
+            pool.map(partial(_prepared, store=store, preprocessing=preprocessing), sources),
+            strict=True,
+        ):
+            yield open_case(source.name, *files)
+
+
+def _prepared(source: Source, *, store: Path, preprocessing: Preprocessing) -> tuple[Path, Path]:
+    image_file, label_file = store / f"{source.name}.image.npy", store / f"{source.name}.label.npy"
+    torch.set_num_threads(1)
+    if not (image_file.is_file() and label_file.is_file()):
+        scan, lesions = source.read()
+        placement = place(scan.geometry, preprocessing.spacing_mm)
+        suv = to_network_grid(scan, placement, torch.device("cpu"))
+        label = to_network_grid(lesions, placement, torch.device("cpu")) >= LABEL_THRESHOLD
+        _save(label_file, label.numpy().astype(np.uint8))
+        _save(image_file, scale_intensity(suv, preprocessing.intensity).numpy().astype(np.float16))
+    return image_file, label_file
+
+
+def open_case(name: str, image_file: Path, label_file: Path) -> TrainingCase:
+    """Map a prepared case from disk."""
+    label = np.load(label_file, mmap_mode="r")
+    return TrainingCase(name, np.load(image_file, mmap_mode="r"), label, np.flatnonzero(label))
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.save(file, array)
+    temporary.replace(path)
+
+
+def _read_phantom(seed: int) -> tuple[Volume, Volume]:
+    phantom = make_phantom(seed)
+    return phantom.pet, phantom.label
+
+
+def _read_pair(scan_file: Path, label_file: Path) -> tuple[Volume, Volume]:
+    scan, label = read_volume(scan_file), read_volume(label_file)
+    a, b = scan.geometry, label.geometry
+    same = a.size_xyz == b.size_xyz and all(
+        np.allclose(x, y, atol=SAME_GRID_MM)
+        for x, y in ((a.spacing_mm, b.spacing_mm), (a.origin_mm, b.origin_mm), (a.direction, b.direction))
+    )
+    if not same:
+        raise UserError(f"{label_file}: the label's grid {b} differs from the scan's {a}")
+    return scan, Volume((label.array_zyx > 0).astype(np.float32), b)
