@@ -33,14 +33,13 @@ class Parser(argparse.ArgumentParser):
     """Reports a wrong command line as every other failure is reported: one line, exit code 1."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting with 2."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = Parser(
-        prog="process.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="process.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--input",
@@ -55,15 +54,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})"
-    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
     parser.add_argument(
         "--weights",
         type=Path,
         action="append",
         metavar="PATH",
-        help="checkpoint or folder of checkpoints, repeatable; several are an ensemble (default: /opt/ml/model if it holds some, else weights/)",
+        help="checkpoint or folder of checkpoints, repeatable; several are an ensemble "
+        "(default: /opt/ml/model if it holds some, else weights/)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(
@@ -76,7 +74,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--region",
         default="body",
         choices=["body", "full"],
-        help="where windows are laid: over the patient, or the recipe's grid over the whole volume (default: %(default)s)",
+        help="where windows are laid: over the patient, or the recipe's grid over the whole volume "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--overlap",
@@ -237,9 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # so that temporary files are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
     try:
         options = parse(arguments)
         logging.basicConfig(

@@ -52,7 +52,7 @@ def mask_path(folder: Path, pet: Path) -> Path:
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """The uploaded model where it holds weights, else the folder ``weights`` of the project."""
+    """Return the uploaded model where it holds weights, else the folder ``weights`` of the project."""
     if model.is_dir() and any(path.suffix in WEIGHTS for path in model.iterdir()):
         return model
     return project / "weights"

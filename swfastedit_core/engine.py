@@ -19,8 +19,8 @@ DEFAULT_BATCH = {"cpu": 1, "cuda": 4}  # windows at a time
 LIVE_TENSORS = 6  # feature maps of the first level that exist at once, measured; see `working_set_bytes`
 
 
-class OutOfMemory(Exception):
-    """The device cannot hold what the last call needed; a smaller batch may fit."""
+class BatchTooLargeError(Exception):
+    """Memory ran out on the device; a smaller batch may fit."""
 
 
 class Engine(Protocol):
@@ -64,7 +64,7 @@ class Engine(Protocol):
 
         Raises
         ------
-        OutOfMemory
+        BatchTooLargeError
             If the batch is too large. The engine can be called again.
         """
         ...
@@ -93,6 +93,7 @@ class TorchEngine:
         self._network = network.to(device=device, dtype=self._dtype, memory_format=self._layout)  # type: ignore[call-overload]
 
     def __call__(self, windows: Tensor) -> Tensor:
+        """See `Engine`."""
         try:
             with torch.inference_mode():
                 windows = windows.to(self._dtype).contiguous(memory_format=self._layout)
@@ -103,7 +104,7 @@ class TorchEngine:
         # Outside the except block, where the traceback no longer keeps the activations alive.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        raise OutOfMemory
+        raise BatchTooLargeError
 
     def working_set_bytes(self, batch: int) -> int:
         """See `Engine`: a few feature maps of the first level outweigh all the others."""
@@ -116,13 +117,9 @@ def difference_network(network: DynUNet) -> DynUNet:
 
     Half the memory of the logits, and in half precision the difference is rounded once, not twice.
     """
-    output = network.output_block.conv.conv
-    assert isinstance(output, nn.Conv3d) and output.bias is not None and output.out_channels == 2
-    folded = nn.Conv3d(output.in_channels, 1, 1)
-    with torch.no_grad():
-        folded.weight.copy_(output.weight[1:] - output.weight[:1])
-        assert folded.bias is not None
-        folded.bias.copy_(output.bias[1:] - output.bias[:1])
+    folded = nn.Conv3d(network.config.filters[0], 1, 1)
+    state = network.output_block.conv.conv.state_dict()
+    folded.load_state_dict({name: tensor[1:] - tensor[:1] for name, tensor in state.items()})
     network.output_block.conv.conv = folded
     return network
 
@@ -146,9 +143,7 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise UserError(
-                f"device '{name}' is not there: {count} CUDA device(s) found; use --device cpu or auto"
-            )
+            raise UserError(f"device '{name}' is not there: {count} CUDA device(s) found; use --device cpu or auto")
         return torch.device("cuda", device.index or 0)
     return torch.device("cpu")
 
@@ -176,7 +171,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
-    return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -184,8 +179,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)
-    return (
-        "DefaultCPUAllocator" in text
-        or "could not create a memory" in text
-        or "CUDNN_STATUS_ALLOC_FAILED" in text
-    )
+    return "DefaultCPUAllocator" in text or "could not create a memory" in text or "CUDNN_STATUS_ALLOC_FAILED" in text

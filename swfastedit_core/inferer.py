@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from swfastedit_core.engine import Engine, OutOfMemory, is_out_of_memory
+from swfastedit_core.engine import BatchTooLargeError, Engine, is_out_of_memory
 from swfastedit_core.errors import UserError
 from swfastedit_core.windows import Triple, WindowPlan, gaussian_weights
 
@@ -67,7 +67,7 @@ def infer(
         try:
             windows = torch.stack([image[(slice(None), *_slices(start, plan.window))] for start in chunk])
             found = engine(windows)
-        except OutOfMemory:
+        except BatchTooLargeError:
             batch = _halved(len(chunk), engine)
             continue
         for start, values in zip(chunk, found, strict=True):
@@ -113,7 +113,7 @@ def _halved(batch: int, engine: Engine) -> int:
 
 
 def _inner(plan: WindowPlan) -> tuple[slice, slice, slice]:
-    """The image's part of the accumulators: without padding."""
+    """Return the image's part of the accumulators: without padding."""
     box, padding, region = plan.image_box, plan.padding, plan.region
     x, y, z = (
         slice(

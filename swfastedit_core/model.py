@@ -78,9 +78,7 @@ class NetworkConfig:
         default = ARCHITECTURES[self.name].filters
         object.__setattr__(self, "filters", tuple(self.filters) or default)
         if len(self.filters) != len(default) or min(self.filters) < 1:
-            raise UserError(
-                f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers"
-            )
+            raise UserError(f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers")
         if self.in_channels < 1 or self.out_channels < 2:
             raise UserError(
                 f"{self.in_channels} input channels and {self.out_channels} classes, expected at least 1 and 2"
@@ -148,9 +146,7 @@ class DynUNet(nn.Module):
         super().__init__()
         self.config = config
         filters, strides, dropout = config.filters, config.architecture.strides, config.architecture.dropout
-        down = [
-            ResidualBlock(filters[i], filters[i + 1], stride, dropout) for i, stride in enumerate(strides)
-        ]
+        down = [ResidualBlock(filters[i], filters[i + 1], stride, dropout) for i, stride in enumerate(strides)]
         self.input_block = ResidualBlock(config.in_channels, filters[0], (1, 1, 1), dropout)
         self.downsamples = nn.ModuleList(down[:-1])
         self.bottleneck = down[-1]
@@ -227,9 +223,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
         super().__init__()
-        self.transp_conv = Convolution(
-            nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout
-        )
+        self.transp_conv = Convolution(nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout)
         self.conv_block = PlainBlock(2 * outputs, outputs, dropout)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:

@@ -74,13 +74,9 @@ def _unpacked_bytes(file: BinaryIO, payload: Payload, path: Path) -> int:
                 found += len(unpack.decompress(block, BLOCK))
                 block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
     except zlib.error as error:
-        raise UserError(
-            f"{path}: the compressed voxel data is damaged ({error}); copy or download it again"
-        ) from error
+        raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
     if not unpack.eof:
-        raise UserError(
-            f"{path}: truncated, the compressed voxel data ends early; copy or download the file again"
-        )
+        raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
     return found
 
 
@@ -129,11 +125,7 @@ def _nifti(file: BinaryIO, path: Path) -> Payload:
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     try:
-        start = (
-            zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540)
-            if packed
-            else file.read(540)
-        )
+        start = zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540) if packed else file.read(540)
         order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
         if struct.unpack_from(order + "i", start)[0] == 540:
             rank, *sizes = struct.unpack_from(order + "8q", start, 16)

@@ -133,23 +133,16 @@ def segment(
     device = networks[0].device
     clock = Stopwatch(device)
     with clock.stage("prepare"):
-        scans = {
-            p: _prepare(pet, p, device, full_grid=full_grid)
-            for p in {n.config.preprocessing for n in networks}
-        }
+        scans = {p: _prepare(pet, p, device, full_grid=full_grid) for p in {n.config.preprocessing for n in networks}}
         plans = [_plan(scans[n.config.preprocessing], n.config.window, overlap) for n in networks]
-        full = [
-            _plan(scans[n.config.preprocessing], n.config.window, overlap, everywhere=True) for n in networks
-        ]
+        full = [_plan(scans[n.config.preprocessing], n.config.window, overlap, everywhere=True) for n in networks]
     opinion = hard_vote if vote or len(networks) == 1 else probability
     total = torch.zeros(pet.array_zyx.shape, dtype=opinion(torch.zeros(1)).dtype, device=device)
     windows, done = sum(len(plan.starts) for plan in plans), 0
     for network, plan in zip(networks, plans, strict=True):
         scan = scans[network.config.preprocessing]
         with clock.stage("network"):
-            report = (
-                None if progress is None else lambda count, before=done: progress(before + count, windows)
-            )
+            report = None if progress is None else lambda count, before=done: progress(before + count, windows)
             logits = infer(scan.image[None], plan, network, batch=window_batch, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
@@ -157,7 +150,10 @@ def segment(
             x, y, z = box.slices
             total[z, y, x] += opinion(on_file)
     with clock.stage("restore"):
-        mask = _finish(consensus(total, len(networks)), min_voxels=min_lesion_ml / pet.geometry.voxel_ml)
+        lesions = consensus(total, len(networks))
+        if min_lesion_ml > 0:
+            lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / pet.geometry.voxel_ml)
+        mask = lesions.to(torch.uint8).cpu().numpy()
     voxels = int(np.count_nonzero(mask))
     return Segmentation(
         mask=Volume(mask, pet.geometry),
@@ -185,26 +181,6 @@ def _prepare(pet: Volume, preprocessing: Preprocessing, device: torch.device, *,
     return _Scan(scale_intensity(suv, preprocessing.intensity), placement, body)
 
 
-def _plan(
-    scan: _Scan, window: tuple[int, int, int], overlap: float, *, everywhere: bool = False
-) -> WindowPlan:
+def _plan(scan: _Scan, window: tuple[int, int, int], overlap: float, *, everywhere: bool = False) -> WindowPlan:
     shape = scan.placement.network_shape
     return plan_windows(shape, window=window, overlap=overlap, body=None if everywhere else scan.body)
-
-
-def _finish(mask: Tensor, *, min_voxels: float) -> np.ndarray:
-    """Apply the floor where the mask lies, then bring it to the host as uint8."""
-    if min_voxels > 0:
-        if mask.is_cuda:
-            try:
-                import cupy
-            except ImportError:
-                mask = mask.cpu()
-            else:
-                on_device = remove_small_components(
-                    cupy.from_dlpack(mask.to(torch.uint8)), min_voxels=min_voxels
-                )
-                return cupy.asnumpy(on_device).astype(np.uint8)
-        if not mask.is_cuda:
-            return remove_small_components(mask.numpy(), min_voxels=min_voxels).astype(np.uint8)
-    return mask.to(torch.uint8).cpu().numpy()

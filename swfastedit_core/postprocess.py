@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -38,36 +39,36 @@ def consensus(total: Tensor, networks: int) -> Tensor:
     return total > networks / 2
 
 
-def remove_small_components(mask: Any, *, min_voxels: float) -> Any:
+def remove_small_components(mask: Tensor, *, min_voxels: float) -> Tensor:
     """Clear the components of a mask that have fewer voxels than a floor.
 
     Parameters
     ----------
     mask
-        bool or uint8 array of three dimensions, numpy or cupy. Components are 18-connected, as in the autoPET metrics.
+        bool [Z, Y, X] on any device. Components are 18-connected, as in the autoPET metrics.
     min_voxels
         Components with at least this many voxels stay.
 
     Returns
     -------
-    array
-        bool, same shape, of the same library.
+    Tensor
+        bool, same shape and device.
     """
-    ndimage, xp = _libraries(mask)
-    labels, count = ndimage.label(mask, structure=ndimage.generate_binary_structure(3, 2))
-    sizes = xp.bincount(labels.ravel(), minlength=count + 1)
-    keep = sizes >= min_voxels
+    array, xp, ndimage = _on_its_device(mask)
+    labels, count = ndimage.label(array, structure=ndimage.generate_binary_structure(3, 2))
+    keep = xp.bincount(labels.ravel(), minlength=count + 1) >= min_voxels
     keep[0] = False
-    return keep[labels]
+    return torch.as_tensor(keep[labels].astype(xp.uint8), device=mask.device).bool()
 
 
-def _libraries(array: Any) -> tuple[ModuleType, ModuleType]:
-    """scipy.ndimage and numpy, or their twins for an array on a GPU."""
-    if isinstance(array, np.ndarray):
-        from scipy import ndimage
+def _on_its_device(mask: Tensor) -> tuple[Any, ModuleType, ModuleType]:
+    """Return a mask as an array, its library and that library's ndimage: cupy's on CUDA where it is installed."""
+    if mask.is_cuda:
+        with suppress(ImportError):
+            import cupy
+            from cupyx.scipy import ndimage as cupy_ndimage
 
-        return ndimage, np
-    import cupy
-    from cupyx.scipy import ndimage as cupy_ndimage
+            return cupy.from_dlpack(mask.to(torch.uint8)), cupy, cupy_ndimage
+    from scipy import ndimage
 
-    return cupy_ndimage, cupy
+    return mask.cpu().numpy(), np, ndimage

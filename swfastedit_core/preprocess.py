@@ -200,9 +200,7 @@ def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity
         low, high = intensity.lower_suv, intensity.upper_suv
     else:
         low, high = percentiles(suv, (intensity.lower, intensity.upper))
-    if (
-        high <= low
-    ):  # nearly everything is air: MONAI leaves the scale alone, and so do weights trained with it
+    if high <= low:  # nearly everything is air: MONAI leaves the scale alone, and so do weights trained with it
         high = low + 1.0
     return ((suv - low) / (high - low)).clamp_(0.0, 1.0)
 

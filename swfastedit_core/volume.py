@@ -121,9 +121,7 @@ def read_volume(path: str | Path) -> Volume:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise UserError(
-            f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?"
-        ) from error
+        raise UserError(f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?") from error
     array = sitk.GetArrayFromImage(image)
     del image
     return Volume(_checked_values(array, path), geometry)
@@ -187,9 +185,7 @@ def write_mask(mask: Volume, path: str | Path) -> None:
         and array.size
         and not (array.min() >= 0 and array.max() <= 1 and array.dtype.kind in "ui")
     ):
-        raise ValueError(
-            f"a mask holds the integers 0 and 1, not {array.dtype} from {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"a mask holds the integers 0 and 1, not {array.dtype} from {array.min()} to {array.max()}")
     write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
 
 
@@ -226,13 +222,12 @@ def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
             f"{path}: voxels are '{kind}' with {reader.GetNumberOfComponents()} component(s), expected one number each"
         )
     if min(size) < 1:
-        raise UserError(
-            f"{path}: size {'×'.join(map(str, size))}, expected at least one voxel along each axis"
-        )
+        raise UserError(f"{path}: size {'×'.join(map(str, size))}, expected at least one voxel along each axis")
     size_bytes = 4 * size[0] * size[1] * size[2]
     if size_bytes > MAX_BYTES:
         raise UserError(
-            f"{path}: {'×'.join(map(str, size))} voxels need {size_bytes / 2**30:.1f} GiB as float32, the limit is {MAX_BYTES // 2**30}"
+            f"{path}: {'×'.join(map(str, size))} voxels need {size_bytes / 2**30:.1f} GiB as float32, "
+            f"the limit is {MAX_BYTES // 2**30}"
         )
     spacing = reader.GetSpacing()
     if not all(np.isfinite(s) and s > 0 for s in spacing):
@@ -243,7 +238,8 @@ def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
         raise UserError(f"{path}: origin {origin} mm is not finite")
     if not np.allclose(axes.T @ axes, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
         raise UserError(
-            f"{path}: the axes {tuple(round(d, 4) for d in direction)} are not orthonormal (sheared or scaled); resample the scan first"
+            f"{path}: the axes {tuple(round(d, 4) for d in direction)} are not orthonormal (sheared or scaled); "
+            "resample the scan first"
         )
     return Geometry(size, spacing, origin, direction)
 
@@ -254,19 +250,13 @@ def _checked_values(array: np.ndarray, path: Path) -> np.ndarray:
         bad = ~np.isfinite(array)
         count = int(np.count_nonzero(bad))
         if count > MAX_NON_FINITE * array.size:
-            raise UserError(
-                f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected a PET in SUV"
-            )
+            raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected a PET in SUV")
         array[bad] = 0.0
-        warnings.warn(
-            DataWarning(f"{path}: {count:,} voxels were not finite numbers and became 0"), stacklevel=3
-        )
+        warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became 0"), stacklevel=3)
         high = float(array.max())
     if high > MAX_SUV:
         warnings.warn(
-            DataWarning(
-                f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"
-            ),
+            DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),
             stacklevel=3,
         )
     return array

@@ -137,7 +137,8 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
     padded = _triple([length + m for length, m in zip(image, missing, strict=True)])
     starts: list[Triple] = []
     if body is None:
-        starts = list(product(*(_offsets(0, padded[axis], window[axis], overlap) for axis in range(3))))
+        along = [_offsets(0, padded[axis], window[axis], overlap) for axis in range(3)]
+        starts = [_triple(start) for start in product(*along)]
     else:
         everything = body.box(0, image[2])
         low, high = _grown(everything, 2, window, padded, padding)
@@ -145,8 +146,7 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
             here = body.box(z - padding[2][0], z - padding[2][0] + window[2])
             if here is not None:
                 x_and_y = (
-                    _offsets(*_grown(here, axis, window, padded, padding), window[axis], overlap)
-                    for axis in (0, 1)
+                    _offsets(*_grown(here, axis, window, padded, padding), window[axis], overlap) for axis in (0, 1)
                 )
                 starts += [(x, y, z) for x, y in product(*x_and_y)]
         starts.sort()
@@ -189,9 +189,7 @@ def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | Non
         None where nothing looks like a patient: then the whole volume has to be searched.
     """
     shape = _triple(suv.shape)
-    cell = _triple(
-        [max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)]
-    )
+    cell = _triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
     pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
     cells = pooled[0, 0].cpu().numpy()
     threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9))), 0.0)

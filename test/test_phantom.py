@@ -141,9 +141,7 @@ def test_left_handed_grid_holds_the_same_voxels() -> None:
     second = make_phantom(4, geometry=left_handed, lesions=30, scanner=QUIET)
     assert first.label.array_zyx.any()
     np.testing.assert_array_equal(second.label.array_zyx[::-1].transpose(2, 0, 1), first.label.array_zyx)
-    np.testing.assert_allclose(
-        second.pet.array_zyx[::-1].transpose(2, 0, 1), first.pet.array_zyx, atol=2e-3, rtol=1e-3
-    )
+    np.testing.assert_allclose(second.pet.array_zyx[::-1].transpose(2, 0, 1), first.pet.array_zyx, atol=2e-3, rtol=1e-3)
 
 
 def test_oblique_grid_samples_the_same_patient() -> None:
@@ -156,8 +154,7 @@ def test_oblique_grid_samples_the_same_patient() -> None:
     first = make_phantom(4, geometry=straight, lesions=4, scanner=scanner).pet
     second = make_phantom(4, geometry=oblique, lesions=4, scanner=scanner).pet
     x, y, z = (
-        np.arange(8, size - 8) * 4.0 + start
-        for size, start in zip((48, 40, 40), (-94.0, -78.0, -680.0), strict=True)
+        np.arange(8, size - 8) * 4.0 + start for size, start in zip((48, 40, 40), (-94.0, -78.0, -680.0), strict=True)
     )
     grid = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1]).reshape(3, -1)
     index_xyz = (axes.T @ (grid - origin[:, None])) / np.array([[1.5], [1.5], [2.0]])

@@ -76,9 +76,7 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
             continue
         if not path.is_dir():
             raise UserError(f"{path}: no such file or folder, expected weights (.safetensors or .pt)")
-        files = sorted(
-            p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file() and not p.name.startswith(".")
-        )
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file() and not p.name.startswith("."))
         files = [p for p in files if p.suffix == SUFFIXES[0] or p.with_suffix(SUFFIXES[0]) not in files]
         real = [p for p in files if not read_config(p).demonstration] if len(files) > 1 else []
         if not files:
@@ -104,7 +102,7 @@ def read_config(path: Path) -> CheckpointConfig:
         raise UserError(f"{path}: not a readable .safetensors file ({error})") from error
     if HEADER_KEY not in header:
         raise UserError(
-            f"{path}: the header has no '{HEADER_KEY}' entry, so it was not written by this program; convert the original"
+            f"{path}: the header has no '{HEADER_KEY}' entry, so this program did not write it; convert the original"
         )
     return from_header(header[HEADER_KEY], str(path))
 
@@ -193,20 +191,14 @@ def _check_tensors(tensors: dict[str, Tensor], config: CheckpointConfig, path: P
     missing = [n for n in expected if n not in tensors]
     extra = [n for n in tensors if n not in expected]
     if missing or extra:
-        named = "; ".join(
-            f"{what}: {_some(n)}" for what, n in (("missing", missing), ("unexpected", extra)) if n
-        )
+        named = "; ".join(f"{what}: {_some(n)}" for what, n in (("missing", missing), ("unexpected", extra)) if n)
         raise UserError(f"{path}: {len(tensors)} tensors, expected the {len(expected)} of '{name}' ({named})")
     for tensor_name, shape in expected.items():
         found = tensors[tensor_name]
         if tuple(found.shape) != shape:
-            raise UserError(
-                f"{path}: tensor {tensor_name} has shape {tuple(found.shape)}, '{name}' expects {shape}"
-            )
+            raise UserError(f"{path}: tensor {tensor_name} has shape {tuple(found.shape)}, '{name}' expects {shape}")
         if not found.is_floating_point() or not torch.isfinite(found).all():
-            raise UserError(
-                f"{path}: tensor {tensor_name} holds values that are not finite numbers of {torch.float32}"
-            )
+            raise UserError(f"{path}: tensor {tensor_name} holds values that are not finite numbers of {torch.float32}")
 
 
 def _some(names: list[str]) -> str:

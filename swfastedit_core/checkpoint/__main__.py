@@ -48,9 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "show":
             print(describe(read_checkpoint(options.file)))
         else:
-            write_checkpoint(
-                _redescribed(read_checkpoint(options.source), options), options.target, half=options.half
-            )
+            write_checkpoint(_redescribed(read_checkpoint(options.source), options), options.target, half=options.half)
             print(describe(read_checkpoint(options.target)))
     except UserError as error:
         print(error, file=sys.stderr)

@@ -26,20 +26,15 @@ def read_authors_tensors(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path}: holds more than tensors and is not opened, since that could run code; expected a dict with the key '{NETWORK_KEY}'"
+            f"{path}: holds more than tensors and is not opened, since that could run code; "
+            f"expected a dict with the key '{NETWORK_KEY}'"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a readable PyTorch file; is it complete?") from error
     state = content.get(NETWORK_KEY, content) if isinstance(content, dict) else None
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(value, Tensor) for value in state.values())
-    ):
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         found = (
-            f"keys {', '.join(map(str, list(content)[:5]))}"
-            if isinstance(content, dict)
-            else type(content).__name__
+            f"keys {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else type(content).__name__
         )
         raise UserError(
             f"{path}: found {found or 'nothing'}, expected the key '{NETWORK_KEY}' with a network's tensors"

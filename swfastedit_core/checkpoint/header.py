@@ -41,7 +41,7 @@ class CheckpointConfig:
     """
 
     network: NetworkConfig
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     window: tuple[int, int, int] = (128, 128, 128)
     channels: tuple[str, ...] = ("pet",)
     labels: tuple[str, ...] = ("background", "tumour")
@@ -58,10 +58,7 @@ class CheckpointConfig:
             )
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
-        if any(
-            side < 1 or side % divisor
-            for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)
-        ):
+        if any(side < 1 or side % divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)):
             raise UserError(
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}'"
             )
@@ -112,9 +109,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
         intensity = dict(plain["preprocessing"]["intensity"])
         preprocessing = Preprocessing(
             spacing_mm=_numbers(plain["preprocessing"]["spacing_mm"]),
-            intensity=INTENSITIES[intensity.pop("kind")](
-                **{key: float(value) for key, value in intensity.items()}
-            ),
+            intensity=INTENSITIES[intensity.pop("kind")](**{key: float(value) for key, value in intensity.items()}),
         )
         network = dict(plain["network"])
         network["filters"] = tuple(int(count) for count in network["filters"])

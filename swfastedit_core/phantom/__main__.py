@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m swfastedit_core.phantom", description=__doc__)
     parser.add_argument("--cases", type=int, default=8, help="number of patients (default %(default)s)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same files (default %(default)s)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default %(default)s)")
     parser.add_argument("--output", type=Path, help="folder for imagesTr/ and labelsTr/")
     parser.add_argument(
         "--spacing",
@@ -46,12 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("X", "Y", "Z"),
         help="voxel size in mm; default: a scanner's",
     )
-    parser.add_argument(
-        "--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance"
-    )
-    parser.add_argument(
-        "--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)"
-    )
+    parser.add_argument("--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance")
+    parser.add_argument("--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the patients as projections")
     return parser
 
@@ -67,14 +61,10 @@ def _checked(options: argparse.Namespace) -> None:
     if options.lesions is not None and not 0 <= options.lesions <= MAX_LESIONS:
         raise UserError(f"--lesions {options.lesions}: expected 0 to {MAX_LESIONS}")
     if options.spacing is not None and not all(0.5 <= step <= 20 for step in options.spacing):
-        raise UserError(
-            f"--spacing {' '.join(map(str, options.spacing))}: expected three numbers from 0.5 to 20 mm"
-        )
+        raise UserError(f"--spacing {' '.join(map(str, options.spacing))}: expected three numbers from 0.5 to 20 mm")
     for folder in FOLDERS if options.output is not None else ():
         if (options.output / folder).is_dir() and any((options.output / folder).iterdir()):
-            raise UserError(
-                f"{options.output / folder}: holds files already; give an empty folder or remove them"
-            )
+            raise UserError(f"{options.output / folder}: holds files already; give an empty folder or remove them")
 
 
 def _phantoms(options: argparse.Namespace) -> Iterator[Phantom]:

@@ -38,9 +38,7 @@ def make_abdomen(sculptor: Sculptor, frame: Frame, *, blood_suv: float) -> list[
     )
     return [
         Region("pancreas", sculptor.suv(0.9, 1.6), pancreas),
-        Region(
-            "spleen", liver_suv * float(sculptor.rng.uniform(0.68, 0.95)), (Clipped(spleen, frame.cavity),)
-        ),
+        Region("spleen", liver_suv * float(sculptor.rng.uniform(0.68, 0.95)), (Clipped(spleen, frame.cavity),)),
         Region("stomach", sculptor.suv(1.1, 3.2), wall, sculptor.texture(0.25, 60)),
         Region("stomach lumen", blood_suv * 0.5, lumen),
         Region("liver", liver_suv, (liver,), sculptor.texture(0.04, 40)),
@@ -59,15 +57,11 @@ def make_bowel(sculptor: Sculptor, frame: Frame) -> list[Region]:
         (20, 10, -795), (0, 42, -805), (0, 52, -850), (0, 48, -885),
     )  # fmt: skip
     radii = (20, 19, 17, 15, 15, 14, 14, 13, 13, 12, 12, 12, 14, 15, 11)
-    colon = sculptor.tube(
-        tuple((float(x), float(y), float(z)) for x, y, z in frame_path), radii, shift_mm=6, step_mm=8
-    )
+    colon = sculptor.tube(tuple((float(x), float(y), float(z)) for x, y, z in frame_path), radii, shift_mm=6, step_mm=8)
     regions = _changing(sculptor, "colon", colon, mean_suv=hot * sculptor.suv(0.75, 1.8), frame=frame)
     for _ in range(5):
         loops = sculptor.tube(_meander(rng), tuple(rng.uniform(7, 12, 22).tolist()), step_mm=8)
-        regions += _changing(
-            sculptor, "small bowel", loops, mean_suv=hot * sculptor.suv(0.7, 1.5), frame=frame
-        )
+        regions += _changing(sculptor, "small bowel", loops, mean_suv=hot * sculptor.suv(0.7, 1.5), frame=frame)
     return regions
 
 
@@ -97,8 +91,7 @@ def make_urinary(sculptor: Sculptor) -> list[Region]:
             )
         )
         calyces = [
-            (side * (57 + float(rng.normal(0, 3))), 44.0, level + float(offset))
-            for offset in rng.normal(0, 18, 4)
+            (side * (57 + float(rng.normal(0, 3))), 44.0, level + float(offset)) for offset in rng.normal(0, 18, 4)
         ]
         hot = float(urine * rng.uniform(0.25, 0.9))
         regions += [
@@ -187,8 +180,4 @@ def _ureter(sculptor: Sculptor, *, side: int, level: float, suv: float) -> list[
     filled = sculptor.rng.random(len(pieces)) < sculptor.rng.beta(1.0, 2.2)
     filled[1:] |= filled[:-1] & (sculptor.rng.random(len(pieces) - 1) < 0.45)
     strength = suv * sculptor.rng.uniform(0.35, 1.2, len(pieces))
-    return [
-        Region("ureter", float(s), (piece,))
-        for piece, s, on in zip(pieces, strength, filled, strict=True)
-        if on
-    ]
+    return [Region("ureter", float(s), (piece,)) for piece, s, on in zip(pieces, strength, filled, strict=True) if on]

@@ -77,9 +77,7 @@ def _outline(build: Build, *, fat: bool) -> Sections:
     centre_y = centre_y - belly * 0.5
     half_y, half_x = half_y + belly * 0.5, half_x + belly * 0.25
     if fat:  # thin on the head, full from the chest down
-        thick = (
-            build.fat_mm * np.interp(levels, (-700, -450, -330, -250, 0), (1.15, 0.9, 0.6, 0.45, 0.2)) + 2.5
-        )
+        thick = build.fat_mm * np.interp(levels, (-700, -450, -330, -250, 0), (1.15, 0.9, 0.6, 0.45, 0.2)) + 2.5
         half_x, half_y = half_x + thick, half_y + thick
     hips = 6 if build.female else 0
     half_x = half_x + hips * np.exp(-(((levels + 850) / 70) ** 2))
@@ -145,6 +143,5 @@ def _legs(sculptor: Sculptor) -> list[Capsule]:
 def _breasts(sculptor: Sculptor) -> tuple[Shape, ...]:
     size = float(sculptor.rng.uniform(0.7, 1.15)) * (0.8 + sculptor.build.fat_mm / 60)
     return tuple(
-        sculptor.ellipsoid((side * 72, -96, -425), (58 * size, 42 * size, 58 * size), shift_mm=3)
-        for side in (-1, 1)
+        sculptor.ellipsoid((side * 72, -96, -425), (58 * size, 42 * size, 58 * size), shift_mm=3) for side in (-1, 1)
     )

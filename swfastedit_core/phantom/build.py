@@ -108,9 +108,7 @@ class Sculptor:
             float(radii[1] * fy * build.frame_scale),
             float(radii[2] * fz * build.height_scale),
         )
-        return Ellipsoid(
-            build.place(centre[0] + dx, centre[1] + dy, centre[2] + dz), radii_mm, turned(turn_deg)
-        )
+        return Ellipsoid(build.place(centre[0] + dx, centre[1] + dy, centre[2] + dz), radii_mm, turned(turn_deg))
 
     def lumpy(self, shape: Shape, *, amplitude_mm: float, wavelength_mm: float) -> Lumpy:
         """Push the surface in and out."""

@@ -30,9 +30,7 @@ def make_chest(sculptor: Sculptor, frame: Frame, *, blood_suv: float) -> list[Re
         amplitude_mm=3,
         wavelength_mm=45,
     )
-    gullet = sculptor.tube(
-        ((0, 22, -280), (2, 34, -360), (6, 30, -440), (22, 15, -490)), (6, 7, 7, 8), shift_mm=2
-    )
+    gullet = sculptor.tube(((0, 22, -280), (2, 34, -360), (6, 30, -440), (22, 15, -490)), (6, 7, 7, 8), shift_mm=2)
     return [
         Region("lung", sculptor.suv(0.3, 0.55), lungs, sculptor.texture(0.2, 70)),
         Region("mediastinum", blood_suv * 0.72, (middle,), sculptor.texture(0.15, 35)),
@@ -99,9 +97,7 @@ def _vessels(sculptor: Sculptor, blood_suv: float) -> list[Region]:
             ),
             (7, 6, 6, 5, 3),
         )
-        limbs += sculptor.tube(
-            ((side * 10, -10, -350), (side * 30, 2, -290), (side * 33, 2, -200)), (8, 7, 6)
-        )
+        limbs += sculptor.tube(((side * 10, -10, -350), (side * 30, 2, -290), (side * 33, 2, -200)), (8, 7, 6))
     return [
         Region("vessels", blood_suv, (*aorta, *cava)),
         Region("limb vessels", blood_suv * 0.75, tuple(limbs)),

@@ -92,12 +92,8 @@ def _face(sculptor: Sculptor) -> list[Region]:
     )
     eyes = tuple(sculptor.ellipsoid((side * 32, -60, -112), (13, 20, 11)) for side in (-1, 1))
     parotids = tuple(sculptor.ellipsoid((side * 52, 4, -172), (11, 17, 24), shift_mm=2) for side in (-1, 1))
-    jaw_glands = tuple(
-        sculptor.ellipsoid((side * 28, -34, -208), (10, 14, 11), shift_mm=2) for side in (-1, 1)
-    )
-    tonsils = tuple(
-        sculptor.ellipsoid((side * 19, -20, -192), (7, 9, 13), shift_mm=1.5, vary=0.15) for side in (-1, 1)
-    )
+    jaw_glands = tuple(sculptor.ellipsoid((side * 28, -34, -208), (10, 14, 11), shift_mm=2) for side in (-1, 1))
+    tonsils = tuple(sculptor.ellipsoid((side * 19, -20, -192), (7, 9, 13), shift_mm=1.5, vary=0.15) for side in (-1, 1))
     return [
         Region("gums", sculptor.suv(1.1, 2.2), gums, sculptor.texture(0.3, 30)),
         Region("tongue", sculptor.suv(1.0, 2.0), (sculptor.ellipsoid((0, -42, -196), (20, 26, 16)),)),
@@ -116,9 +112,7 @@ def _neck(sculptor: Sculptor) -> list[Region]:
     larynx = sculptor.ellipsoid((0, -20, -235), (15, 11, 13))
     muscles: list[Shape] = []
     for side in (-1, 1):
-        muscles += sculptor.tube(
-            ((side * 50, 30, -165), (side * 40, 0, -230), (side * 20, -20, -285)), (9, 11, 8)
-        )
+        muscles += sculptor.tube(((side * 50, 30, -165), (side * 40, 0, -230), (side * 20, -20, -285)), (9, 11, 8))
     return [
         Region("neck muscles", sculptor.suv(0.7, 1.2), tuple(muscles)),
         Region("larynx", sculptor.suv(1.2, 2.8), (larynx,)),

@@ -149,9 +149,7 @@ def _characterised(
             rng, amplitude=float(rng.uniform(0.1, 0.35)), wavelength_mm=max(14.0, 0.9 * radius_mm), count=6
         )
     if radius_mm > 14 and rng.random() < 0.45:
-        hollow = draw_solid(
-            rng, centre_mm=middle, radius_mm=radius_mm * float(rng.uniform(0.3, 0.65)), merged=False
-        )
+        hollow = draw_solid(rng, centre_mm=middle, radius_mm=radius_mm * float(rng.uniform(0.3, 0.65)), merged=False)
         core = Clipped(hollow, shape)
     return Lesion(middle, station.site, volume_ml, min(suv, SUV_LIMIT), suv_around, shape, core, texture)
 

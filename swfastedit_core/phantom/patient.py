@@ -124,9 +124,7 @@ def field_of_view(seed: int, *, spacing_mm: tuple[float, float, float] | None = 
 
 def _streams(seed: int, count: int) -> list[np.random.Generator]:
     """Independent sources of chance: body, lesions, scan, grid, noise."""
-    return [
-        np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(seed).spawn(count)
-    ]
+    return [np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(seed).spawn(count)]
 
 
 def noise_stream(seed: int) -> np.random.Generator:

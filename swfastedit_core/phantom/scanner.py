@@ -110,9 +110,7 @@ def mask_of(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None
 def blurred(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
     """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. The field's border is continued."""
     sigmas_zyx = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm[::-1]]
-    result: Array = ndimage.gaussian_filter(
-        activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5
-    )
+    result: Array = ndimage.gaussian_filter(activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5)
     return result
 
 
@@ -129,9 +127,7 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
         [_damping(sigma, n) for sigma, n in zip(sigmas_zyx, geometry.shape_zyx, strict=True)]
     )
     for k in range(geometry.shape_zyx[0]):  # a slice at a time: no third volume
-        _, _, z = _points(
-            (slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry
-        )
+        _, _, z = _points((slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry)
         sensitivity = _sensitivity(z, geometry, edge_mm=scanner.edge_mm)
         # A floor of 0.001 SUV: randoms leave a trace of noise in the air as well.
         grain[k] *= np.sqrt((pet[k] + np.float32(0.001)) / sensitivity[0])

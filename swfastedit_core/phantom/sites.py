@@ -119,9 +119,7 @@ def _stations(build: Build) -> Iterator[Station]:
         yield _station(build, "vertebra", spine_point(z), spread=(8, 8, 8), volumes_ml=(3, 30))
 
 
-def _station(
-    build: Build, site: str, at: Vector, *, spread: Vector, volumes_ml: tuple[float, float]
-) -> Station:
+def _station(build: Build, site: str, at: Vector, *, spread: Vector, volumes_ml: tuple[float, float]) -> Station:
     wide, high = build.frame_scale, build.height_scale
     spread_mm = (spread[0] * wide, spread[1] * wide, spread[2] * high)
     return Station(site, build.place(*at), spread_mm, *volumes_ml, nodal=site.endswith("node"))

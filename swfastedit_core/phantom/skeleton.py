@@ -41,14 +41,10 @@ def make_skeleton(sculptor: Sculptor, frame: Frame) -> list[Region]:
     regions.append(Region("pelvis", marrow * 0.75, tuple(bones), sculptor.texture(0.2, 40)))
     shoulders = [sculptor.ellipsoid((side * 150, 22, -325), (16, 17, 18), shift_mm=2) for side in (-1, 1)]
     blades = [
-        sculptor.ellipsoid((side * 98, 84, -360), (34, 5, 48), turn_deg=(0, side * 10, side * -25))
-        for side in (-1, 1)
+        sculptor.ellipsoid((side * 98, 84, -360), (34, 5, 48), turn_deg=(0, side * 10, side * -25)) for side in (-1, 1)
     ]
     regions.append(Region("shoulder", marrow * 0.6, (*shoulders, *blades), sculptor.texture(0.2, 30)))
-    femora = [
-        sculptor.tube(((s * 84, 8, -843), (s * 92, 8, -890), (s * 84, 0, -1000)), (19, 13, 9))
-        for s in (-1, 1)
-    ]
+    femora = [sculptor.tube(((s * 84, 8, -843), (s * 92, 8, -890), (s * 84, 0, -1000)), (19, 13, 9)) for s in (-1, 1)]
     regions.append(Region("femur", marrow * 0.6, (*femora[0], *femora[1])))
     sternum = sculptor.tube(((0, -80, -365), (0, -92, -410), (0, -96, -465)), (9, 8, 8))
     regions.append(Region("sternum", marrow * 0.8, sternum))
@@ -70,14 +66,10 @@ def _spine(sculptor: Sculptor, marrow: float) -> list[Region]:
         share = number / 22
         height = 17 + 15.5 * share
         x, y, z = spine_point(level - height / 2)
-        bodies.append(
-            sculptor.ellipsoid((x, y, z), (11 + 13 * share, 9 + 8 * share, height * 0.45), vary=0.04)
-        )
+        bodies.append(sculptor.ellipsoid((x, y, z), (11 + 13 * share, 9 + 8 * share, height * 0.45), vary=0.04))
         arches.append(sculptor.ellipsoid((x, y + 25 + 6 * share, z - 4), (5 + 3 * share, 13, height * 0.32)))
         level -= height
-    boxes = [
-        Region("vertebra", marrow * float(np.exp(sculptor.rng.normal(0, 0.06))), (body,)) for body in bodies
-    ]
+    boxes = [Region("vertebra", marrow * float(np.exp(sculptor.rng.normal(0, 0.06))), (body,)) for body in bodies]
     cord = sculptor.tube(
         tuple((0.0, spine_point(z)[1] + 20, z) for z in (-140.0, -300.0, -450.0, -600.0)), (5, 5, 4, 4)
     )

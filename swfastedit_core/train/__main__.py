@@ -57,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", type=int, default=0, metavar="N", help="cases of each source kept for validation")
     add("--network", default="dynunet", choices=list(ARCHITECTURES), help="default: %(default)s")
     add("--filters", type=int, nargs="+", default=[], help="channels of each level (default: the network's)")
-    add(
-        "--spacing", type=float, nargs=3, default=RECIPE.spacing_mm, metavar="MM", help="default: %(default)s"
-    )
+    add("--spacing", type=float, nargs=3, default=RECIPE.spacing_mm, metavar="MM", help="default: %(default)s")
     intensity = parser.add_mutually_exclusive_group()
     intensity.add_argument("--suv-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="fixed scaling")
     intensity.add_argument(
@@ -102,9 +100,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
     if options.data:
         found = folder_sources(options.data)
         if options.validation >= len(found):
-            raise UserError(
-                f"{options.data}: {len(found)} cases, --validation {options.validation} leaves none"
-            )
+            raise UserError(f"{options.data}: {len(found)} cases, --validation {options.validation} leaves none")
         learn += found[: len(found) - options.validation]
         held_out += found[len(found) - options.validation :]
     device = resolve_device(options.device)
@@ -118,9 +114,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
     for case in prepare_cases(learn, options.run / "cases", config.preprocessing, workers=options.workers):
         cases.append(case)
         _say(f"case {len(cases)} of {len(learn)}: {case.name}, lesion voxels {len(case.foreground)}")
-    results = train(
-        trainer, cases, held_out, options.run, cadence=Cadence(validate=options.validate_every), say=_say
-    )
+    results = train(trainer, cases, held_out, options.run, cadence=Cadence(validate=options.validate_every), say=_say)
     about = {
         "command": shlex.join(["python", "-m", "swfastedit_core.train", *arguments]),
         "seed": options.seed,
@@ -130,17 +124,13 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
         "versions": {name: version(name) for name in ("torch", "monai", "numpy", "scipy")},
     }
     checkpoint = trainer.checkpoint(options.export)
-    write_checkpoint(
-        replace(checkpoint, config=replace(config, training=about)), options.export, half=options.half
-    )
+    write_checkpoint(replace(checkpoint, config=replace(config, training=about)), options.export, half=options.half)
     _say(f"{options.export}: {results or 'not validated'}")
 
 
 def _config(options: argparse.Namespace) -> CheckpointConfig:
     intensity: PercentileIntensity | RangeIntensity
-    intensity = (
-        RangeIntensity(*options.suv_range) if options.suv_range else PercentileIntensity(*options.percentiles)
-    )
+    intensity = RangeIntensity(*options.suv_range) if options.suv_range else PercentileIntensity(*options.percentiles)
     return CheckpointConfig(
         network=NetworkConfig(options.network, tuple(options.filters)),
         preprocessing=Preprocessing(tuple(options.spacing), intensity),

@@ -58,10 +58,7 @@ class Schedule:
     def learning_rate_at(self, step: int) -> float:
         """Cosine annealing, as `torch.optim.lr_scheduler.CosineAnnealingLR`."""
         share = step / max(self.steps, 1)
-        return (
-            LAST_LEARNING_RATE
-            + (self.learning_rate - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
-        )
+        return LAST_LEARNING_RATE + (self.learning_rate - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
 
 
 class Trainer:
@@ -71,9 +68,7 @@ class Trainer:
     one would have seen.
     """
 
-    def __init__(
-        self, config: CheckpointConfig, schedule: Schedule, *, device: torch.device, precision: str
-    ) -> None:
+    def __init__(self, config: CheckpointConfig, schedule: Schedule, *, device: torch.device, precision: str) -> None:
         self.config = config
         self.schedule = schedule
         self.device = device
@@ -113,17 +108,13 @@ class Trainer:
         else:
             self.skipped += 1
         if self.skipped >= SKIPPED_IN_A_ROW:
-            raise UserError(
-                f"step {self.step}: no finite loss for {self.skipped} steps; lower --learning-rate"
-            )
+            raise UserError(f"step {self.step}: no finite loss for {self.skipped} steps; lower --learning-rate")
         self.step += 1
         return float(loss.detach())
 
     def checkpoint(self, path: Path) -> Checkpoint:
         """Return the weights as they are now."""
-        tensors = {
-            name: t.detach().float().cpu().contiguous() for name, t in self.network.state_dict().items()
-        }
+        tensors = {name: t.detach().float().cpu().contiguous() for name, t in self.network.state_dict().items()}
         return Checkpoint(path, self.config, tensors)
 
     def save(self, folder: Path) -> None:
@@ -157,9 +148,7 @@ class Trainer:
             ) from error
         found, wanted = (state["config"], state["schedule"]), (repr(self.config), asdict(self.schedule))
         if found != wanted:
-            raise UserError(
-                f"{folder}: holds a run with other settings ({found}); use another --run or the same settings ({wanted})"
-            )
+            raise UserError(f"{folder}: holds a run with other settings: {found}, now {wanted}; use another --run")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
@@ -245,8 +234,7 @@ def validate(checkpoint: Checkpoint, held_out: Sequence[Source], device: torch.d
             )
         )
     means = [
-        round(float(np.nanmean(column)), 4) if np.isfinite(column).any() else None
-        for column in np.array(scores).T
+        round(float(np.nanmean(column)), 4) if np.isfinite(column).any() else None for column in np.array(scores).T
     ]
     return {"cases": len(scores), **dict(zip(("dice", "fpv_ml", "fnv_ml"), means, strict=True))}
 

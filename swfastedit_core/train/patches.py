@@ -44,12 +44,13 @@ def draw_crop(
     """
     shape = case.label.shape
     if len(case.foreground) and rng.random() < POSITIVE:
-        centre = np.unravel_index(int(case.foreground[rng.integers(len(case.foreground))]), shape)
+        voxel = int(case.foreground[rng.integers(len(case.foreground))])
+        centre = [int(index) for index in np.unravel_index(voxel, shape)]
     else:
-        centre = tuple(int(rng.integers(side)) for side in shape)
+        centre = [int(rng.integers(side)) for side in shape]
     index, pad = [], []
     for middle, side, wanted in zip(centre, shape, patch, strict=True):
-        start = int(np.clip(int(middle) - wanted // 2, 0, max(side - wanted, 0)))
+        start = int(np.clip(middle - wanted // 2, 0, max(side - wanted, 0)))
         index.append(slice(start, min(start + wanted, side)))
         missing = max(wanted - side, 0)
         pad.append((missing // 2, missing - missing // 2))
