@@ -111,7 +111,8 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
 
     Oblique grids keep their obliqueness: axes are permuted and flipped to the closest patient axes, as MONAI's
     ``Orientation`` and nibabel's ``io_orientation`` do, and resampling runs along the axes, as MONAI's
-    ``Spacing`` does.
+    ``Spacing`` does. Voxel 0 keeps its place: MONAI means that too, but shifts the grid by part of a voxel where an
+    oblique affine is orthogonal to less than 1e-8, as in NIfTI files; that accident of rounding is not followed.
     """
     file_axis, flipped = _closest_axes(LPS_TO_RAS @ geometry.axes_lps)
     file_spacing = np.array(geometry.spacing_mm)[list(file_axis)]

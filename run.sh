@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Quick start: install what is needed into .venv (once), then segment a scan.
+#
+#   ./run.sh                                   the synthetic scan in test/input, mask below ./output
+#   ./run.sh --pet scan.nii.gz --output masks  any arguments of process.py
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=.ci/environment.sh
+source "$here/.ci/environment.sh"
+environment "$here"
+if [ $# -gt 0 ]; then
+    exec "$PYTHON" "$here/process.py" "$@"
+fi
+"$PYTHON" "$here/process.py" --input "$here/test/input" --output "$here/output"
+echo "the mask is in $here/output/images/automated-petct-lesion-segmentation"

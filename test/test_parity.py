@@ -1,0 +1,136 @@
+"""The float32 full-grid path against the recipe put together from MONAI's own parts."""
+
+from __future__ import annotations
+
+import itertools
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data.utils import compute_importance_map, dense_patch_slices
+from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import DynUNet as MonaiDynUNet
+from monai.transforms import (
+    Compose,
+    Invertd,
+    LoadImaged,
+    Orientationd,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+from scipy import ndimage
+
+from swfastedit_core.checkpoint import read_checkpoint
+from swfastedit_core.pipeline import load_networks, segment
+from swfastedit_core.volume import read_volume
+from swfastedit_core.windows import gaussian_weights, plan_windows
+
+ALLOWED = 1e-4  # share of the voxels
+# Times a coarse spacing these sevenths are exact in NIfTI's float32. Where they are not, MONAI's Spacing no longer
+# finds the corner that it means to keep in place (its tolerance is 1e-8), and shifts the grid instead.
+SEVENTHS = np.array([[6.0, -3.0, 2.0], [2.0, 6.0, 3.0], [-3.0, -2.0, 6.0]]) / 7
+ORIENTATIONS = {
+    "identity": np.eye(3),
+    "flipped": np.diag([-1.0, -1.0, 1.0]),
+    "oblique": SEVENTHS,
+    "left-handed": np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
+}
+SPACINGS_MM = {"recipe": (2.03642011, 2.03642011, 3.0), "coarse": (3.5, 3.5, 4.375)}
+
+
+def write_scan(path, direction, spacing_mm, size_xyz):
+    """Write blobs of SUV 0 to about 20 with some noise, on the given grid."""
+    rng = np.random.default_rng(7)
+    blobs = ndimage.zoom(rng.gamma(0.5, 2.5, (7, 7, 7)), np.array(size_xyz[::-1]) / 7, order=2)
+    array = np.maximum(blobs + rng.normal(0, 0.1, blobs.shape), 0).astype(np.float32)
+    affine_lps = np.eye(4)
+    affine_lps[:3, :3] = direction * spacing_mm
+    affine_lps[:3, 3] = (-101.5, 33.25, -700.0)
+    nibabel.save(nibabel.Nifti1Image(array.T, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps), path)
+
+
+def monai_network(checkpoint):
+    """Return MONAI's own DynUNet with a checkpoint's weights."""
+    config = checkpoint.config.network
+    strides = [(1, 1, 1), *config.architecture.strides]
+    network = MonaiDynUNet(
+        3, 1, 2, kernel_size=[3] * 6, strides=strides, upsample_kernel_size=strides[1:],
+        filters=list(config.filters), norm_name="instance", res_block=True,
+    )  # fmt: skip
+    missing, unexpected = network.load_state_dict(checkpoint.tensors, strict=False)
+    assert not unexpected
+    assert all(name.startswith("skip_layers.") for name in missing)  # aliases of the same blocks
+    return network.eval()
+
+
+def recipe_mask(path, checkpoint):
+    """Run the recipe with MONAI; return the mask as SimpleITK would read it, [Z, Y, X]."""
+    config = checkpoint.config
+    preprocessing = Compose(
+        [
+            LoadImaged("image", ensure_channel_first=True),
+            Orientationd("image", axcodes="RAS", labels=None),
+            Spacingd("image", pixdim=config.preprocessing.spacing_mm, mode="bilinear"),
+            ScaleIntensityRangePercentilesd(
+                "image", lower=0.05, upper=99.95, b_min=0.0, b_max=1.0, clip=True, relative=False
+            ),
+        ]
+    )
+    inferer = SlidingWindowInferer(config.window, sw_batch_size=2, overlap=0.75, mode="gaussian")
+    data = preprocessing({"image": str(path)})
+    with torch.inference_mode():
+        data["pred"] = inferer(data["image"][None], monai_network(checkpoint))[0]
+    data["pred"].applied_operations = data["image"].applied_operations
+    inverse = Invertd("pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
+    return inverse(data)["pred"].numpy().argmax(axis=0).astype(np.uint8).transpose(2, 1, 0)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS_MM)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_mask_equals_the_recipe_of_monai(orientation, spacing, tmp_path, narrow_checkpoint):
+    scan = tmp_path / "scan.nii.gz"
+    size_xyz = (67, 72, 61) if spacing == "recipe" else (40, 37, 50)
+    direction = ORIENTATIONS[orientation]
+    assert (np.linalg.det(direction) < 0) == (orientation == "left-handed")
+    write_scan(scan, direction, SPACINGS_MM[spacing], size_xyz)
+    expected = recipe_mask(scan, read_checkpoint(narrow_checkpoint))
+    networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
+    found = segment(read_volume(scan), networks, full_grid=True).mask.array_zyx
+    assert found.shape == expected.shape
+    assert 0.02 < expected.mean() < 0.98  # a network that says one thing everywhere would prove nothing
+    assert np.count_nonzero(found != expected) <= ALLOWED * expected.size
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("image", [(128, 128, 128), (129, 200, 131), (40, 128, 300), (400, 400, 326)])
+def test_full_grid_window_positions_equal_monai(image, overlap):
+    window = (128, 128, 128)
+    padded = [max(side, 128) for side in image]
+    step = [max(int(128 * (1 - overlap)), 1)] * 3
+    expected = [tuple(s.start for s in slices) for slices in dense_patch_slices(padded, window, step)]
+    plan = plan_windows(image, window=window, overlap=overlap)
+    assert list(plan.starts) == expected
+
+
+def test_recipe_visits_800_windows_of_a_large_scan():
+    assert len(plan_windows((400, 400, 326), window=(128, 128, 128), overlap=0.75).starts) == 800
+
+
+@pytest.mark.parametrize("window", [(128, 128, 128), (96, 96, 96), (64, 32, 16), (33, 64, 7)])
+def test_gaussian_weights_equal_monai(window):
+    expected = compute_importance_map(window, mode="gaussian", sigma_scale=0.125, dtype=torch.float32)
+    expected = expected.clamp(min=max(expected[expected != 0].min().item(), 1e-3))  # as its inferer does
+    assert torch.equal(gaussian_weights(window), expected)
+
+
+def test_networks_agree_with_monai_on_a_batch(narrow_checkpoint):
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    image = torch.rand((2, 1, 64, 32, 32), generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        assert torch.equal(checkpoint.network()(image), monai_network(checkpoint)(image))
+
+
+def test_orientations_of_this_file_are_four_different_ones():
+    for a, b in itertools.combinations(ORIENTATIONS.values(), 2):
+        assert not np.allclose(a, b, atol=0.05)

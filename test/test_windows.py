@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.phantom import Scanner, make_phantom
+from swfastedit_core.preprocess import Box
+from swfastedit_core.volume import Geometry
+from swfastedit_core.windows import Body, find_body, plan_windows
+
+SPACING_MM = (6.0, 6.0, 6.0)
+WHOLE = Geometry((120, 90, 200), SPACING_MM, (-357.0, -267.0, -1150.0))
+HEAD = Geometry((120, 90, 40), SPACING_MM, (-357.0, -267.0, -200.0))
+LEGS = Geometry((120, 90, 60), SPACING_MM, (-357.0, -267.0, -1600.0))
+QUIET, NOISY = Scanner(noise=0.0), Scanner(noise=0.45)
+ARMS_UP, ARMS_DOWN = 3, 2
+
+
+def body_of(array, shape=None):
+    cells = np.asarray(array, bool)
+    return Body(cells, (1, 1, 1), (0, 0, 0), shape or cells.shape)
+
+
+def suv_of(phantom):
+    """Return the phantom as a tensor [X, Y, Z]; axes need no turning, the grid is axis-aligned."""
+    return torch.from_numpy(phantom.pet.array_zyx).permute(2, 1, 0).contiguous()
+
+
+def covered(plan, shape):
+    """Mark the voxels of the padded image that some window sees."""
+    seen = np.zeros([side + sum(pad) for side, pad in zip(shape, plan.padding, strict=True)], bool)
+    for start in plan.starts:
+        seen[tuple(slice(a, a + w) for a, w in zip(start, plan.window, strict=True))] = True
+    return seen
+
+
+def test_windows_of_a_small_grid_by_hand():
+    plan = plan_windows((8, 4, 11), window=(4, 4, 4), overlap=0.5)
+    assert sorted({x for x, _, _ in plan.starts}) == [0, 2, 4]
+    assert sorted({y for _, y, _ in plan.starts}) == [0]
+    assert sorted({z for _, _, z in plan.starts}) == [0, 2, 4, 6, 7]
+    assert len(plan.starts) == 15
+    assert plan.region == Box((0, 0, 0), (8, 4, 11))
+
+
+def test_small_image_is_padded_on_both_sides():
+    plan = plan_windows((3, 4, 9), window=(6, 4, 4), overlap=0.0)
+    assert plan.padding == ((1, 2), (0, 0), (0, 0))
+    assert plan.starts == ((0, 0, 0), (0, 0, 4), (0, 0, 5))
+    assert plan.image_box == Box((0, 0, 0), (3, 4, 9))
+
+
+def test_body_plan_follows_a_leaning_patient():
+    cells = np.zeros((20, 8, 16), bool)
+    cells[2:6, 2:6, 0:8] = True
+    cells[14:18, 2:6, 8:16] = True
+    plan = plan_windows((20, 8, 16), window=(4, 4, 8), overlap=0.0, body=body_of(cells))
+    assert plan.starts == ((2, 2, 0), (14, 2, 8))
+    assert plan.region == Box((2, 2, 0), (18, 6, 16))
+
+
+def test_body_smaller_than_a_window_is_centred_and_stays_in_the_image():
+    cells = np.zeros((20, 20, 20), bool)
+    cells[0, 10, 19] = True
+    plan = plan_windows((20, 20, 20), window=(8, 8, 8), overlap=0.75, body=body_of(cells))
+    assert plan.starts == ((0, 7, 12),)
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, 1.5, float("nan")])
+def test_overlap_out_of_range_is_refused(overlap):
+    with pytest.raises(UserError, match=r"overlap .*, expected 0 or more and less than 1"):
+        plan_windows((8, 8, 8), window=(4, 4, 4), overlap=overlap)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 30)] * 3),
+    window=st.tuples(*[st.integers(1, 12)] * 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75, 0.9]),
+    seed=st.integers(0, 10_000),
+)
+def test_every_voxel_of_the_body_is_seen_and_no_window_leaves_the_image(shape, window, overlap, seed):
+    rng = np.random.default_rng(seed)
+    cells = rng.random(shape) < rng.choice([0.002, 0.05, 0.5])
+    cells[tuple(rng.integers(shape))] = True
+    plan = plan_windows(shape, window=window, overlap=overlap, body=body_of(cells))
+    seen = covered(plan, shape)
+    inner = tuple(slice(a, a + side) for (a, _), side in zip(plan.padding, shape, strict=True))
+    assert seen[inner][cells].all()
+    assert seen.sum() <= np.prod(plan.region.shape)
+    assert len(set(plan.starts)) == len(plan.starts)
+    assert all(a >= 0 and a + w <= n for s in plan.starts for a, w, n in zip(s, window, seen.shape, strict=True))
+    full = plan_windows(shape, window=window, overlap=overlap)
+    assert covered(full, shape).all()
+
+
+def plan_over(suv, body):
+    return plan_windows(tuple(suv.shape), window=(32, 32, 32), overlap=0.75, body=body)
+
+
+def share_missed(plan, truth):
+    """Return the share of the patient's voxels that no window sees."""
+    inner = tuple(slice(a, a + side) for (a, _), side in zip(plan.padding, truth.shape, strict=True))
+    return 1 - covered(plan, truth.shape)[inner][truth.numpy()].mean()
+
+
+@pytest.mark.parametrize("seed", [ARMS_UP, ARMS_DOWN])
+@pytest.mark.parametrize("geometry", [WHOLE, HEAD, LEGS], ids=["whole", "head only", "legs only"])
+def test_whole_patient_is_covered_with_fewer_windows_whatever_the_noise(seed, geometry):
+    truth = suv_of(make_phantom(seed, geometry=geometry, scanner=QUIET)) > 0.2
+    assert truth.sum() > 1000
+    for scanner in (QUIET, NOISY):
+        suv = suv_of(make_phantom(seed, geometry=geometry, scanner=scanner))
+        plan = plan_over(suv, find_body(suv, SPACING_MM))
+        assert share_missed(plan, truth) < 1e-3
+        full = plan_over(suv, None)
+        assert len(plan.starts) < 0.65 * len(full.starts)
+
+
+def test_table_and_room_do_not_enlarge_the_region():
+    suv = suv_of(make_phantom(ARMS_UP, geometry=WHOLE, scanner=NOISY))
+    before = find_body(suv, SPACING_MM)
+    suv[:, 80:83] += 0.04  # a table under the patient
+    suv += 0.01  # scatter everywhere
+    after = find_body(suv, SPACING_MM)
+    assert after.box(0, 200) == before.box(0, 200)
+
+
+def test_small_hot_spot_apart_from_the_body_is_kept():
+    suv = torch.zeros(60, 60, 60)
+    suv[20:40, 20:40, :] = 1.0
+    suv[52:54, 30:32, 30:32] = 20.0  # a lesion in a hand
+    body = find_body(suv, SPACING_MM)
+    assert body.box(0, 60).stop[0] >= 54
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1e4])
+def test_scan_in_other_units_is_covered(scale):
+    suv = suv_of(make_phantom(ARMS_UP, geometry=WHOLE, scanner=QUIET))
+    assert share_missed(plan_over(suv, find_body(suv * scale, SPACING_MM)), suv > 0.2) < 1e-3
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_no_body_means_the_whole_volume(value):
+    suv = torch.full((40, 40, 40), value)
+    assert find_body(suv, SPACING_MM) is None
+    plan = plan_windows((40, 40, 40), window=(32, 32, 32), overlap=0.75, body=find_body(suv, SPACING_MM))
+    assert covered(plan, (40, 40, 40)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 50, 2), (3, 3, 3)])
+def test_tiny_volumes_have_a_plan(shape):
+    plan = plan_windows(shape, window=(32, 32, 32), overlap=0.75, body=find_body(torch.ones(shape), SPACING_MM))
+    assert covered(plan, shape).shape == tuple(max(side, 32) for side in shape)
+    assert len(plan.starts) >= 1
