@@ -58,9 +58,11 @@ class CheckpointConfig:
             )
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
-        if any(side < 1 or side % divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)):
+        cells = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
+        if any(cell < 1 or cell != int(cell) for cell in cells) or max(cells) < 2:  # instance norm of one voxel
             raise UserError(
-                f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}'"
+                f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
+                "one of them twice that at least"
             )
         if not all(mm > 0 for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import swfastedit_core
+from swfastedit_core import Geometry, UserError, Volume, load_networks, read_volume, segment, write_volume
+from swfastedit_core.contract import default_weights, find_pets, mask_path
+from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+
+ROOT = Path(__file__).parent.parent
+GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0), (1.0, 2.0, 3.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
+
+
+class SaysEverywhere:
+    """A network whose logit is its input's SUV minus a constant, whatever the window."""
+
+    name, device, precision, default_batch = "test", torch.device("cpu"), "float32", 1
+
+    def __init__(self, offset=0.0, gain=1.0):
+        self.offset, self.gain, self.source = offset, gain, f"{offset}.safetensors"
+        self.config = SimpleNamespace(
+            window=(8, 8, 8), preprocessing=Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0))
+        )
+
+    def __call__(self, windows):
+        return self.gain * windows[:, 0] + self.offset
+
+
+def volume(array):
+    return Volume(np.asarray(array, np.float32), GRID)
+
+
+def zeros():
+    return np.zeros(GRID.shape_zyx, np.float32)
+
+
+def test_mask_lies_where_the_uptake_is_on_the_files_grid():
+    array = zeros()
+    array[2:5, 3:6, 7:9] = 0.9
+    result = segment(volume(array), [SaysEverywhere(offset=-0.5)], full_grid=True)
+    np.testing.assert_array_equal(result.mask.array_zyx, (array > 0).astype(np.uint8))
+    assert result.mask.array_zyx.dtype == np.uint8
+    assert result.mask.geometry == GRID
+    assert result.lesion_voxels == 18
+    assert result.lesion_ml == pytest.approx(18 * 0.064)
+    assert result.windows == result.windows_full_grid == 3 * 2 * 1  # steps of 2: x 0 2 4, y 0 2, z 0
+    assert set(result.seconds) == {"prepare", "network", "restore"}
+
+
+def test_a_tie_is_background():
+    assert segment(volume(zeros()), [SaysEverywhere()], full_grid=True).lesion_voxels == 0
+
+
+def test_mean_of_probabilities_and_majority_vote_differ_where_they_should():
+    # sigmoid: 5 → 0.993, -0.5 → 0.378: the mean is 0.583, but two of three vote for background
+    networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.5, 0.0), SaysEverywhere(-0.5, 0.0)]
+    assert segment(volume(zeros()), networks).lesion_voxels == 960
+    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 0
+    # 0.5 → 0.622, -5 → 0.007: the mean is 0.417, but two of three vote for tumour
+    networks = [SaysEverywhere(0.5, 0.0), SaysEverywhere(0.5, 0.0), SaysEverywhere(-5.0, 0.0)]
+    assert segment(volume(zeros()), networks).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 960
+
+
+def test_an_even_vote_is_background():
+    networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.1, 0.0)]
+    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks).lesion_voxels == 960
+
+
+def test_windows_of_an_ensemble_add_up_and_progress_counts_them():
+    seen = []
+    result = segment(
+        volume(zeros()), [SaysEverywhere(), SaysEverywhere()], progress=lambda done, total: seen.append((done, total))
+    )
+    assert result.windows == 12
+    assert seen == [(count, 12) for count in range(1, 13)]
+
+
+def test_floor_removes_small_lesions_only():
+    array = zeros()
+    array[1, 1, 1] = 0.9
+    array[4:6, 4:6, 4:6] = 0.9
+    result = segment(volume(array), [SaysEverywhere(-0.5)], full_grid=True, min_lesion_ml=0.1)
+    expected = zeros()
+    expected[4:6, 4:6, 4:6] = 1
+    np.testing.assert_array_equal(result.mask.array_zyx, expected)
+
+
+def test_body_region_leaves_air_background():
+    geometry = Geometry((60, 60, 40), (4.0, 4.0, 4.0))
+    array = np.zeros(geometry.shape_zyx, np.float32)
+    array[:, 4:16, 4:16] = 1.0
+    result = segment(Volume(array, geometry), [SaysEverywhere(0.1)])  # a network that calls everything tumour
+    full = segment(Volume(array, geometry), [SaysEverywhere(0.1)], full_grid=True)
+    assert full.lesion_voxels == array.size
+    assert result.mask.array_zyx[array > 0].all()
+    assert result.windows < 0.3 * result.windows_full_grid
+    assert result.mask.array_zyx[:, 30:, 30:].sum() == 0
+
+
+def test_scan_is_not_changed():
+    array = np.random.default_rng(0).random(GRID.shape_zyx, np.float32)
+    before = array.copy()
+    segment(Volume(array, GRID), [SaysEverywhere()])
+    np.testing.assert_array_equal(array, before)
+
+
+def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpoint):
+    scan = tmp_path / "scan.mha"
+    write_volume(volume(np.random.default_rng(1).random(GRID.shape_zyx)), scan)
+    networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
+    mask = segment(read_volume(scan), networks).mask
+    command = [sys.executable, "process.py", "--pet", str(scan), "--output", str(tmp_path / "out")]
+    command += ["--weights", str(narrow_checkpoint), "--device", "cpu", "--precision", "float32"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["lesion_voxels"] == int(mask.array_zyx.sum()) > 0
+    np.testing.assert_array_equal(read_volume(tmp_path / "out" / "scan.mha").array_zyx, mask.array_zyx)
+
+
+def test_public_names_exist():
+    for name in swfastedit_core.__all__:
+        assert getattr(swfastedit_core, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = swfastedit_core.nothing
+
+
+def test_three_channel_network_is_refused(tmp_path):
+    from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+    from swfastedit_core.model import NetworkConfig, build_network
+
+    config = CheckpointConfig.of_the_recipe(NetworkConfig("dynunet", (2,) * 6, in_channels=3))
+    path = tmp_path / "clicks.safetensors"
+    write_checkpoint(Checkpoint(path, config, build_network(config.network).state_dict()), path)
+    with pytest.raises(
+        UserError, match=r"takes 3 channels \(pet, tumour guidance, background guidance\), expected one"
+    ):
+        load_networks(path)
+
+
+def test_cpu_run_imports_neither_cupy_nor_monai_nor_matplotlib(tmp_path, narrow_checkpoint):
+    libraries = ("cupy", "monai", "matplotlib")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for library in libraries:  # a package in its place that ends whoever imports it
+        (tmp_path / f"{library}.py").write_text("raise SystemExit('imported')")
+        trap = [sys.executable, "-c", f"import {library}"]
+        assert b"imported" in subprocess.run(trap, env=environment, capture_output=True, check=False).stderr
+    scan = tmp_path / "scan.mha"
+    write_volume(volume(np.ones(GRID.shape_zyx)), scan)
+    command = [sys.executable, "process.py", "--pet", str(scan), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    command += ["--weights", str(narrow_checkpoint), "--min-lesion-ml", "0.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_platform_paths(tmp_path):
+    pets = tmp_path / "images" / "pet"
+    pets.mkdir(parents=True)
+    for name in ("b.mha", "a.MHA", ".hidden.mha", "notes.txt"):
+        (pets / name).touch()
+    assert [path.name for path in find_pets(tmp_path)] == ["a.MHA", "b.mha"]
+    expected = Path("/output/images/automated-petct-lesion-segmentation/a.mha")
+    assert mask_path(Path("/output"), Path("/input/images/pet/a.mha")) == expected
+
+
+def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
+    model, project = tmp_path / "model", tmp_path / "project"
+    assert default_weights(project, model) == project / "weights"
+    model.mkdir()
+    (model / "readme.txt").touch()
+    assert default_weights(project, model) == project / "weights"
+    (model / "0.pt").touch()
+    assert default_weights(project, model) == model

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from swfastedit_core import Geometry, UserError, Volume, load_networks, read_volume, segment, write_mask, write_volume
+from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
+from swfastedit_core.metrics import dice
+from swfastedit_core.model import NetworkConfig
+from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.cases import folder_sources, open_case, phantom_sources, prepare_cases
+from swfastedit_core.train.loop import STATE, Cadence, Schedule, Trainer, train
+from swfastedit_core.train.patches import draw_crop
+
+CPU = torch.device("cpu")
+GRID = Geometry((40, 36, 32), (4.0, 4.0, 4.0))
+PATCH = (32, 32, 32)
+CONFIG = CheckpointConfig(
+    NetworkConfig("dynunet", (4,) * 6), Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0)), window=PATCH
+)
+SCHEDULE = Schedule(steps=8, batch=2, patch=PATCH, learning_rate=1e-3, seed=5)
+
+
+def blob(seed):
+    """Make a warm body with one hot ball in it, and the ball's mask."""
+    rng = np.random.default_rng(seed)
+    z, y, x = np.indices(GRID.shape_zyx)
+    centre = rng.uniform((9, 10, 12), (22, 25, 27))
+    ball = (z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2 < 25
+    body = (np.abs(y - 18) < 14) & (np.abs(x - 20) < 16)
+    suv = 1.0 * body + 6.0 * ball + rng.normal(0, 0.1, ball.shape)
+    return Volume(np.maximum(suv, 0).astype(np.float32), GRID), Volume(ball, GRID)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Write five scans with labels."""
+    top = tmp_path_factory.mktemp("blobs")
+    for seed in range(5):
+        scan, label = blob(seed)
+        write_volume(scan, top / "imagesTr" / f"{seed}.mha")
+        write_mask(label, top / "labelsTr" / f"{seed}.mha")
+    return top
+
+
+@pytest.fixture(scope="module")
+def cases(folder, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    return list(prepare_cases(folder_sources(folder), store, CONFIG.preprocessing, workers=1))
+
+
+def test_cases_lie_on_the_networks_grid(cases):
+    scan, label = blob(2)
+    case = cases[2]
+    assert case.name == "2.mha"
+    expected = np.clip(scan.array_zyx / 10.0, 0, 1).transpose(2, 1, 0)[::-1, ::-1]
+    np.testing.assert_allclose(case.image, expected, atol=1e-3)
+    np.testing.assert_array_equal(case.label, label.array_zyx.transpose(2, 1, 0)[::-1, ::-1])
+    assert len(case.foreground) == label.array_zyx.sum()
+
+
+def test_crops_are_cut_from_the_case_and_most_hold_the_lesion(cases):
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        image, label = draw_crop(cases[0], rng, patch=(8, 8, 8))
+        assert image.shape == label.shape == (8, 8, 8)
+        assert image[label == 1].min(initial=1.0) > 0.3  # label and image stay together, however they are turned
+        hits += bool(label.any())
+    assert 0.55 < hits / 200 < 0.8  # 0.6 by intent, some more by chance
+
+
+def test_crop_larger_than_the_case_is_surrounded_by_air(cases):
+    image, label = draw_crop(cases[0], np.random.default_rng(3), patch=(64, 64, 64))
+    assert image.shape == (64, 64, 64)
+    assert label.sum() == len(cases[0].foreground)
+    assert image[0].max() == image[-1].max() == 0
+
+
+def run(cases, folder, steps, schedule=SCHEDULE):
+    """Train up to a step, as if the program had been stopped there."""
+    folder.mkdir(exist_ok=True)
+    trainer = Trainer(CONFIG, schedule, device=CPU, precision="float32")
+    if (folder / STATE).exists():
+        trainer.resume(folder)
+    lines = []
+    stopped = type("Stopped", (Exception,), {})
+
+    def say(line):
+        lines.append(line)
+        if line.startswith(f"step {steps} ") and steps < schedule.steps:
+            raise stopped
+
+    with suppress(stopped):
+        train(trainer, cases, [], folder, cadence=Cadence(log=1, save=2), say=say)
+    return trainer
+
+
+def test_resumed_run_ends_with_the_same_weights(cases, tmp_path):
+    whole = run(cases, tmp_path / "whole", 8)
+    run(cases, tmp_path / "halves", 5)  # state of step 4 is on disk
+    resumed = run(cases, tmp_path / "halves", 8)
+    assert resumed.step == whole.step == 8
+    fresh = Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32").network.state_dict()
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name])
+    assert not torch.equal(fresh["bottleneck.conv1.conv.weight"], tensor_of(whole, "bottleneck.conv1.conv.weight"))
+
+
+def tensor_of(trainer, name):
+    return trainer.network.state_dict()[name]
+
+
+def test_resuming_with_other_settings_is_refused(cases, tmp_path):
+    run(cases, tmp_path, 8)
+    other = Trainer(CONFIG, Schedule(9, 2, PATCH, 1e-3, 5), device=CPU, precision="float32")
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        other.resume(tmp_path)
+
+
+def test_damaged_state_is_refused(tmp_path):
+    (tmp_path / STATE).write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(UserError, match="cannot be read"):
+        Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32").resume(tmp_path)
+
+
+def test_loss_that_is_never_finite_ends_the_run():
+    trainer = Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32")
+    image, label = torch.full((1, 1, *PATCH), float("nan")), torch.zeros(1, 1, *PATCH)
+    for _ in range(19):
+        trainer.learn(image, label)
+    with pytest.raises(UserError, match="no finite loss for 20 steps"):
+        trainer.learn(image, label)
+    assert torch.isfinite(tensor_of(trainer, "bottleneck.conv1.conv.weight")).all()
+
+
+def test_learning_rate_falls_as_a_cosine():
+    assert SCHEDULE.learning_rate_at(0) == 1e-3
+    assert SCHEDULE.learning_rate_at(4) == pytest.approx(5e-4, rel=1e-4)
+    assert SCHEDULE.learning_rate_at(8) == pytest.approx(1e-8)
+
+
+def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder, tmp_path, capsys):
+    weights = tmp_path / "blobs.safetensors"
+    arguments = [
+        *("--run", str(tmp_path / "run"), "--export", str(weights), "--data", str(folder), "--validation", "1"),
+        *("--filters", "4", "4", "4", "4", "4", "4", "--spacing", "4", "4", "4", "--suv-range", "0", "10"),
+        *("--patch", "32", "32", "32", "--steps", "60", "--batch", "2", "--learning-rate", "2e-2", "--seed", "1"),
+        *("--workers", "1", "--device", "cpu", "--precision", "float32", "--half", "--demonstration"),
+    ]
+    assert command.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if "loss" in line]
+    assert losses[-1] < 0.7 * losses[0]
+    config = read_checkpoint(weights).config
+    assert config.demonstration
+    assert config.window == PATCH
+    assert config.preprocessing == CONFIG.preprocessing
+    assert config.training["command"].startswith("python -m swfastedit_core.train --run ")
+    assert config.training["seed"] == 1
+    scan, label = blob(99)
+    found = segment(scan, load_networks(weights, device="cpu", precision="float32")).mask
+    assert dice(label.array_zyx, found.array_zyx) > 0.9
+    assert config.training["validation"]["dice"] > 0.9
+    before = weights.read_bytes()
+    assert command.main(arguments) == 0  # finished: trains nothing, exports the same
+    assert "resumed at step 60" in capsys.readouterr().out
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to learn from"),
+        (("--phantoms", "-1"), "--phantoms -1, expected 0 or more"),
+        (("--phantoms", "1", "--steps", "0"), "--steps 0, expected 1 or more"),
+        (("--phantoms", "1", "--learning-rate", "0"), "--learning-rate 0.0"),
+        (("--phantoms", "1", "--filters", "1", "2"), "filters (1, 2) for 'dynunet', expected 6"),
+        (("--phantoms", "1", "--patch", "30", "32", "32"), "window (30, 32, 32), expected multiples of (32, 32, 16)"),
+        (("--phantoms", "1", "--patch", "32", "32", "16"), "window (32, 32, 16), expected multiples of (32, 32, 16)"),
+        (("--data", "nowhere"), "expected the folders imagesTr and labelsTr"),
+        (("--phantoms", "1", "--precision", "float16", "--device", "cpu"), "float16"),
+    ],
+)
+def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path, capsys):
+    common = ["--run", str(tmp_path / "run"), "--export", str(tmp_path / "x.safetensors")]
+    assert command.main([*common, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_scan_without_label_is_refused(folder, tmp_path):
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "imagesTr" / "lonely.mha").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"without a label of the same name: lonely\.mha"):
+        folder_sources(tmp_path)
+
+
+def test_label_on_another_grid_is_refused(tmp_path):
+    scan, label = blob(0)
+    write_volume(scan, tmp_path / "imagesTr" / "a.mha")
+    moved = Geometry(GRID.size_xyz, GRID.spacing_mm, (5.0, 0.0, 0.0))
+    write_mask(Volume(label.array_zyx, moved), tmp_path / "labelsTr" / "a.mha")
+    with pytest.raises(UserError, match="the label's grid"):
+        list(prepare_cases(folder_sources(tmp_path), tmp_path / "store", CONFIG.preprocessing, workers=1))
+
+
+def test_store_of_another_preprocessing_is_refused(cases, folder, tmp_path):
+    list(prepare_cases([], tmp_path, CONFIG.preprocessing, workers=1))
+    with pytest.raises(UserError, match="use another --run"):
+        list(prepare_cases([], tmp_path, Preprocessing(), workers=1))
+
+
+def test_phantoms_of_training_are_those_of_the_phantom_command(tmp_path):
+    arguments = ["--cases", "2", "--seed", "3", "--output", str(tmp_path), "--format", "mha"]
+    subprocess.run(
+        [sys.executable, "-m", "swfastedit_core.phantom", *arguments], check=True, cwd=Path(__file__).parent.parent
+    )
+    scan, label = phantom_sources(seed=3, first=1, count=1)[0].read()
+    np.testing.assert_array_equal(read_volume(tmp_path / "imagesTr" / "phantom_3_0001.mha").array_zyx, scan.array_zyx)
+    np.testing.assert_array_equal(read_volume(tmp_path / "labelsTr" / "phantom_3_0001.mha").array_zyx, label.array_zyx)
+
+
+def test_prepared_cases_are_used_again(folder, tmp_path):
+    sources = folder_sources(folder)[:1]
+    list(prepare_cases(sources, tmp_path, CONFIG.preprocessing, workers=1))
+    stamp = (tmp_path / "0.mha.image.npy").stat().st_mtime_ns
+    again = list(prepare_cases(sources, tmp_path, CONFIG.preprocessing, workers=1))
+    assert (tmp_path / "0.mha.image.npy").stat().st_mtime_ns == stamp
+    assert again[0].label.sum() == blob(0)[1].array_zyx.sum()
+    assert json.loads((tmp_path / "preprocessing.json").read_text())["spacing_mm"] == [4.0, 4.0, 4.0]
+    assert open_case("0", tmp_path / "0.mha.image.npy", tmp_path / "0.mha.label.npy").image.dtype == np.float16
