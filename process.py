@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from swfastedit_core.contract import INPUT, OUTPUT, default_weights, find_pets, mask_path
 from swfastedit_core.errors import DataWarning, UserError
@@ -232,34 +232,49 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
     yield line
 
 
+@contextmanager
+def only_the_reason_on_stderr() -> Iterator[TextIO]:
+    """Give the one stream for the reason of a failure; what libraries print to stderr goes to stdout meanwhile.
+
+    The platform shows the last line of stderr to the user, and all of it as a warning on success. ITK's readers,
+    for one, talk to it from C++.
+    """
+    stderr = os.dup(2)
+    os.dup2(1, 2)
+    try:
+        with os.fdopen(stderr, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
-    try:
-        options = parse(arguments)
-        logging.basicConfig(
-            stream=sys.stdout, level=logging.ERROR if options.quiet else logging.INFO, format="%(message)s"
-        )
-        run(options)
-    except UserError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except MemoryError:
-        print("out of memory: the scan does not fit this machine's RAM", file=sys.stderr)
-        return 1
-    except Exception as error:
-        traceback.print_exc(file=sys.stdout)
-        print(
-            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
+    # An exit by exception, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with only_the_reason_on_stderr() as stderr:
+        try:
+            options = parse(arguments)
+            level = logging.ERROR if options.quiet else logging.INFO
+            logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
+            run(options)
+        except UserError as error:
+            print(" ".join(str(error).split()), file=stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=stderr)
+            return 128 + signal.SIGINT
+        except MemoryError:
+            print("out of memory: the scan does not fit this machine's RAM", file=stderr)
+            return 1
+        except Exception as error:
+            traceback.print_exc(file=sys.stdout)
+            reason = " ".join(str(error).split())[:300]
+            print(f"unexpected {type(error).__name__}: {reason}; the log has the details", file=stderr)
+            return 1
+        return 0
 
 
 if __name__ == "__main__":

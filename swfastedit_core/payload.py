@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -101,9 +102,7 @@ def _metaimage(file: BinaryIO, path: Path) -> Payload:
         raise UserError(
             f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha"
         )
-    voxels = 1
-    for size in fields.get("dimsize", "").split():
-        voxels *= int(size)
+    voxels = math.prod(int(size) for size in fields.get("dimsize", "").split())
     item = MET_BYTES.get(fields.get("elementtype", "").upper())
     compressed = fields.get("compresseddata", "false").lower() == "true"
     # MetaIO lets zlib detect the stream's own header: +32.
@@ -129,20 +128,11 @@ def _nifti(file: BinaryIO, path: Path) -> Payload:
         order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
         if struct.unpack_from(order + "i", start)[0] == 540:
             rank, *sizes = struct.unpack_from(order + "8q", start, 16)
-            (bits,), (offset,) = (
-                struct.unpack_from(order + "h", start, 14),
-                struct.unpack_from(order + "q", start, 168),
-            )
+            (bits,), (offset,) = struct.unpack_from(order + "h", start, 14), struct.unpack_from(order + "q", start, 168)
         else:
             rank, *sizes = struct.unpack_from(order + "8h", start, 40)
-            (bits,), (offset,) = (
-                struct.unpack_from(order + "h", start, 72),
-                struct.unpack_from(order + "f", start, 108),
-            )
-    except (zlib.error, struct.error) as error:
+            (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+        expected = int(offset) + math.prod(max(size, 1) for size in sizes[:rank]) * bits // 8
+    except (zlib.error, struct.error, ValueError, OverflowError) as error:
         raise UserError(f"{path}: the NIfTI header is damaged ({error})") from error
-    voxels = 1
-    for size in sizes[:rank]:
-        voxels *= max(size, 1)
-    expected = int(offset) + voxels * bits // 8
     return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected)

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
 from swfastedit_core.phantom.picture import draw_picture
-from swfastedit_core.volume import write_mask, write_volume
+from swfastedit_core.volume import Volume, write_mask, write_volume
 
 FOLDERS = ("imagesTr", "labelsTr")
+STEPS_PER_SUV = 256
 SEEDS_PER_SET = 100_000  # case i of seed s is the patient s * 100,000 + i
 
 
@@ -78,9 +81,14 @@ def _write(options: argparse.Namespace) -> None:
     for case, phantom in enumerate(_phantoms(options)):
         name = f"phantom_{options.seed}_{case:04d}.{options.format}"
         write_mask(phantom.label, options.output / "labelsTr" / name)
-        write_volume(phantom.pet, options.output / "imagesTr" / name)
+        write_volume(_in_steps(phantom.pet), options.output / "imagesTr" / name)
         millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
         print(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml", flush=True)
+
+
+def _in_steps(pet: Volume) -> Volume:
+    """Round SUV as a scanner's integer storage does; the noise in its last digits would triple the file."""
+    return Volume(np.round(pet.array_zyx * STEPS_PER_SUV) / np.float32(STEPS_PER_SUV), pet.geometry)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import gzip
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_volume, write_mask, write_volume
+from swfastedit_core.volume import SUFFIXES
+
+C, S = np.cos(0.3), np.sin(0.3)
+DIRECTIONS = {
+    "identity": (1, 0, 0, 0, 1, 0, 0, 0, 1),
+    "oblique": (C, -S, 0, S, C, 0, 0, 0, 1),
+    "left-handed": (0, 1, 0, 1, 0, 0, 0, 0, 1),
+}
+MHA_HEADER = """ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = False
+CompressedData = False
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+Offset = 0 0 0
+ElementSpacing = 2 2 3
+DimSize = 4 3 2
+ElementType = MET_FLOAT
+ElementDataFile = LOCAL
+"""
+
+
+def values(shape=(6, 7, 8)):
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def image(array, **more):
+    return sitk.GetImageFromArray(array, **more)
+
+
+def mha(path, old="", new="", payload=b"\x00" * 96):
+    """Write a tiny MetaImage by hand, with one piece of its header replaced."""
+    assert old in MHA_HEADER
+    path.write_bytes(MHA_HEADER.replace(old, new, 1 if old else 0).encode() + payload)
+    return path
+
+
+def refused(path):
+    """Return the message of the one error that reading raises, and check its form."""
+    with pytest.raises(UserError) as caught:
+        read_volume(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_round_trip_keeps_values_and_geometry(suffix, direction, tmp_path):
+    geometry = Geometry((8, 7, 6), (2.0, 2.5, 3.25), (-100.5, 20.25, 7.0), DIRECTIONS[direction])
+    path = tmp_path / f"new folder{suffix}" / f"scan{suffix}"
+    write_volume(Volume(values(), geometry), path)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array_zyx, values())
+    assert volume.array_zyx.dtype == np.float32
+    assert volume.geometry.size_xyz == (8, 7, 6)
+    np.testing.assert_allclose(volume.geometry.spacing_mm, geometry.spacing_mm, rtol=1e-6)
+    np.testing.assert_allclose(volume.geometry.origin_mm, geometry.origin_mm, rtol=1e-6)
+    np.testing.assert_allclose(volume.geometry.direction, geometry.direction, atol=1e-6)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file is left
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.float64])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_any_number_type_becomes_float32(kind, suffix, tmp_path):
+    array = np.arange(24).reshape(2, 3, 4).astype(kind)
+    path = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(image(array), str(path))
+    volume = read_volume(path)
+    assert volume.array_zyx.dtype == np.float32
+    np.testing.assert_array_equal(volume.array_zyx, array)
+
+
+def test_geometry_says_what_it_holds():
+    geometry = Geometry((4, 3, 2), (2.0, 2.5, 4.0))
+    assert geometry.shape_zyx == (2, 3, 4)
+    assert geometry.voxel_ml == pytest.approx(0.02)
+    with pytest.raises(ValueError, match="on a grid of"):
+        Volume(np.zeros((4, 3, 2)), geometry)
+
+
+@pytest.mark.parametrize(
+    ("array", "more", "message"),
+    [
+        (np.zeros((4, 5)), {}, r"2 dimensions \(5×4\), expected three"),
+        (np.zeros((3, 4, 5, 6)), {"isVector": False}, r"4 dimensions \(6×5×4×3\), expected three"),
+        (np.zeros((4, 5, 6, 3)), {"isVector": True}, r"3 component\(s\), expected one number each"),
+    ],
+)
+def test_other_than_one_number_in_three_dimensions_is_refused(array, more, message, tmp_path):
+    sitk.WriteImage(image(array, **more), str(tmp_path / "scan.mha"))
+    with pytest.raises(UserError, match=message):
+        read_volume(tmp_path / "scan.mha")
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    sitk.WriteImage(sitk.Cast(image(values()), sitk.sitkComplexFloat32), str(tmp_path / "scan.nii"))
+    assert "expected one number each" in refused(tmp_path / "scan.nii")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("ElementSpacing = 2 2 3", "ElementSpacing = 0 2 3", "spacing"),
+        ("ElementSpacing = 2 2 3", "ElementSpacing = nan 2 3", "spacing"),
+        ("ElementSpacing = 2 2 3", "ElementSpacing = inf 2 3", "spacing"),
+        ("TransformMatrix = 1 0 0 0", "TransformMatrix = 1 0 0 0.3", "orthonormal"),
+        ("TransformMatrix = 1 0 0 0 1", "TransformMatrix = 2 0 0 0 1", "orthonormal"),
+        ("MET_FLOAT", "MET_BANANA", "header"),
+        ("DimSize = 4 3 2", "DimSize = 0 3 2", "at least one voxel along each axis"),
+        ("ElementDataFile = LOCAL", "ElementDataFile = elsewhere.raw", "expected one self-contained .mha"),
+        ("CompressedData = False", "CompressedData = True", "the compressed voxel data is damaged"),
+    ],
+)
+def test_impossible_header_is_refused(old, new, word, tmp_path):
+    assert word in refused(mha(tmp_path / "scan.mha", old, new))
+
+
+def test_handwritten_header_is_read_when_nothing_is_wrong(tmp_path):
+    payload = np.arange(24, dtype="<f4").tobytes()
+    volume = read_volume(mha(tmp_path / "scan.mha", payload=payload))
+    assert volume.array_zyx[1, 2, 3] == 23
+    assert volume.geometry == Geometry((4, 3, 2), (2.0, 2.0, 3.0))
+
+
+def test_scan_beyond_the_limit_is_refused_by_its_header(tmp_path):
+    path = mha(tmp_path / "scan.mha", "DimSize = 4 3 2", "DimSize = 1500 1500 500")
+    assert refused(path) == "1500×1500×500 voxels need 4.2 GiB as float32, the limit is 4"
+
+
+def test_scan_just_within_the_limit_fails_for_its_missing_voxels_only(tmp_path):
+    path = mha(tmp_path / "scan.mha", "DimSize = 4 3 2", "DimSize = 1024 1024 1024")
+    assert refused(path).startswith("truncated, 96 bytes of voxel data where the header promises 4,294,967,296")
+
+
+def test_missing_empty_and_foreign_files_are_refused(tmp_path):
+    (tmp_path / "folder.mha").mkdir()
+    (tmp_path / "text.mha").write_text("hello")
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "plain.nii.gz").write_bytes(b"not gzip at all" * 40)
+    expected = {
+        "none.mha": "no such file",
+        "folder.mha": "is not a file, expected one PET volume",
+        "text.txt": "unknown file type, expected one of .mha .nii.gz .nii .nrrd",
+    }
+    for suffix in SUFFIXES:
+        (tmp_path / f"empty{suffix}").touch()
+        expected[f"empty{suffix}"] = "the file is empty"
+    for name, message in expected.items():
+        assert refused(tmp_path / name) == message
+    assert "header cannot be read" in refused(tmp_path / "text.mha")
+    assert "header cannot be read" in refused(tmp_path / "plain.nii.gz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95, 0.9999])
+def test_truncated_file_is_refused(suffix, compressed, kept, tmp_path):
+    path = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(image(values((20, 30, 40))), str(path), compressed)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    assert any(word in refused(path) for word in ("truncated", "damaged", "header"))
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("where", [0.4, 0.7, 0.99])
+def test_flipped_byte_in_compressed_voxels_is_noticed(suffix, where, tmp_path):
+    path = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(image(values((20, 30, 40))), str(path), True)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * where)] ^= 0x10
+    path.write_bytes(content)
+    assert any(word in refused(path) for word in ("damaged", "truncated", "header"))
+
+
+def test_gzip_of_several_streams_is_read(tmp_path):
+    sitk.WriteImage(image(values()), str(tmp_path / "scan.nii"))
+    content = (tmp_path / "scan.nii").read_bytes()
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:700]) + gzip.compress(content[700:]))
+    np.testing.assert_array_equal(read_volume(tmp_path / "scan.nii.gz").array_zyx, values())
+
+
+def test_voxels_that_are_no_numbers_become_zero_and_are_counted(tmp_path):
+    array = values()
+    array[0, 0, :3], array[1, 1, 1], array[2, 2, 2] = np.nan, np.inf, -np.inf
+    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    with pytest.warns(DataWarning, match=r"scan\.mha: 5 voxels were not finite numbers and became 0"):
+        found = read_volume(tmp_path / "scan.mha").array_zyx
+    expected = np.where(np.isfinite(array), array, 0)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("bad", "is_refused"), [(12, False), (13, True), (24, True)])
+def test_more_than_half_no_numbers_is_refused(bad, is_refused, tmp_path):
+    array = np.ones((2, 3, 4), np.float32)
+    array.ravel()[:bad] = np.nan
+    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    if is_refused:
+        assert refused(tmp_path / "scan.mha").startswith(f"{bad} of 24 voxels are not finite numbers")
+    else:
+        with pytest.warns(DataWarning, match="12 voxels"):
+            assert read_volume(tmp_path / "scan.mha").array_zyx.sum() == 12
+
+
+@pytest.mark.parametrize(("maximum", "warned"), [(1000.0, False), (1000.5, True), (2e5, True)])
+def test_values_that_cannot_be_suv_give_a_warning(maximum, warned, tmp_path):
+    array = values()
+    array[3, 3, 3] = maximum
+    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        read_volume(tmp_path / "scan.mha")
+    assert ["Bq/ml" in str(warning.message) for warning in caught] == [True] * warned
+
+
+def test_mask_is_compressed_uint8(tmp_path):
+    mask = np.zeros((40, 40, 40), bool)
+    mask[3:6, 4:7, 5:8] = True
+    write_mask(Volume(mask, Geometry((40, 40, 40), (2, 2, 2))), tmp_path / "mask.mha")
+    written = sitk.ReadImage(str(tmp_path / "mask.mha"))
+    assert written.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(written), mask)
+    assert b"CompressedData = True" in (tmp_path / "mask.mha").read_bytes()
+    assert (tmp_path / "mask.mha").stat().st_size < 2000
+
+
+@pytest.mark.parametrize(
+    "array", [np.full((2, 2, 2), 2, np.uint8), np.full((2, 2, 2), -1, np.int16), np.ones((2, 2, 2))]
+)
+def test_mask_of_other_values_is_refused(array, tmp_path):
+    with pytest.raises(ValueError, match="a mask holds the integers 0 and 1"):
+        write_mask(Volume(array, Geometry((2, 2, 2), (1, 1, 1))), tmp_path / "mask.mha")
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path, volume = tmp_path / "mask.mha", Volume(values(), Geometry((8, 7, 6), (1, 1, 1)))
+    path.write_bytes(b"precious")
+
+    def disk_full(image, name, **_):
+        Path(name).write_bytes(b"half")
+        raise RuntimeError("No space left on device")
+
+    monkeypatch.setattr(sitk, "WriteImage", disk_full)
+    with pytest.raises(UserError, match=r"mask\.mha: cannot be written \(No space left on device\)"):
+        write_volume(volume, path)
+    assert path.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unknown_ending_is_refused_for_writing(tmp_path):
+    with pytest.raises(UserError, match="unknown file type"):
+        write_volume(Volume(values(), Geometry((8, 7, 6), (1, 1, 1))), tmp_path / "scan.img")
