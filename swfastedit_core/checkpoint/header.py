@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,7 +65,7 @@ class CheckpointConfig:
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
                 "one of them twice that at least"
             )
-        if not all(mm > 0 for mm in self.preprocessing.spacing_mm):
+        if not all(0 < mm < math.inf for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")
 
     @classmethod
@@ -121,7 +122,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
         )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(source) else f"{source}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{source}: the header is not a checkpoint's configuration ({type(error).__name__}: {error})"
         ) from error

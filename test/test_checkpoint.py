@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import DynUNet as MonaiDynUNet
+from safetensors.torch import load_file, save_file
+
+from swfastedit_core.checkpoint import (
+    Checkpoint,
+    CheckpointConfig,
+    find_checkpoints,
+    read_checkpoint,
+    read_config,
+    write_checkpoint,
+)
+from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
+from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+
+ROOT = Path(__file__).parent.parent
+NARROW = NetworkConfig("dynunet", (2, 3, 4, 5, 6, 7))
+EVERYTHING = CheckpointConfig(
+    NetworkConfig("smalldynunet", (3, 4, 5)),
+    Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0)),
+    window=(32, 64, 16),
+    labels=("background", "lymphoma"),
+    training={"command": "python -m …", "seed": 3, "results": {"dice": 0.5}},
+    licence="CC-BY-4.0",
+    attribution="Müller & Søn, 2026",
+    demonstration=True,
+)
+
+
+def monai_network(config, seed=0):
+    """Build MONAI's own network as the authors did."""
+    torch.manual_seed(seed)
+    levels, strides = len(config.filters), [(1, 1, 1), *config.architecture.strides]
+    return MonaiDynUNet(
+        3, config.in_channels, config.out_channels, kernel_size=[3] * levels, strides=strides,
+        upsample_kernel_size=strides[1:], filters=list(config.filters), dropout=config.architecture.dropout or None,
+        norm_name="instance", res_block=True,
+    ).eval()  # fmt: skip
+
+
+def checkpoint(config=None):
+    config = config or CheckpointConfig(NARROW)
+    return Checkpoint(Path("made here"), config, build_network(config.network).state_dict())
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write narrow weights; return file and tensors, to be spoilt."""
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(checkpoint(), path)
+    return path, load_file(path)
+
+
+def respelled(path, tensors, header=None):
+    """Write tensors with the header of narrow weights, or another one."""
+    save_file(tensors, path, {HEADER_KEY: to_header(CheckpointConfig(NARROW)) if header is None else header})
+    return path
+
+
+def refused(path):
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_weights_of_the_authors_are_recognised_and_give_monais_output(name, tmp_path):
+    filters = tuple(range(2, 2 + len(ARCHITECTURES[name].filters)))
+    config = NetworkConfig(name, filters)
+    monai = monai_network(config)
+    path = tmp_path / "0.pt"
+    torch.save({"net": monai.state_dict()}, path)
+    found = read_checkpoint(path)
+    assert found.config == CheckpointConfig.of_the_recipe(config)
+    assert found.config.preprocessing == Preprocessing((2.03642011, 2.03642011, 3.0), PercentileIntensity(0.05, 99.95))
+    assert found.config.window == (128, 128, 128)
+    image = torch.randn((1, 1, *(2 * side for side in config.divisor_xyz)), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(found.network()(image), monai(image))
+
+
+def test_full_network_has_the_published_size(tmp_path):
+    state = monai_network(NetworkConfig("dynunet")).state_dict()
+    assert len(state) == 68  # MONAI lists the blocks a second time as skip_layers
+    optimiser = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
+    torch.save({"net": state, "opt": optimiser, "epoch": 400}, tmp_path / "0.pt")
+    found = read_checkpoint(tmp_path / "0.pt")
+    assert sum(tensor.numel() for tensor in found.tensors.values()) == 30_999_490
+    assert found.config.network == NetworkConfig("dynunet", (32, 64, 128, 256, 320, 320))
+
+
+def test_interactive_weights_of_the_authors_have_three_channels(tmp_path):
+    torch.save({"net": monai_network(replace(NARROW, in_channels=3)).state_dict()}, tmp_path / "0.pt")
+    assert read_checkpoint(tmp_path / "0.pt").config.channels == ("pet", "tumour guidance", "background guidance")
+
+
+def test_other_channel_counts_are_refused(tmp_path):
+    torch.save({"net": monai_network(replace(NARROW, in_channels=2)).state_dict()}, tmp_path / "0.pt")
+    assert refused(tmp_path / "0.pt") == "2 input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_round_trip(half, tmp_path):
+    path = tmp_path / "folder" / "all.safetensors"
+    before = checkpoint(EVERYTHING)
+    write_checkpoint(before, path, half=half)
+    after = read_checkpoint(path)
+    assert after.config == EVERYTHING == read_config(path)
+    for name, tensor in before.tensors.items():
+        torch.testing.assert_close(
+            after.tensors[name].float(), tensor, rtol=1e-3 if half else 0, atol=1e-6 if half else 0
+        )
+        assert after.tensors[name].dtype == (torch.float16 if half else torch.float32)
+    assert all(parameter.dtype == torch.float32 for parameter in after.network().parameters())
+    assert [p.name for p in path.parent.iterdir()] == ["all.safetensors"]
+
+
+def test_weight_beyond_float16_is_not_stored_as_half(tmp_path):
+    big = checkpoint()
+    next(iter(big.tensors.values()))[0] = 1e6
+    with pytest.raises(UserError, match="not finite"):
+        write_checkpoint(big, tmp_path / "big.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_and_extra_tensors_are_named(written):
+    path, tensors = written
+    del tensors["bottleneck.conv1.conv.weight"]
+    tensors["surplus"] = torch.zeros(1)
+    message = refused(respelled(path, tensors))
+    assert message == (
+        "35 tensors, expected the 35 of 'dynunet' (missing: bottleneck.conv1.conv.weight; unexpected: surplus)"
+    )
+
+
+def test_tensor_of_the_wrong_shape_is_named(written):
+    path, tensors = written
+    tensors["input_block.conv1.conv.weight"] = torch.zeros(2, 3, 3, 3, 3)
+    message = refused(respelled(path, tensors))
+    assert (
+        message == "tensor input_block.conv1.conv.weight has shape (2, 3, 3, 3, 3), 'dynunet' expects (2, 1, 3, 3, 3)"
+    )
+
+
+@pytest.mark.parametrize(
+    "spoilt", [torch.full((2, 1, 3, 3, 3), float("nan")), torch.zeros((2, 1, 3, 3, 3), dtype=torch.int32)]
+)
+def test_tensor_that_holds_no_numbers_is_named(spoilt, written):
+    path, tensors = written
+    tensors["input_block.conv1.conv.weight"] = spoilt
+    assert "tensor input_block.conv1.conv.weight holds values that are not finite numbers" in refused(
+        respelled(path, tensors)
+    )
+
+
+def test_authors_file_with_a_missing_tensor_is_refused(tmp_path):
+    state = monai_network(NARROW).state_dict()
+    torch.save({"net": {k: v for k, v in state.items() if "upsamples.0.transp_conv" not in k}}, tmp_path / "0.pt")
+    assert "no residual DynUNet: tensor 'upsamples.0.transp_conv.conv.weight' is missing" in refused(tmp_path / "0.pt")
+
+
+def test_authors_file_of_another_network_is_refused(tmp_path):
+    torch.save({"net": {"encoder.weight": torch.zeros(3)}}, tmp_path / "0.pt")
+    assert "no residual DynUNet" in refused(tmp_path / "0.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3}, "found keys epoch, expected the key 'net'"),
+        ({"net": {}}, "found keys net, expected the key 'net' with a network's tensors"),
+        ([1, 2], "found list, expected the key 'net'"),
+        (torch.zeros(3), "found Tensor, expected the key 'net'"),
+    ],
+)
+def test_authors_file_without_a_network_is_refused(content, words, tmp_path):
+    torch.save(content, tmp_path / "0.pt")
+    assert words in refused(tmp_path / "0.pt")
+
+
+class Attack:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_code_in_a_file_does_not_run(save, tmp_path):
+    save({"net": Attack(tmp_path / "ran")}, tmp_path / "0.pt")
+    assert "could run code" in refused(tmp_path / "0.pt")
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(pickle.dumps(Attack(tmp_path / "ran")))  # it would have
+    assert (tmp_path / "ran").exists()
+
+
+def test_whole_pickled_module_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "0.pt")
+    assert "holds more than tensors" in refused(tmp_path / "0.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_files_that_are_no_checkpoints_are_refused(suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    assert refused(path) == "no such file"
+    for content in (b"", b"hello", b"\x00" * 200, b"PK\x03\x04 and so on", b"\xff" * 64):
+        path.write_bytes(content)
+        assert "not a readable" in refused(path) or "could run code" in refused(path)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_truncated_checkpoint_is_refused(suffix, kept, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".pt":
+        torch.save({"net": monai_network(NARROW).state_dict()}, path)
+    else:
+        write_checkpoint(checkpoint(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    assert "not a readable" in refused(path)
+
+
+def test_unknown_endings_are_refused(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    assert refused(tmp_path / "weights.bin") == "unknown kind of weights, expected .safetensors or .pt"
+    with pytest.raises(UserError, match=r"expected a name that ends in \.safetensors"):
+        write_checkpoint(checkpoint(), tmp_path / "weights.pt")
+
+
+def test_safetensors_of_another_program_is_refused(written):
+    path, tensors = written
+    save_file(tensors, path, {"format": "pt"})
+    assert "the header has no 'swfastedit' entry" in refused(path)
+
+
+def edited(**changes):
+    """Return the header of narrow weights with some entries replaced; None removes one."""
+    plain = json.loads(to_header(CheckpointConfig(NARROW)))
+    for dotted, value in changes.items():
+        inner, keys = plain, dotted.split("__")
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        if value is None:
+            del inner[keys[-1]]
+    return json.dumps(plain)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("", "not a checkpoint's configuration"),
+        ("[]", "not a checkpoint's configuration"),
+        ("[" * 100_000, "not a checkpoint's configuration"),
+        (edited(format=2), "weights of format 2, this version reads 1; update the program"),
+        (edited(network=None), "not a checkpoint's configuration (KeyError: 'network')"),
+        (edited(network__name="resnet"), "unknown network 'resnet', expected one of smalldynunet, dynunet"),
+        (edited(network__filters=[2, 2]), "filters (2, 2) for 'dynunet', expected 6 positive numbers"),
+        (edited(network__filters="many"), "not a checkpoint's configuration"),
+        (edited(network__in_channels=0), "0 input channels"),
+        (edited(network__in_channels=3), "do not fit a network of 3 channel(s)"),
+        (edited(window=[128, 128, 100]), "window (128, 128, 100), expected multiples of (32, 32, 16)"),
+        (edited(window=[32, 32, 16]), "one of them twice that at least"),
+        (edited(window=[128, 128]), "not a checkpoint's configuration"),
+        (edited(labels=["a", "b", "c"]), "do not fit a network"),
+        (edited(preprocessing__spacing_mm=[0, 1, 1]), "expected positive numbers"),
+        (edited(preprocessing__spacing_mm=[float("inf"), 1, 1]), "expected positive numbers"),
+        (edited(preprocessing__spacing_mm=[float("nan"), 1, 1]), "expected positive numbers"),
+        (edited(preprocessing__intensity={"kind": "magic"}), "not a checkpoint's configuration"),
+        (edited(preprocessing__intensity={"kind": "range"}), "not a checkpoint's configuration"),
+        (edited(surprise=1), "not a checkpoint's configuration"),
+    ],
+)
+def test_malformed_headers_are_refused(header, words, written):
+    path, tensors = written
+    assert words in refused(respelled(path, tensors, header))
+
+
+def test_header_is_json_that_reads_back():
+    assert from_header(to_header(EVERYTHING), "x") == EVERYTHING
+    assert json.loads(to_header(EVERYTHING))["preprocessing"]["intensity"] == {
+        "kind": "range",
+        "lower_suv": 0.5,
+        "upper_suv": 20.0,
+    }
+
+
+def test_weights_are_found_in_files_and_folders(tmp_path):
+    for name in ("b.safetensors", "a.safetensors", ".hidden.safetensors"):
+        write_checkpoint(checkpoint(), tmp_path / name)
+    torch.save({"net": monai_network(NARROW).state_dict()}, tmp_path / "c.pt")
+    (tmp_path / "a.pt").write_bytes(b"the same weights before conversion")
+    (tmp_path / "README.md").touch()
+    assert [p.name for p in find_checkpoints([tmp_path])] == ["a.safetensors", "b.safetensors", "c.pt"]
+    assert find_checkpoints([tmp_path / "a.pt"]) == [tmp_path / "a.pt"]
+
+
+def test_demonstration_steps_aside_for_other_weights(tmp_path):
+    demonstration = CheckpointConfig(NARROW, demonstration=True)
+    write_checkpoint(checkpoint(demonstration), tmp_path / "demo.safetensors")
+    assert [p.name for p in find_checkpoints([tmp_path])] == ["demo.safetensors"]
+    write_checkpoint(checkpoint(), tmp_path / "mine.safetensors")
+    assert [p.name for p in find_checkpoints([tmp_path])] == ["mine.safetensors"]
+
+
+def test_places_without_weights_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_checkpoints([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="the folder holds no weights"):
+        find_checkpoints([tmp_path])
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "swfastedit_core.checkpoint", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_command_converts_and_shows(tmp_path):
+    torch.save({"net": monai_network(NARROW).state_dict()}, tmp_path / "0.pt")
+    target = tmp_path / "new" / "mine.safetensors"
+    done = run("convert", tmp_path / "0.pt", target, "--half", "--suv-range", 0, 43, "--licence", "CC0")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = run("show", target)
+    assert shown.stdout == done.stdout
+    about = json.loads(shown.stdout)
+    assert about["parameters"] == sum(t.numel() for t in checkpoint().tensors.values())
+    assert about["stored_as"] == ["float16"]
+    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
+    assert about["licence"] == "CC0"
+    assert about["network"]["filters"] == [2, 3, 4, 5, 6, 7]
+    assert about["bytes"] == target.stat().st_size
+
+
+def test_command_fails_in_one_line(tmp_path):
+    done = run("show", tmp_path / "none.safetensors")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path / 'none.safetensors'}: no such file\n"

@@ -1,0 +1,375 @@
+"""The real program, started as the platform and users start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.preprocess import Preprocessing
+
+ROOT = Path(__file__).parent.parent
+MASKS = Path("images/automated-petct-lesion-segmentation")
+SIZE_XYZ, SPACING_MM, ORIGIN_MM = (40, 36, 30), (4.0, 4.0, 4.5), (-80.0, 12.5, -300.0)
+DIRECTION = (0, -1, 0, -1, 0, 0, 0, 0, 1)  # left-handed
+CONFIG = CheckpointConfig(
+    NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32), demonstration=True
+)
+STAGES = {"load", "read", "prepare", "network", "restore", "write", "total"}
+
+
+def scan(array=None):
+    """Make a warm body with a hot ball, or the given values, on a left-handed grid."""
+    if array is None:
+        z, y, x = np.indices(SIZE_XYZ[::-1])
+        array = 1.0 * ((np.abs(x - 20) < 15) & (np.abs(y - 18) < 12))
+        array += 8.0 * ((x - 14) ** 2 + (y - 18) ** 2 + (z - 15) ** 2 < 20)
+    image = sitk.GetImageFromArray(np.asarray(array, np.float32))
+    image.SetSpacing(SPACING_MM)
+    image.SetOrigin(ORIGIN_MM)
+    image.SetDirection(DIRECTION)
+    return image
+
+
+def start(*arguments, **more):
+    command = [sys.executable, str(ROOT / "process.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **more
+    )
+
+
+def run(*arguments, **more):
+    process = start(*arguments, **more)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def reports(done):
+    """Return the JSON objects that a successful run printed."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def files(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+
+
+def assert_is_mask_of_the_scan(path):
+    mask = sitk.ReadImage(str(path))
+    assert mask.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+    assert mask.GetSize() == SIZE_XYZ
+    np.testing.assert_allclose(mask.GetSpacing(), SPACING_MM)
+    np.testing.assert_allclose(mask.GetOrigin(), ORIGIN_MM)
+    np.testing.assert_allclose(mask.GetDirection(), DIRECTION)
+    array = sitk.GetArrayFromImage(mask)
+    assert set(np.unique(array)) <= {0, 1}
+    return array
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Write a folder of two small random networks; both mark some voxels and not all."""
+    folder = tmp_path_factory.mktemp("weights")
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = build_network(CONFIG.network).state_dict()
+        write_checkpoint(Checkpoint(folder, CONFIG, state), folder / f"{seed}.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, weights):
+    """Run once as the platform does: two scans in the input folder, an empty output folder."""
+    top = tmp_path_factory.mktemp("case")
+    (top / "in/images/pet").mkdir(parents=True)
+    for name in ("8d3f.mha", "ünïcode name.mha"):
+        sitk.WriteImage(scan(), str(top / "in/images/pet" / name), True)
+    (top / "in/images/pet/notes.txt").touch()
+    (top / "out").mkdir()
+    (top / "input").symlink_to(top / "in")
+    done = run("--input", top / "input", "--output", top / "out", "--weights", weights / "1.safetensors")
+    return top, done
+
+
+def test_platform_run_writes_one_mask_for_each_scan(platform):
+    top, done = platform
+    reports(done)
+    assert files(top / "out") == [MASKS / "8d3f.mha", MASKS / "ünïcode name.mha"]
+    for name in files(top / "out"):
+        array = assert_is_mask_of_the_scan(top / "out" / name)
+        assert 0 < array.sum() < array.size
+
+
+def test_last_line_is_a_report_of_the_scan(platform):
+    top, done = platform
+    first, second = reports(done)
+    assert json.loads(done.stdout.splitlines()[-1]) == second
+    assert first["output"] == str(top / "out" / MASKS / "8d3f.mha")
+    array = assert_is_mask_of_the_scan(first["output"])
+    assert first["lesion_voxels"] == array.sum()
+    assert first["lesion_volume_ml"] == pytest.approx(array.sum() * 0.072, abs=1e-3)
+    assert (first["engine"], first["demonstration"], first["warnings"]) == ("torch", True, [])
+    assert first["weights"][0].endswith("1.safetensors")
+    # network grid 36 × 40 × 34 (x and y swap), windows of 32 in steps of 8: 2 × 2 × 2 over the whole volume
+    assert first["windows_full_grid"] == 8
+    assert 1 <= first["windows"] <= 8
+    assert set(first["seconds"]) == STAGES
+    parts = sum(first["seconds"][stage] for stage in STAGES - {"total", "load"})
+    assert parts == pytest.approx(first["seconds"]["total"], abs=0.3)
+    assert 50 < first["peak_memory_mb"] < 5000
+
+
+def test_progress_and_notice_are_on_stdout(platform):
+    _, done = platform
+    assert "notice: these are demonstration weights" in done.stdout
+    assert any(line.endswith("windows") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii", ".nii.gz", ".nrrd"])
+def test_single_file_of_any_format(suffix, tmp_path, weights):
+    pet = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(scan(), str(pet))
+    done = run("--pet", pet, "--output", tmp_path / "new/out", "--weights", weights / "1.safetensors", "--quiet")
+    (report,) = reports(done)
+    assert done.stdout.count("\n") == 1
+    assert files(tmp_path / "new/out") == [Path(f"scan{suffix}")]
+    assert assert_is_mask_of_the_scan(tmp_path / "new/out" / f"scan{suffix}").sum() == report["lesion_voxels"] > 0
+
+
+def test_options_change_what_they_say(tmp_path, weights):
+    pet = tmp_path / "scan.mha"
+    sitk.WriteImage(scan(), str(pet))
+
+    def lesions(name, *options):
+        (report,) = reports(
+            run("--pet", pet, "--output", tmp_path / name, "--quiet", "--precision", "float32", *options)
+        )
+        return sitk.GetArrayFromImage(sitk.ReadImage(report["output"])), report
+
+    one = ("--weights", weights / "1.safetensors")
+    full, full_report = lesions("full", *one, "--region", "full", "--window-batch", "3")
+    assert full_report["windows"] == full_report["windows_full_grid"] == 8
+    dense, dense_report = lesions("dense", *one, "--region", "full", "--overlap", "0.9")
+    assert dense_report["windows"] == 3 * 4 * 2  # steps of 3: 0 3 4, 0 3 6 8, 0 2
+    assert 0 < np.count_nonzero(dense != full) < 0.3 * full.size
+    floored, _ = lesions("floor", *one, "--region", "full", "--min-lesion-ml", "1e6")
+    assert floored.sum() == 0
+    both, both_report = lesions("both", "--weights", weights, "--region", "full")
+    assert (both_report["windows"], len(both_report["weights"])) == (16, 2)
+    vote, _ = lesions("vote", *one, "--weights", weights / "2.safetensors", "--region", "full", "--vote")
+    other, _ = lesions("other", "--weights", weights / "2.safetensors", "--region", "full")
+    np.testing.assert_array_equal(vote, full & other)  # of two, both have to agree
+    assert np.count_nonzero(both != vote) > 0
+
+
+def test_terminal_shows_a_bar(tmp_path, weights):
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    pet = tmp_path / "scan.mha"
+    sitk.WriteImage(scan(), str(pet))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, str(ROOT / "process.py"), "--pet", str(pet), "--output", str(tmp_path / "out")]
+    process = subprocess.Popen([*command, "--weights", str(weights / "1.safetensors")], stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    try:
+        while block := os.read(master, 4096):
+            shown += block
+    except OSError:  # the terminal's other end is closed
+        pass
+    assert process.wait() == 0
+    assert b"scan.mha: 100%|" in shown
+    assert json.loads(shown.decode().splitlines()[-1])["lesion_voxels"] > 0
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(SIZE_XYZ[::-1]), np.ones((1, 1, 1)), np.ones((3, 200, 2)), -np.ones((9, 9, 9))],
+    ids=["zeros", "one voxel", "thin", "negative"],
+)
+def test_odd_scans_still_give_a_mask(array, tmp_path, weights):
+    sitk.WriteImage(scan(array), str(tmp_path / "scan.mha"))
+    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    (report,) = reports(done)
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(report["output"]))
+    assert mask.shape == array.shape
+    assert mask.sum() == report["lesion_voxels"]
+
+
+def test_warnings_are_on_stdout_and_in_the_report(tmp_path, weights):
+    array = np.ones((12, 12, 12))
+    array[0, 0, 0], array[1, 1, 1] = np.nan, 5000
+    sitk.WriteImage(scan(array), str(tmp_path / "scan.mha"))
+    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    (report,) = reports(done)
+    assert [("1 voxels were not finite" in w, "Bq/ml" in w) for w in report["warnings"]] == [
+        (True, False),
+        (False, True),
+    ]
+    assert done.stdout.count("warning: ") == 2
+
+
+def spoil(path):
+    """Cut a file in the middle."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def bad_scan(folder, kind):
+    """Write a scan that cannot be used; return its path."""
+    path = folder / "scan.mha"
+    shapes = {"2-D": (9, 9), "4-D": (2, 9, 9, 9)}
+    if kind in shapes:
+        sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shapes[kind], np.float32), isVector=False), str(path))
+    elif kind == "nan":
+        sitk.WriteImage(scan(np.full((9, 9, 9), np.nan)), str(path))
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("not an image")
+    elif kind == "noise in the header":
+        path.write_text("ObjectType = Image\nNDims = 3\nOffset = 1e400 0 0\nElementDataFile = LOCAL\n")
+    elif kind in ("truncated", "truncated compressed", "sheared", "huge", "spacing"):
+        sitk.WriteImage(scan(), str(path), kind == "truncated compressed")
+        content = path.read_bytes()
+        edits = {
+            "sheared": (b"TransformMatrix = 0 -1 0", b"TransformMatrix = 1 -1 0"),
+            "huge": (b"DimSize = 40 36 30", b"DimSize = 4000 3600 3000"),
+            "spacing": (b"ElementSpacing = 4 4 4.5", b"ElementSpacing = 4 0 4.5"),
+        }
+        if kind in edits:
+            assert edits[kind][0] in content
+            path.write_bytes(content.replace(*edits[kind]))
+        else:
+            spoil(path)
+    elif kind == "type":
+        path = folder / "scan.dcm"
+        path.write_bytes(b"DICM")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "no such file"),
+        ("empty", "the file is empty"),
+        ("text", "the header cannot be read"),
+        ("noise in the header", "the header cannot be read"),
+        ("type", "unknown file type, expected one of .mha .nii.gz .nii .nrrd"),
+        ("2-D", "2 dimensions (9×9), expected three"),
+        ("4-D", "4 dimensions (9×9×9×2), expected three"),
+        ("spacing", "spacing"),
+        ("sheared", "not orthonormal"),
+        ("huge", "the limit is 4"),
+        ("truncated", "truncated"),
+        ("truncated compressed", "truncated"),
+        ("nan", "not finite"),
+    ],
+)
+def test_unusable_scan_fails_in_one_line_and_writes_nothing(kind, words, tmp_path, weights):
+    path = bad_scan(tmp_path, kind)
+    done = run("--pet", path, "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    assert_failed(done, str(path), words)
+    assert not (tmp_path / "out").exists()
+
+
+def assert_failed(done, *words):
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert not [line for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weights", "{nowhere}"], "no such file or folder"),
+        (["--weights", "{empty}"], "the folder holds no weights"),
+        (["--weights", "{damaged}"], "not a readable .safetensors file"),
+        (["--weights", "{clicks}"], "takes 3 channels"),
+        (["--device", "tpu"], "expected auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "use --device cpu or auto"),
+        (["--precision", "int8"], "invalid choice: 'int8'"),
+        (["--precision", "float16", "--device", "cpu"], "float16"),
+        (["--overlap", "1"], "--overlap 1.0, expected 0 or more and less than 1"),
+        (["--overlap", "nan"], "--overlap nan"),
+        (["--window-batch", "0"], "--window-batch 0, expected 1 or more"),
+        (["--window-batch", "many"], "invalid int value"),
+        (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
+        (["--region", "head"], "invalid choice: 'head'"),
+        (["--input", "{empty}"], "not allowed with argument"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
+        (["--output", "{locked}/out"], "choose another --output"),
+        (["--output", "{file}/out"], "choose another --output"),
+        (["--output", "{here}"], "the mask would replace the scan"),
+    ],
+)
+def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights):
+    places = {name: tmp_path / name for name in ("nowhere", "empty", "locked", "file", "damaged", "clicks")}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir(mode=0o555)
+    pet = tmp_path / "here" / "scan.mha"
+    pet.parent.mkdir()
+    sitk.WriteImage(scan(), str(pet))
+    places["here"] = pet.parent
+    places["damaged"] = tmp_path / "damaged.safetensors"
+    places["damaged"].write_bytes((weights / "1.safetensors").read_bytes())
+    spoil(places["damaged"])
+    if "{clicks}" in arguments:
+        network = NetworkConfig("dynunet", (2,) * 6, in_channels=3)
+        config = replace(CONFIG, network=network, channels=("pet", "tumour guidance", "background guidance"))
+        places["clicks"] = tmp_path / "clicks.safetensors"
+        write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), places["clicks"])
+    if "{locked}/out" in arguments and os.access(places["locked"], os.W_OK):
+        pytest.skip("this user may write everywhere")
+    before = files(tmp_path)
+    given = [argument.format(**places) for argument in arguments]
+    common = ["--pet", pet, "--output", tmp_path / "out"] if "--output" not in given else ["--pet", pet]
+    if "--weights" not in given:
+        common += ["--weights", weights / "1.safetensors"]
+    assert_failed(run(*common, *given), words)
+    assert files(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_input_folder_without_a_scan_fails(tmp_path):
+    assert_failed(run("--input", tmp_path, "--output", tmp_path / "out"), "no such folder, expected the PET there")
+    (tmp_path / "images/pet").mkdir(parents=True)
+    (tmp_path / "images/pet/scan.nii.gz").touch()
+    done = run("--input", tmp_path, "--output", tmp_path / "out")
+    assert_failed(done, "found scan.nii.gz, expected one .mha file")
+    assert_failed(run("--pet", tmp_path / "scan.mha"), "--pet needs --output DIR")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, tmp_path, weights):
+    geometry = np.ones((200, 150, 150), np.float32)  # some thousand windows
+    sitk.WriteImage(scan(geometry), str(tmp_path / "scan.mha"))
+    process = start(
+        *("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out"),
+        *("--weights", weights / "1.safetensors", "--region", "full", "--device", "cpu"),
+    )
+    for line in process.stdout:
+        if "windows" in line:  # it is at work
+            break
+    process.send_signal(sent)
+    begin = time.monotonic()
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert time.monotonic() - begin < 10
+    assert not (tmp_path / "out").exists()
