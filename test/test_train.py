@@ -16,7 +16,7 @@ from swfastedit_core.metrics import dice
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing, RangeIntensity
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.cases import folder_sources, open_case, phantom_sources, prepare_cases
+from swfastedit_core.train.cases import folder_sources, phantom_sources, prepare_cases
 from swfastedit_core.train.loop import STATE, Cadence, Schedule, Trainer, train
 from swfastedit_core.train.patches import draw_crop
 
@@ -65,6 +65,9 @@ def test_cases_lie_on_the_networks_grid(cases):
     np.testing.assert_allclose(case.image, expected, atol=1e-3)
     np.testing.assert_array_equal(case.label, label.array_zyx.transpose(2, 1, 0)[::-1, ::-1])
     assert len(case.foreground) == label.array_zyx.sum()
+    low, high = case.patient.min(axis=0), case.patient.max(axis=0)  # the body spans 32 × 28 × 32 of 40 × 36 × 32
+    assert (low >= (3, 3, 0)).all()
+    assert (high - low > (24, 20, 24)).all()
 
 
 def test_crops_are_cut_from_the_case_and_most_hold_the_lesion(cases):
@@ -240,4 +243,4 @@ def test_prepared_cases_are_used_again(folder, tmp_path):
     assert (tmp_path / "0.mha.image.npy").stat().st_mtime_ns == stamp
     assert again[0].label.sum() == blob(0)[1].array_zyx.sum()
     assert json.loads((tmp_path / "preprocessing.json").read_text())["spacing_mm"] == [4.0, 4.0, 4.0]
-    assert open_case("0", tmp_path / "0.mha.image.npy", tmp_path / "0.mha.label.npy").image.dtype == np.float16
+    assert again[0].image.dtype == np.float16

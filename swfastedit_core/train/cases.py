@@ -18,6 +18,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing, place, scale_intensity, to_network_grid
 from swfastedit_core.volume import Volume, read_volume, suffix_of
+from swfastedit_core.windows import find_body
 
 SEEDS_PER_SET = 100_000  # as in the phantom command: case i of seed s is the patient s * 100,000 + i
 LABEL_THRESHOLD = 0.5
@@ -38,12 +39,15 @@ class TrainingCase:
         uint8, same shape: 1 in lesions.
     foreground
         Flat indices of the label's voxels.
+    patient
+        int [N, 3], voxels spread evenly over the patient; the middle of the volume where none is found.
     """
 
     name: str
     image: np.ndarray
     label: np.ndarray
     foreground: np.ndarray
+    patient: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def prepare_cases(
             pool.map(partial(_prepared, store=store, preprocessing=preprocessing), sources),
             strict=True,
         ):
-            yield open_case(source.name, *files)
+            yield open_case(source.name, *files, spacing_mm=preprocessing.spacing_mm)
 
 
 def _prepared(source: Source, *, store: Path, preprocessing: Preprocessing) -> tuple[Path, Path]:
@@ -124,10 +128,15 @@ def _prepared(source: Source, *, store: Path, preprocessing: Preprocessing) -> t
     return image_file, label_file
 
 
-def open_case(name: str, image_file: Path, label_file: Path) -> TrainingCase:
+def open_case(name: str, image_file: Path, label_file: Path, *, spacing_mm: tuple[float, float, float]) -> TrainingCase:
     """Map a prepared case from disk."""
-    label = np.load(label_file, mmap_mode="r")
-    return TrainingCase(name, np.load(image_file, mmap_mode="r"), label, np.flatnonzero(label))
+    image, label = np.load(image_file, mmap_mode="r"), np.load(label_file, mmap_mode="r")
+    body = find_body(torch.from_numpy(image.astype(np.float32)), spacing_mm)
+    if body is None:
+        patient = np.array([[side // 2 for side in image.shape]])
+    else:
+        patient = np.argwhere(body.cells) * body.cell + np.array(body.cell) // 2
+    return TrainingCase(name, image, label, np.flatnonzero(label), np.minimum(patient, np.array(image.shape) - 1))
 
 
 def _save(path: Path, array: np.ndarray) -> None:

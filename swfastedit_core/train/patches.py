@@ -11,6 +11,7 @@ from torch import Tensor
 from swfastedit_core.train.cases import TrainingCase
 
 POSITIVE = 0.6  # share of crops centred on a lesion voxel, where the case has one; the recipe's
+IN_THE_PATIENT = 0.75  # of the other crops, the share centred in the patient; the rest lies anywhere, air included
 FLIP = 0.1  # probability an axis; the recipe's
 ROTATE = 0.1  # probability of a quarter turn about the body axis; the recipe's
 
@@ -46,6 +47,8 @@ def draw_crop(
     if len(case.foreground) and rng.random() < POSITIVE:
         voxel = int(case.foreground[rng.integers(len(case.foreground))])
         centre = [int(index) for index in np.unravel_index(voxel, shape)]
+    elif rng.random() < IN_THE_PATIENT:
+        centre = [int(index) for index in case.patient[rng.integers(len(case.patient))]]
     else:
         centre = [int(rng.integers(side)) for side in shape]
     index, pad = [], []
