@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.payload import verify_payload
 
@@ -143,23 +143,17 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         If the ending is unknown or the folder cannot be written.
     """
     path = Path(path)
-    suffix = suffix_of(path)
-    if suffix is None:
+    if suffix_of(path) is None:
         raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
     image = sitk.GetImageFromArray(volume.array_zyx)
     image.SetSpacing(volume.geometry.spacing_mm)
     image.SetOrigin(volume.geometry.origin_mm)
     image.SetDirection(volume.geometry.direction)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
     except (RuntimeError, OSError) as error:
         raise UserError(f"{path}: cannot be written ({_itk_reason(error)})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_mask(mask: Volume, path: str | Path) -> None:

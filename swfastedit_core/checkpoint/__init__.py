@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint.authors import read_authors_tensors
 from swfastedit_core.checkpoint.header import HEADER_KEY, CheckpointConfig, from_header, to_header
 from swfastedit_core.errors import UserError
@@ -172,16 +173,12 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = F
     dtype = torch.float16 if half else torch.float32
     tensors = {name: tensor.to(dtype).contiguous() for name, tensor in checkpoint.tensors.items()}
     _check_tensors(tensors, checkpoint.config, path)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {HEADER_KEY: to_header(checkpoint.config)})
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {HEADER_KEY: to_header(checkpoint.config)})
+            temporary.chmod(0o644)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
 
 
 def _check_tensors(tensors: dict[str, Tensor], config: CheckpointConfig, path: Path) -> None:

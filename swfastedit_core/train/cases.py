@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing, place, scale_intensity, to_network_grid
@@ -140,10 +140,8 @@ def open_case(name: str, image_file: Path, label_file: Path, *, spacing_mm: tupl
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        np.save(file, array)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        np.save(temporary, array)
 
 
 def _read_phantom(seed: int) -> tuple[Volume, Volume]:

@@ -15,6 +15,7 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig
 from swfastedit_core.engine import PRECISIONS, TorchEngine
 from swfastedit_core.errors import UserError
@@ -119,7 +120,6 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write everything a later run needs to go on, in one step."""
-        temporary = folder / f".{STATE}"
         state = {
             "step": self.step,
             "config": repr(self.config),
@@ -129,8 +129,8 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        torch.save(state, temporary)
-        temporary.replace(folder / STATE)
+        with replacing(folder / STATE) as temporary:
+            torch.save(state, temporary)
 
     def resume(self, folder: Path) -> None:
         """Go on where a run stopped.

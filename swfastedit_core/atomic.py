@@ -1,0 +1,29 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside a target; what was written there takes the target's place at the end.
+
+    Folders are made. Where the block raises, the temporary file goes and an older target stays as it was.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or the file not be renamed.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the ending stays: writers choose the format by it
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
