@@ -60,7 +60,7 @@ def cases(folder, tmp_path_factory):
 def test_cases_lie_on_the_networks_grid(cases):
     scan, label = blob(2)
     case = cases[2]
-    assert case.name == "2.mha"
+    assert case.name.startswith("2.mha.")
     expected = np.clip(scan.array_zyx / 10.0, 0, 1).transpose(2, 1, 0)[::-1, ::-1]
     np.testing.assert_allclose(case.image, expected, atol=1e-3)
     np.testing.assert_array_equal(case.label, label.array_zyx.transpose(2, 1, 0)[::-1, ::-1])
@@ -235,12 +235,23 @@ def test_phantoms_of_training_are_those_of_the_phantom_command(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "labelsTr" / "phantom_3_0001.mha").array_zyx, label.array_zyx)
 
 
-def test_prepared_cases_are_used_again(folder, tmp_path):
-    sources = folder_sources(folder)[:1]
-    list(prepare_cases(sources, tmp_path, CONFIG.preprocessing, workers=1))
-    stamp = (tmp_path / "0.mha.image.npy").stat().st_mtime_ns
-    again = list(prepare_cases(sources, tmp_path, CONFIG.preprocessing, workers=1))
-    assert (tmp_path / "0.mha.image.npy").stat().st_mtime_ns == stamp
-    assert again[0].label.sum() == blob(0)[1].array_zyx.sum()
-    assert json.loads((tmp_path / "preprocessing.json").read_text())["spacing_mm"] == [4.0, 4.0, 4.0]
-    assert again[0].image.dtype == np.float16
+def test_prepared_cases_are_used_again_until_a_file_changes(tmp_path):
+    def prepared():
+        (case,) = prepare_cases(folder_sources(tmp_path), tmp_path / "store", CONFIG.preprocessing, workers=1)
+        return case
+
+    def stored():
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.npy")}
+
+    scan, label = blob(0)
+    write_volume(scan, tmp_path / "imagesTr" / "a.mha")
+    write_mask(label, tmp_path / "labelsTr" / "a.mha")
+    assert prepared().image.dtype == np.float16
+    before = stored()
+    assert len(before) == 2
+    assert prepared().label.sum() == label.array_zyx.sum()
+    assert stored() == before
+    write_mask(blob(1)[1], tmp_path / "labelsTr" / "a.mha")
+    assert prepared().label.sum() == blob(1)[1].array_zyx.sum()
+    assert len(stored()) == 4
+    assert json.loads((tmp_path / "store" / "preprocessing.json").read_text())["spacing_mm"] == [4.0, 4.0, 4.0]

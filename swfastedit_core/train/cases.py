@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -52,7 +53,15 @@ class TrainingCase:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a case comes from: a name, and what reads its scan and label."""
+    """Where a case comes from.
+
+    Attributes
+    ----------
+    name
+        Of the prepared files; changes when the case's own files do.
+    read
+        Reads scan and label.
+    """
 
     name: str
     read: Callable[[], tuple[Volume, Volume]]
@@ -83,7 +92,8 @@ def folder_sources(folder: Path) -> list[Source]:
         raise UserError(
             f"{folder}: {len(scans)} scans, without a label of the same name: {', '.join(unlabelled[:3]) or 'none'}"
         )
-    return [Source(path.name, partial(_read_pair, path, labels / path.name)) for path in scans]
+    pairs = [(path, labels / path.name) for path in scans]
+    return [Source(f"{scan.name}.{_state(scan, label)}", partial(_read_pair, scan, label)) for scan, label in pairs]
 
 
 def prepare_cases(
@@ -107,11 +117,8 @@ def prepare_cases(
     # Spawned, not forked: a fork of a process in which torch has threads can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for source, files in zip(
-            sources,
-            pool.map(partial(_prepared, store=store, preprocessing=preprocessing), sources),
-            strict=True,
-        ):
+        files_of = pool.map(partial(_prepared, store=store, preprocessing=preprocessing), sources)
+        for source, files in zip(sources, files_of, strict=True):
             yield open_case(source.name, *files, spacing_mm=preprocessing.spacing_mm)
 
 
@@ -142,6 +149,11 @@ def open_case(name: str, image_file: Path, label_file: Path, *, spacing_mm: tupl
 def _save(path: Path, array: np.ndarray) -> None:
     with replacing(path) as temporary:
         np.save(temporary, array)
+
+
+def _state(*paths: Path) -> str:
+    """Return eight digits that change with the files' sizes and times."""
+    return f"{zlib.crc32(repr([(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]).encode()):08x}"
 
 
 def _read_phantom(seed: int) -> tuple[Volume, Volume]:
