@@ -151,7 +151,7 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
 
 def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
     """Segment one scan and write its mask; return what there is to report."""
-    from swfastedit_core.clock import Stopwatch, peak_memory_mb
+    from swfastedit_core.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
     from swfastedit_core.pipeline import segment
     from swfastedit_core.volume import read_volume, write_mask
 
@@ -184,6 +184,7 @@ def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Nam
         "windows_full_grid": result.windows_full_grid,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "peak_memory_mb": round(peak_memory_mb()),
+        **({"peak_gpu_memory_mb": round(peak_gpu_memory_mb())} if networks[0].device.type == "cuda" else {}),
         "lesion_voxels": result.lesion_voxels,
         "lesion_volume_ml": round(result.lesion_ml, 3),
         "warnings": messages,
@@ -232,6 +233,15 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
     yield line
 
 
+def unexpected(error: Exception) -> str:
+    """Describe in one line an error that no room turned into a `UserError`."""
+    from swfastedit_core.engine import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return "out of memory: the scan does not fit this machine or its GPU; free some memory, or use --device cpu"
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
+
+
 @contextmanager
 def only_the_reason_on_stderr() -> Iterator[TextIO]:
     """Give the one stream for the reason of a failure; what libraries print to stderr goes to stdout meanwhile.
@@ -266,13 +276,9 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("interrupted", file=stderr)
             return 128 + signal.SIGINT
-        except MemoryError:
-            print("out of memory: the scan does not fit this machine's RAM", file=stderr)
-            return 1
         except Exception as error:
             traceback.print_exc(file=sys.stdout)
-            reason = " ".join(str(error).split())[:300]
-            print(f"unexpected {type(error).__name__}: {reason}; the log has the details", file=stderr)
+            print(unexpected(error), file=stderr)
             return 1
         return 0
 

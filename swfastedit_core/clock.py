@@ -40,3 +40,8 @@ def peak_memory_mb() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def peak_gpu_memory_mb() -> float:
+    """Return the largest memory that PyTorch ever held on this process's busiest CUDA device, in MB (10⁶ bytes)."""
+    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())) / 1e6

@@ -21,10 +21,6 @@ LIVE_TENSORS = 6  # feature maps of the first level that exist at once
 SCRATCH_BYTES = 150_000_000  # of the convolution library
 
 
-class BatchTooLargeError(Exception):
-    """Memory ran out on the device; a smaller batch may fit."""
-
-
 class Engine(Protocol):
     """A network ready to run.
 
@@ -66,8 +62,8 @@ class Engine(Protocol):
 
         Raises
         ------
-        BatchTooLargeError
-            If the batch is too large. The engine can be called again.
+        RuntimeError, MemoryError
+            If memory runs out, see `is_out_of_memory`. The engine can be called again, with a smaller batch.
         """
         ...
 
@@ -96,17 +92,9 @@ class TorchEngine:
 
     def __call__(self, windows: Tensor) -> Tensor:
         """See `Engine`."""
-        try:
-            with torch.inference_mode():
-                windows = windows.to(self._dtype).contiguous(memory_format=self._layout)
-                return self._network(windows)[:, 0].float()  # type: ignore[no-any-return]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # Outside the except block, where the traceback no longer keeps the activations alive.
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        raise BatchTooLargeError
+        with torch.inference_mode():
+            windows = windows.to(self._dtype).contiguous(memory_format=self._layout)
+            return self._network(windows)[:, 0].float()  # type: ignore[no-any-return]
 
     def working_set_bytes(self, batch: int) -> int:
         """See `Engine`: a few feature maps of the first level outweigh all the others."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from swfastedit_core.engine import BatchTooLargeError, Engine, is_out_of_memory
+from swfastedit_core.engine import Engine, is_out_of_memory
 from swfastedit_core.errors import UserError
 from swfastedit_core.windows import Triple, WindowPlan, gaussian_weights
 
@@ -64,10 +64,8 @@ def infer(
     done = 0
     while done < len(plan.starts):
         chunk = plan.starts[done : done + batch]
-        try:
-            windows = torch.stack([image[(slice(None), *_slices(start, plan.window))] for start in chunk])
-            found = engine(windows)
-        except BatchTooLargeError:
+        found = _attempted(engine, image, chunk, plan.window)
+        if found is None:
             batch = _halved(len(chunk), engine)
             continue
         for start, values in zip(chunk, found, strict=True):
@@ -79,9 +77,8 @@ def infer(
             progress(done)
     logits.div_(total).masked_fill_(total == 0, UNSEEN_LOGIT)
     if not math.isfinite(logits.sum().item()):
-        raise UserError(
-            f"{engine.source}: the network's output is not finite in {engine.precision}; use --precision float32"
-        )
+        advice = "use --precision float32" if engine.precision != "float32" else "does the scan hold only numbers?"
+        raise UserError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
     return logits[_inner(plan)]
 
 
@@ -99,6 +96,19 @@ def _accumulators(shape: Triple, device: torch.device) -> tuple[Tensor, Tensor]:
         raise UserError(
             f"out of memory: {needed / HEADROOM / 1e9:.1f} GB needed to blend {'×'.join(map(str, shape))} voxels"
         ) from error
+
+
+def _attempted(engine: Engine, image: Tensor, chunk: tuple[Triple, ...], window: Triple) -> Tensor | None:
+    """Run the engine on a few windows; None where memory ran out."""
+    try:
+        return engine(torch.stack([image[(slice(None), *_slices(start, window))] for start in chunk]))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside the except block, where the traceback no longer keeps the activations alive.
+    if image.is_cuda:
+        torch.cuda.empty_cache()
+    return None
 
 
 def _halved(batch: int, engine: Engine) -> int:

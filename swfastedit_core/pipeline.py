@@ -146,9 +146,9 @@ def segment(
             logits = infer(scan.image[None], plan, network, batch=window_batch, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
-            on_file, box = restore(logits.to(device), plan.image_box, scan.placement)
+            on_file, box = restore(logits, plan.image_box, scan.placement)
             x, y, z = box.slices
-            total[z, y, x] += opinion(on_file)
+            total[z, y, x] += opinion(on_file).to(device)
     with clock.stage("restore"):
         lesions = consensus(total, len(networks))
         if min_lesion_ml > 0:

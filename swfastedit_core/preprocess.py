@@ -133,7 +133,7 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
     Tensor
         SUV, float32 [X, Y, Z] with X, Y, Z along R, A, S, contiguous, on `device`.
     """
-    tensor = torch.from_numpy(volume.array_zyx).to(device, torch.float32)
+    tensor = torch.from_numpy(np.ascontiguousarray(volume.array_zyx, np.float32)).to(device)
     tensor = tensor.permute(2, 1, 0).permute(placement.file_axis)
     tensor = tensor.flip([axis for axis in range(3) if placement.flipped[axis]])
     for axis in range(3):

@@ -7,7 +7,6 @@ import torch
 
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.engine import (
-    BatchTooLargeError,
     TorchEngine,
     difference_network,
     is_out_of_memory,
@@ -36,7 +35,7 @@ class EchoEngine:
     def __call__(self, windows):
         self.batches.append(len(windows))
         if len(windows) > self.room:
-            raise BatchTooLargeError
+            raise MemoryError
         return windows[:, 0].clone()
 
     def working_set_bytes(self, batch):
@@ -84,6 +83,15 @@ def test_batch_halves_when_memory_runs_out_and_nothing_is_lost():
     assert len(plan.starts) == 4
     torch.testing.assert_close(infer(image, plan, engine, batch=4), image[0], atol=1e-5, rtol=1e-5)
     assert engine.batches == [4, 2, 1, 1, 1, 1]
+
+
+def test_other_errors_are_not_taken_for_memory():
+    class Buggy(EchoEngine):
+        def __call__(self, windows):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        infer(random_image((8, 8, 8)), plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5), Buggy())
 
 
 def test_one_window_too_many_says_what_would_be_needed():
@@ -148,11 +156,12 @@ def test_real_allocation_failures_are_recognised():
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
-def test_engine_reports_a_batch_beyond_memory(narrow_checkpoint):
+def test_engine_survives_a_batch_beyond_memory(narrow_checkpoint):
     engine = TorchEngine(read_checkpoint(narrow_checkpoint), device=CPU, precision="float32")
     window = torch.zeros(1, 1, 64, 64, 64).expand(2**28, 1, 64, 64, 64)  # 281 TB once it is copied
-    with pytest.raises(BatchTooLargeError):
+    with pytest.raises(RuntimeError) as caught:
         engine(window)
+    assert is_out_of_memory(caught.value)
     assert engine(window[:1]).shape == (1, 64, 64, 64)
 
 

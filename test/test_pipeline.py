@@ -12,7 +12,17 @@ import pytest
 import torch
 
 import swfastedit_core
-from swfastedit_core import Geometry, UserError, Volume, load_networks, read_volume, segment, write_volume
+from swfastedit_core import (
+    Geometry,
+    UserError,
+    Volume,
+    checkpoint,
+    contract,
+    load_networks,
+    read_volume,
+    segment,
+    write_volume,
+)
 from swfastedit_core.contract import default_weights, find_pets, mask_path
 from swfastedit_core.preprocess import Preprocessing, RangeIntensity
 
@@ -160,6 +170,19 @@ def test_cpu_run_imports_neither_cupy_nor_monai_nor_matplotlib(tmp_path, narrow_
     command += ["--weights", str(narrow_checkpoint), "--min-lesion-ml", "0.1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_flipped_and_integer_arrays_are_taken():
+    array = zeros()
+    array[2:5, 3:6, 7:9] = 1
+    expected = segment(volume(array), [SaysEverywhere(-0.5)], full_grid=True).mask.array_zyx
+    for same in (array.astype(np.int16), np.asfortranarray(array), array[::-1].copy()[::-1]):
+        found = segment(Volume(same, GRID), [SaysEverywhere(-0.5)], full_grid=True).mask.array_zyx
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_container_and_checkpoints_mean_the_same_files():
+    assert contract.WEIGHTS == checkpoint.SUFFIXES
 
 
 def test_platform_paths(tmp_path):

@@ -79,10 +79,9 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{path}: no such file or folder, expected weights (.safetensors or .pt)")
         files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file() and not p.name.startswith("."))
         files = [p for p in files if p.suffix == SUFFIXES[0] or p.with_suffix(SUFFIXES[0]) not in files]
-        real = [p for p in files if not read_config(p).demonstration] if len(files) > 1 else []
         if not files:
             raise UserError(f"{path}: the folder holds no weights, expected .safetensors or .pt files")
-        found += real or files
+        found += [p for p in files if p.suffix == SUFFIXES[1] or not read_config(p).demonstration] or files
     return found
 
 

@@ -1,0 +1,85 @@
+"""The weights in the box, and a full-width network, on a real scan where one lies beside the repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from swfastedit_core import load_networks, read_volume, segment
+from swfastedit_core.metrics import dice
+from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.phantom import Scanner, make_phantom
+from swfastedit_core.volume import Geometry
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data" / "sts_001"
+SCAN = DATA / "pet.mha"
+real = pytest.mark.real
+beside = pytest.mark.skipif(not SCAN.is_file(), reason="the real scan does not lie beside the repository")
+
+
+def process(output, *arguments):
+    command = [sys.executable, "process.py", "--pet", str(SCAN), "--output", str(output), "--quiet", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    mask, scan = sitk.ReadImage(report["output"]), sitk.ReadImage(str(SCAN))
+    for what in ("Size", "Spacing", "Origin", "Direction"):
+        assert getattr(mask, f"Get{what}")() == getattr(scan, f"Get{what}")()
+    assert mask.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+    array = sitk.GetArrayFromImage(mask)
+    assert set(np.unique(array)) <= {0, 1}
+    assert array.sum() == report["lesion_voxels"]
+    return array, report
+
+
+@real
+@beside
+def test_fast_path_agrees_with_float32_on_the_full_grid(tmp_path):
+    fast, report = process(tmp_path / "fast")
+    exact, full = process(tmp_path / "exact", "--precision", "float32", "--region", "full")
+    assert report["windows"] < 0.35 * report["windows_full_grid"] == 0.35 * full["windows"]
+    assert exact.sum() > 100
+    assert dice(exact, fast) >= 0.99
+
+
+@real
+@beside
+def test_full_network_from_the_authors_format_runs(tmp_path):
+    """One pass without overlap keeps the 31 M network's share of the test's time small."""
+    torch.manual_seed(0)
+    torch.save({"net": build_network(NetworkConfig("dynunet")).state_dict()}, tmp_path / "0.pt")
+    convert = [sys.executable, "-m", "swfastedit_core.checkpoint", "convert", str(tmp_path / "0.pt")]
+    weights = tmp_path / "full.safetensors"
+    subprocess.run([*convert, str(weights)], cwd=ROOT, check=True, capture_output=True)
+    _, report = process(tmp_path / "out", "--weights", str(weights), "--overlap", "0")
+    # 600 × 600 mm and 873 mm at 2.036 and 3 mm: 293 × 293 × 291 voxels, 3 × 3 × 3 windows of 128
+    assert report["windows_full_grid"] == 27
+    assert report["windows"] <= 9
+    assert report["peak_memory_mb"] < 4000
+
+
+def test_weights_in_the_box_find_most_of_a_phantom_they_never_saw():
+    grid = Geometry((100, 75, 180), (5.0, 5.0, 5.0), (-247.5, -185.0, -920.0))
+    phantom = make_phantom(3_300_000, geometry=grid, scanner=Scanner(noise=0.1))
+    networks = load_networks(ROOT / "weights", device="cpu", precision="float32")
+    assert networks[0].config.demonstration
+    result = segment(phantom.pet, networks)
+    assert dice(phantom.label.array_zyx, result.mask.array_zyx) > 0.3
+    exact = segment(phantom.pet, networks, full_grid=True)
+    assert dice(exact.mask.array_zyx, result.mask.array_zyx) >= 0.995
+
+
+@real
+@beside
+def test_api_gives_the_commands_mask(tmp_path):
+    array, _ = process(tmp_path, "--precision", "float32", "--device", "cpu")
+    networks = load_networks(ROOT / "weights", device="cpu", precision="float32")
+    np.testing.assert_array_equal(segment(read_volume(SCAN), networks).mask.array_zyx, array)
