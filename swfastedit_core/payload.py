@@ -120,19 +120,18 @@ def _nrrd(file: BinaryIO, path: Path) -> Payload | None:
 
 
 def _nifti(file: BinaryIO, path: Path) -> Payload:
-    """NIfTI-1 and -2, plain or gzipped as a whole; offsets from nifti1.h and nifti2.h."""
+    """NIfTI-1, plain or gzipped as a whole; offsets from nifti1.h. ITK reads no NIfTI-2."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     try:
-        start = zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 540) if packed else file.read(540)
-        order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
-        if struct.unpack_from(order + "i", start)[0] == 540:
-            rank, *sizes = struct.unpack_from(order + "8q", start, 16)
-            (bits,), (offset,) = struct.unpack_from(order + "h", start, 14), struct.unpack_from(order + "q", start, 168)
-        else:
-            rank, *sizes = struct.unpack_from(order + "8h", start, 40)
-            (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+        start = zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(BLOCK), 348) if packed else file.read(348)
+        order = "<" if start[:4] == struct.pack("<i", 348) else ">"
+        rank, *sizes = struct.unpack_from(order + "8h", start, 40)
+        (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+        spacing_mm = struct.unpack_from(order + "3f", start, 80)
         expected = int(offset) + math.prod(max(size, 1) for size in sizes[:rank]) * bits // 8
     except (zlib.error, struct.error, ValueError, OverflowError) as error:
         raise UserError(f"{path}: the NIfTI header is damaged ({error})") from error
+    if not all(0 < mm < math.inf for mm in spacing_mm):  # ITK makes 1 mm of these without a word
+        raise UserError(f"{path}: voxel spacing {spacing_mm} mm, expected three positive numbers")
     return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected)

@@ -140,10 +140,11 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     Raises
     ------
     UserError
-        If the ending is unknown or the folder cannot be written.
+        If the ending is unknown, the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    if suffix_of(path) is None:
+    suffix = suffix_of(path)
+    if suffix is None:
         raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
     image = sitk.GetImageFromArray(volume.array_zyx)
     image.SetSpacing(volume.geometry.spacing_mm)
@@ -152,6 +153,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     try:
         with replacing(path) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=True)
+            verify_payload(temporary, suffix)  # ITK writes NIfTI to a full disk without a word
+    except UserError as error:
+        raise UserError(f"{path}: cannot be written whole; is the disk full?") from error
     except (RuntimeError, OSError) as error:
         raise UserError(f"{path}: cannot be written ({_itk_reason(error)})") from error
 

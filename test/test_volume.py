@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import warnings
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def test_complex_numbers_are_refused(tmp_path):
     ("old", "new", "word"),
     [
         ("ElementSpacing = 2 2 3", "ElementSpacing = 0 2 3", "spacing"),
+        ("ElementSpacing = 2 2 3", "ElementSpacing = -2 2 3", "spacing (-2.0, 2.0, 3.0) mm, expected three positive"),
         ("ElementSpacing = 2 2 3", "ElementSpacing = nan 2 3", "spacing"),
         ("ElementSpacing = 2 2 3", "ElementSpacing = inf 2 3", "spacing"),
         ("TransformMatrix = 1 0 0 0", "TransformMatrix = 1 0 0 0.3", "orthonormal"),
@@ -143,6 +145,71 @@ def test_scan_beyond_the_limit_is_refused_by_its_header(tmp_path):
 def test_scan_just_within_the_limit_fails_for_its_missing_voxels_only(tmp_path):
     path = mha(tmp_path / "scan.mha", "DimSize = 4 3 2", "DimSize = 1024 1024 1024")
     assert refused(path).startswith("truncated, 96 bytes of voxel data where the header promises 4,294,967,296")
+
+
+def nifti(path, *, size=(4, 3, 2), spacing_mm=(2.0, 2.0, 3.0), order="<"):
+    """Write a NIfTI-1 of 24 float32 voxels by hand, with the identity as its qform; offsets from nifti1.h."""
+    header = bytearray(352)
+    struct.pack_into(order + "i", header, 0, 348)
+    struct.pack_into(order + "8h", header, 40, 3, *size, 1, 1, 1, 1)
+    struct.pack_into(order + "2h", header, 70, 16, 32)  # float32 of 32 bits
+    struct.pack_into(order + "8f", header, 76, 1, *spacing_mm, 0, 0, 0, 0)
+    struct.pack_into(order + "f", header, 108, 352)  # where the voxels start
+    struct.pack_into(order + "h", header, 252, 1)
+    header[344:348] = b"n+1\0"
+    path.write_bytes(bytes(header) + np.arange(24, dtype=order + "f4").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_nifti_of_either_byte_order_is_read_whole_or_not_at_all(order, tmp_path):
+    path = nifti(tmp_path / "scan.nii", order=order)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array_zyx.ravel(), np.arange(24))
+    assert (volume.geometry.size_xyz, volume.geometry.spacing_mm) == ((4, 3, 2), (2.0, 2.0, 3.0))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "truncated, 447 bytes of voxel data where the header promises 448" in refused(path)  # 352 + 24 × 4
+
+
+@pytest.mark.parametrize("millimetres", [0.0, -2.0, np.nan, np.inf])
+@pytest.mark.parametrize("packed", [False, True])
+def test_impossible_nifti_spacing_is_refused_although_itk_makes_one_millimetre_of_it(packed, millimetres, tmp_path):
+    path = nifti(tmp_path / "scan.nii", spacing_mm=(2.0, millimetres, 3.0))
+    if packed:
+        path = tmp_path / "scan.nii.gz"
+        path.write_bytes(gzip.compress((tmp_path / "scan.nii").read_bytes()))
+    assert refused(path) == f"voxel spacing (2.0, {millimetres}, 3.0) mm, expected three positive numbers"
+
+
+def test_nifti_2_is_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.Nifti2Image(np.ones((4, 3, 2), np.float32), np.eye(4)).to_filename(tmp_path / "scan.nii")
+    assert "the header cannot be read as an image" in refused(tmp_path / "scan.nii")
+
+
+def test_nifti_beyond_the_limit_is_refused_by_its_header(tmp_path):
+    path = nifti(tmp_path / "scan.nii", size=(1500, 1500, 500))
+    assert refused(path) == "1500×1500×500 voxels need 4.2 GiB as float32, the limit is 4"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"sizes: 8 7 6", b"sizes: 1500 1500 500", "1500×1500×500 voxels need 4.2 GiB as float32, the limit is 4"),
+        (b"(1,0,0)", b"(0,0,0)", "voxel spacing (0.0, 1.0, 1.0) mm"),
+        (b"(1,0,0)", b"(1,0.5,0)", "not orthonormal"),
+        (b"(1,0,0)", b"(nan,0,0)", "the header cannot be read"),
+        (b"\n\n", b"\ndata file: elsewhere.raw\n\n", "expected one self-contained .nrrd"),
+    ],
+)
+def test_impossible_nrrd_header_is_refused(old, new, words, tmp_path):
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(image(values()), str(path))
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+    (tmp_path / "elsewhere.raw").write_bytes(values().tobytes())
+    assert words in refused(path)
 
 
 def test_missing_empty_and_foreign_files_are_refused(tmp_path):
@@ -257,6 +324,23 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
     monkeypatch.setattr(sitk, "WriteImage", disk_full)
     with pytest.raises(UserError, match=r"mask\.mha: cannot be written \(No space left on device\)"):
         write_volume(volume, path)
+    assert path.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("limit", [100, 1000])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_full_disk_leaves_the_old_file_and_nothing_else(suffix, limit, tmp_path):
+    resource = pytest.importorskip("resource")
+    path, mask = tmp_path / f"mask{suffix}", values((20, 30, 40)) > 0.5
+    path.write_bytes(b"precious")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(UserError, match=rf"mask\{suffix}: cannot be written"):
+            write_mask(Volume(mask, Geometry((40, 30, 20), (1, 1, 1))), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [path]
 
