@@ -158,14 +158,34 @@ def test_tensor_of_the_wrong_shape_is_named(written):
 
 
 @pytest.mark.parametrize(
-    "spoilt", [torch.full((2, 1, 3, 3, 3), float("nan")), torch.zeros((2, 1, 3, 3, 3), dtype=torch.int32)]
+    "spoilt",
+    [
+        torch.full((2, 1, 3, 3, 3), float("nan")),
+        torch.full((2, 1, 3, 3, 3), float("-inf")),
+        torch.zeros((2, 1, 3, 3, 3), dtype=torch.int32),
+        torch.zeros((2, 1, 3, 3, 3), dtype=torch.float8_e4m3fn),
+    ],
+    ids=["nan", "infinite", "whole numbers", "8 bits"],
 )
 def test_tensor_that_holds_no_numbers_is_named(spoilt, written):
     path, tensors = written
     tensors["input_block.conv1.conv.weight"] = spoilt
-    assert "tensor input_block.conv1.conv.weight holds values that are not finite numbers" in refused(
-        respelled(path, tensors)
+    message = refused(respelled(path, tensors))
+    assert message == (
+        f"tensor input_block.conv1.conv.weight ({spoilt.dtype}) holds values that are not finite numbers, "
+        "expected weights in 16, 32 or 64 bits"
     )
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [torch.zeros((2, 1, 3, 3, 3)).to_sparse(), torch.zeros((2, 1, 3, 3, 3), device="meta")],
+    ids=["sparse", "without storage"],
+)
+def test_tensor_that_torch_cannot_look_into_is_named(spoilt, tmp_path):
+    state = monai_network(NARROW).state_dict()
+    torch.save({"net": {**state, "input_block.conv1.conv.weight": spoilt}}, tmp_path / "0.pt")
+    assert "tensor input_block.conv1.conv.weight (torch.float32) holds values" in refused(tmp_path / "0.pt")
 
 
 def test_authors_file_with_a_missing_tensor_is_refused(tmp_path):
@@ -224,6 +244,20 @@ def test_files_that_are_no_checkpoints_are_refused(suffix, tmp_path):
     for content in (b"", b"hello", b"\x00" * 200, b"PK\x03\x04 and so on", b"\xff" * 64):
         path.write_bytes(content)
         assert "not a readable" in refused(path) or "could run code" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x02.",  # ends with nothing on the stack: IndexError in the unpickler
+        b"\x80\x02J\x01.",  # an integer of four bytes that has two: struct.error
+        b"\x80\x02h\x05.",  # something remembered that never was: KeyError
+        b"\x80\x02ctorch\nFloatStorage\n)R.",  # a type of storage called like a function: TypeError
+    ],
+)
+def test_damaged_pickle_is_refused_however_it_breaks(pickled, tmp_path):
+    (tmp_path / "0.pt").write_bytes(pickled)
+    assert refused(tmp_path / "0.pt") == "not a readable PyTorch file; is it complete?"
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
@@ -287,6 +321,18 @@ def edited(**changes):
         (edited(preprocessing__spacing_mm=[float("nan"), 1, 1]), "expected positive numbers"),
         (edited(preprocessing__intensity={"kind": "magic"}), "not a checkpoint's configuration"),
         (edited(preprocessing__intensity={"kind": "range"}), "not a checkpoint's configuration"),
+        (edited(preprocessing__intensity__lower=99.95), "intensity from 99.95 to 99.95, expected a lower and a higher"),
+        (edited(preprocessing__intensity__upper=float("nan")), "intensity from 0.05 to nan, expected"),
+        (edited(preprocessing__intensity__upper=100.5), "percentiles 0.05 and 100.5, expected numbers from 0 to 100"),
+        (edited(network__filters=[2.5] * 6), "[2.5, 2.5, 2.5, 2.5, 2.5, 2.5], expected a list of int"),
+        (edited(network__filters=[10**30] * 6), "expected numbers up to 65536"),
+        (edited(network__in_channels=True), "[True, 2], expected a list of int"),
+        (edited(window=[64.0] * 3), "[64.0, 64.0, 64.0], expected a list of int"),
+        (edited(window=[float("inf")] * 3), "[inf, inf, inf], expected a list of int"),
+        (edited(window=[2**17] * 3), "expected numbers up to 65536"),
+        (edited(window=[-64, 64, 64]), "window (-64, 64, 64), expected multiples of"),
+        (edited(channels=[1]), "[1], expected a list of str"),
+        (edited(labels="ab"), "'ab', expected a list of str"),
         (edited(surprise=1), "not a checkpoint's configuration"),
     ],
 )
@@ -350,7 +396,17 @@ def test_command_converts_and_shows(tmp_path):
     assert about["bytes"] == target.stat().st_size
 
 
-def test_command_fails_in_one_line(tmp_path):
+def test_command_fails_in_one_line_whatever_the_file_says(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file(checkpoint().tensors, path, {HEADER_KEY: edited(network__name="two\nlines")})
+    done = run("convert", path, tmp_path / "new.safetensors")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: unknown network 'two lines', expected one of smalldynunet")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_command_names_a_missing_file(tmp_path):
     done = run("show", tmp_path / "none.safetensors")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{tmp_path / 'none.safetensors'}: no such file\n"

@@ -31,6 +31,7 @@ __all__ = [
 
 SUFFIXES = (".safetensors", ".pt")
 SHOWN = 3  # tensors named in a message
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +194,17 @@ def _check_tensors(tensors: dict[str, Tensor], config: CheckpointConfig, path: P
         found = tensors[tensor_name]
         if tuple(found.shape) != shape:
             raise UserError(f"{path}: tensor {tensor_name} has shape {tuple(found.shape)}, '{name}' expects {shape}")
-        if not found.is_floating_point() or not torch.isfinite(found).all():
-            raise UserError(f"{path}: tensor {tensor_name} holds values that are not finite numbers of {torch.float32}")
+        if not _is_finite(found):
+            raise UserError(
+                f"{path}: tensor {tensor_name} ({found.dtype}) holds values that are not finite numbers, expected "
+                "weights in 16, 32 or 64 bits"
+            )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.dtype not in NUMBERS or tensor.layout is not torch.strided or tensor.is_meta:
+        return False  # torch cannot even look into some of the others
+    return bool(torch.isfinite(tensor).all())
 
 
 def _some(names: list[str]) -> str:

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_checkpoint(_redescribed(read_checkpoint(options.source), options), options.target, half=options.half)
             print(describe(read_checkpoint(options.target)))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0
 

@@ -29,7 +29,7 @@ def read_authors_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and is not opened, since that could run code; "
             f"expected a dict with the key '{NETWORK_KEY}'"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
         raise UserError(f"{path}: not a readable PyTorch file; is it complete?") from error
     state = content.get(NETWORK_KEY, content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):

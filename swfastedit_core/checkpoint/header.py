@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 from swfastedit_core.errors import UserError
@@ -13,6 +13,7 @@ from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, Range
 
 HEADER_KEY = "swfastedit"
 FORMAT = 1
+MOST = 2**16  # channels of a level, or voxels of a window's side: beyond it sizes overflow in torch
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
 CHANNELS = {1: ("pet",), 3: ("pet", "tumour guidance", "background guidance")}
 
@@ -67,6 +68,7 @@ class CheckpointConfig:
             )
         if not all(0 < mm < math.inf for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")
+        _check_intensity(self.preprocessing.intensity)
 
     @classmethod
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
@@ -115,14 +117,15 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             intensity=INTENSITIES[intensity.pop("kind")](**{key: float(value) for key, value in intensity.items()}),
         )
         network = dict(plain["network"])
-        network["filters"] = tuple(int(count) for count in network["filters"])
-        tuples = {key: tuple(plain[key]) for key in ("window", "channels", "labels")}
+        network["filters"] = _list_of(int, network["filters"])
+        _list_of(int, [network["in_channels"], network["out_channels"]])
+        lists = {key: _list_of(kind, plain[key]) for key, kind in (("window", int), ("channels", str), ("labels", str))}
         return CheckpointConfig(
-            **{**plain, **tuples, "network": NetworkConfig(**network), "preprocessing": preprocessing}
+            **{**plain, **lists, "network": NetworkConfig(**network), "preprocessing": preprocessing}
         )
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(source) else f"{source}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{source}: the header is not a checkpoint's configuration ({type(error).__name__}: {error})"
         ) from error
@@ -131,3 +134,20 @@ def from_header(text: str, source: str) -> CheckpointConfig:
 def _numbers(values: Any) -> tuple[float, float, float]:
     x, y, z = (float(value) for value in values)
     return x, y, z
+
+
+def _list_of(kind: type, values: Any) -> tuple[Any, ...]:
+    """Take a JSON list of texts or of whole numbers; JSON itself would also give true, 64.0 or 1e30."""
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise TypeError(f"{values!r}, expected a list of {kind.__name__}")
+    if kind is int and max(values, default=0) > MOST:
+        raise ValueError(f"{values}, expected numbers up to {MOST}")
+    return tuple(values)
+
+
+def _check_intensity(intensity: PercentileIntensity | RangeIntensity) -> None:
+    low, high = astuple(intensity)
+    if not -math.inf < low < high < math.inf:
+        raise UserError(f"intensity from {low} to {high}, expected a lower and a higher number")
+    if isinstance(intensity, PercentileIntensity) and not 0 <= low < high <= 100:
+        raise UserError(f"percentiles {low} and {high}, expected numbers from 0 to 100")
