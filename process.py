@@ -136,6 +136,8 @@ def run(options: argparse.Namespace) -> None:
 
 def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
+    from swfastedit_core.volume import read_geometry
+
     if options.pet is not None:
         pairs = [(options.pet, options.output / options.pet.name)]
     else:
@@ -146,6 +148,7 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
         folder = next(parent for parent in mask.absolute().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UserError(f"{folder}: no permission to write the mask there; choose another --output")
+        read_geometry(pet)
     return pairs
 
 

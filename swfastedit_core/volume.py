@@ -91,6 +91,18 @@ def suffix_of(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
+def read_geometry(path: str | Path) -> Geometry:
+    """Read a PET volume's header and check it, without its voxels.
+
+    Raises
+    ------
+    UserError
+        As `read_volume`, for what the header shows.
+    """
+    path = Path(path)
+    return _checked_geometry(_open(path), path)
+
+
 def read_volume(path: str | Path) -> Volume:
     """Read a PET volume.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -29,6 +30,10 @@ CONFIG = CheckpointConfig(
     NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32), demonstration=True
 )
 STAGES = {"load", "read", "prepare", "network", "restore", "write", "total"}
+REPORT = {
+    "output", "engine", "device", "precision", "weights", "demonstration", "windows", "windows_full_grid", "seconds",
+    "peak_memory_mb", "lesion_voxels", "lesion_volume_ml", "warnings",
+}  # fmt: skip
 
 
 def scan(array=None):
@@ -44,11 +49,10 @@ def scan(array=None):
     return image
 
 
-def start(*arguments, **more):
-    command = [sys.executable, str(ROOT / "process.py"), *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **more
-    )
+def start(*arguments, before=(), out=subprocess.PIPE, err=subprocess.PIPE):
+    command = [*before, sys.executable, str(ROOT / "process.py"), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads wait for each other on a busy machine
+    return subprocess.Popen(command, stdout=out, stderr=err, text=True, encoding="utf-8", env=environment)
 
 
 def run(*arguments, **more):
@@ -117,6 +121,7 @@ def test_last_line_is_a_report_of_the_scan(platform):
     top, done = platform
     first, second = reports(done)
     assert json.loads(done.stdout.splitlines()[-1]) == second
+    assert set(first) == set(second) == REPORT
     assert first["output"] == str(top / "out" / MASKS / "8d3f.mha")
     array = assert_is_mask_of_the_scan(first["output"])
     assert first["lesion_voxels"] == array.sum()
@@ -135,7 +140,8 @@ def test_last_line_is_a_report_of_the_scan(platform):
 def test_progress_and_notice_are_on_stdout(platform):
     _, done = platform
     assert "notice: these are demonstration weights" in done.stdout
-    assert any(line.endswith("windows") for line in done.stdout.splitlines())
+    for name, report in zip(("8d3f.mha", "ünïcode name.mha"), reports(done), strict=True):
+        assert f"\n{name}: {report['windows']} of {report['windows']} windows\n" in done.stdout
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii", ".nii.gz", ".nrrd"])
@@ -181,8 +187,8 @@ def test_terminal_shows_a_bar(tmp_path, weights):
     sitk.WriteImage(scan(), str(pet))
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    command = [sys.executable, str(ROOT / "process.py"), "--pet", str(pet), "--output", str(tmp_path / "out")]
-    process = subprocess.Popen([*command, "--weights", str(weights / "1.safetensors")], stdout=slave, stderr=slave)
+    options = ("--pet", pet, "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    process = start(*options, out=slave, err=slave)
     os.close(slave)
     shown = b""
     try:
@@ -195,18 +201,23 @@ def test_terminal_shows_a_bar(tmp_path, weights):
     assert json.loads(shown.decode().splitlines()[-1])["lesion_voxels"] > 0
 
 
-@pytest.mark.parametrize(
-    "array",
-    [np.zeros(SIZE_XYZ[::-1]), np.ones((1, 1, 1)), np.ones((3, 200, 2)), -np.ones((9, 9, 9))],
-    ids=["zeros", "one voxel", "thin", "negative"],
-)
-def test_odd_scans_still_give_a_mask(array, tmp_path, weights):
-    sitk.WriteImage(scan(array), str(tmp_path / "scan.mha"))
-    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
-    (report,) = reports(done)
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(report["output"]))
-    assert mask.shape == array.shape
-    assert mask.sum() == report["lesion_voxels"]
+def test_odd_scans_still_give_a_mask(tmp_path, weights):
+    arrays = {
+        "negative.mha": -np.ones((9, 9, 9)),
+        "one voxel.mha": np.ones((1, 1, 1)),
+        "thin.mha": np.ones((3, 200, 2)),
+        "zeros.mha": np.zeros(SIZE_XYZ[::-1]),
+    }
+    (tmp_path / "images/pet").mkdir(parents=True)
+    for name, array in arrays.items():
+        sitk.WriteImage(scan(array), str(tmp_path / "images/pet" / name))
+    done = run("--input", tmp_path, "--output", tmp_path / "out", "--weights", weights / "1.safetensors", "--quiet")
+    for report, (name, array) in zip(reports(done), arrays.items(), strict=True):
+        assert report["output"] == str(tmp_path / "out" / MASKS / name)
+        mask = sitk.GetArrayFromImage(sitk.ReadImage(report["output"]))
+        assert mask.shape == array.shape
+        assert set(np.unique(mask)) <= {0, 1}
+        assert mask.sum() == report["lesion_voxels"]
 
 
 def test_warnings_are_on_stdout_and_in_the_report(tmp_path, weights):
@@ -227,36 +238,45 @@ def spoil(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def bad_array(kind):
+    """Return voxels, or a shape of them, that cannot be used."""
+    if kind == "nan":
+        return scan(np.full((9, 9, 9), np.nan))
+    return sitk.GetImageFromArray(np.zeros({"2-D": (9, 9), "4-D": (2, 9, 9, 9)}[kind], np.float32), isVector=False)
+
+
+CONTENTS = {
+    "empty": b"",
+    "text": b"not an image",
+    "noise in the header": b"ObjectType = Image\nNDims = 3\nOffset = 1e400 0 0\nElementDataFile = LOCAL\n",
+}
+EDITS = {
+    "sheared": (b"TransformMatrix = 0 -1 0", b"TransformMatrix = 1 -1 0"),
+    "huge": (b"DimSize = 40 36 30", b"DimSize = 4000 3600 3000"),
+    "spacing": (b"ElementSpacing = 4 4 4.5", b"ElementSpacing = 4 0 4.5"),
+}
+
+
 def bad_scan(folder, kind):
     """Write a scan that cannot be used; return its path."""
-    path = folder / "scan.mha"
-    shapes = {"2-D": (9, 9), "4-D": (2, 9, 9, 9)}
-    if kind in shapes:
-        sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shapes[kind], np.float32), isVector=False), str(path))
-    elif kind == "nan":
-        sitk.WriteImage(scan(np.full((9, 9, 9), np.nan)), str(path))
-    elif kind == "empty":
-        path.touch()
-    elif kind == "text":
-        path.write_text("not an image")
-    elif kind == "noise in the header":
-        path.write_text("ObjectType = Image\nNDims = 3\nOffset = 1e400 0 0\nElementDataFile = LOCAL\n")
-    elif kind in ("truncated", "truncated compressed", "sheared", "huge", "spacing"):
-        sitk.WriteImage(scan(), str(path), kind == "truncated compressed")
-        content = path.read_bytes()
-        edits = {
-            "sheared": (b"TransformMatrix = 0 -1 0", b"TransformMatrix = 1 -1 0"),
-            "huge": (b"DimSize = 40 36 30", b"DimSize = 4000 3600 3000"),
-            "spacing": (b"ElementSpacing = 4 4 4.5", b"ElementSpacing = 4 0 4.5"),
-        }
-        if kind in edits:
-            assert edits[kind][0] in content
-            path.write_bytes(content.replace(*edits[kind]))
-        else:
-            spoil(path)
-    elif kind == "type":
-        path = folder / "scan.dcm"
-        path.write_bytes(b"DICM")
+    path = folder / ("scan.dcm" if kind == "type" else "scan.mha")
+    if kind in ("nan", "2-D", "4-D"):
+        sitk.WriteImage(bad_array(kind), str(path))
+    elif kind == "folder":
+        path.mkdir()
+    elif kind in CONTENTS:
+        path.write_bytes(CONTENTS[kind])
+    elif kind != "missing":
+        sitk.WriteImage(scan(), str(folder / "scan.mha"), "compressed" in kind)
+        content = (folder / "scan.mha").read_bytes()
+        if kind in EDITS:
+            assert EDITS[kind][0] in content
+            content = content.replace(*EDITS[kind])
+        elif kind == "compressed flipped":
+            content = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]  # in the checksum: all voxels unpack
+        elif kind != "type":
+            content = content[: len(content) // 2]
+        path.write_bytes(content)
     return path
 
 
@@ -266,6 +286,7 @@ def bad_scan(folder, kind):
         ("missing", "no such file"),
         ("empty", "the file is empty"),
         ("text", "the header cannot be read"),
+        ("folder", "is not a file"),
         ("noise in the header", "the header cannot be read"),
         ("type", "unknown file type, expected one of .mha .nii.gz .nii .nrrd"),
         ("2-D", "2 dimensions (9×9), expected three"),
@@ -274,7 +295,8 @@ def bad_scan(folder, kind):
         ("sheared", "not orthonormal"),
         ("huge", "the limit is 4"),
         ("truncated", "truncated"),
-        ("truncated compressed", "truncated"),
+        ("compressed truncated", "truncated"),
+        ("compressed flipped", "the compressed voxel data is damaged"),
         ("nan", "not finite"),
     ],
 )
@@ -283,6 +305,39 @@ def test_unusable_scan_fails_in_one_line_and_writes_nothing(kind, words, tmp_pat
     done = run("--pet", path, "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
     assert_failed(done, str(path), words)
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_scan_among_others_fails_and_leaves_whole_masks_only(tmp_path, weights):
+    (tmp_path / "images/pet").mkdir(parents=True)
+    for name in ("1.mha", "2.mha"):
+        sitk.WriteImage(scan(), str(tmp_path / "images/pet" / name))
+    spoil(tmp_path / "images/pet/2.mha")
+    done = run("--input", tmp_path, "--output", tmp_path / "out", "--weights", weights / "1.safetensors", "--quiet")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'images/pet/2.mha'}: truncated, ")
+    assert done.stderr.count("\n") == 1
+    assert [json.loads(line)["output"] for line in done.stdout.splitlines()] == [
+        str(tmp_path / "out" / MASKS / "1.mha")
+    ]
+    assert files(tmp_path / "out") == [MASKS / "1.mha"]
+    assert_is_mask_of_the_scan(tmp_path / "out" / MASKS / "1.mha")
+
+
+def test_wrong_header_among_scans_is_refused_before_any_of_them_is_processed(tmp_path):
+    (tmp_path / "images/pet").mkdir(parents=True)
+    sitk.WriteImage(scan(), str(tmp_path / "images/pet/1.mha"))
+    bad_scan(tmp_path / "images/pet", "empty").rename(tmp_path / "images/pet/2.mha")
+    done = run("--input", tmp_path, "--output", tmp_path / "out", "--weights", tmp_path / "not looked at")
+    assert_failed(done, f"{tmp_path / 'images/pet/2.mha'}: the file is empty")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mask_that_cannot_be_put_in_place_leaves_nothing(tmp_path, weights):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    (tmp_path / "out/scan.mha").mkdir(parents=True)  # a folder of the mask's name
+    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    assert_failed(done, f"{tmp_path / 'out/scan.mha'}: cannot be written")
+    assert files(tmp_path) == [Path("scan.mha")]
 
 
 def assert_failed(done, *words):
@@ -312,16 +367,14 @@ def assert_failed(done, *words):
         (["--region", "head"], "invalid choice: 'head'"),
         (["--input", "{empty}"], "not allowed with argument"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
-        (["--output", "{locked}/out"], "choose another --output"),
         (["--output", "{file}/out"], "choose another --output"),
         (["--output", "{here}"], "the mask would replace the scan"),
     ],
 )
 def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights):
-    places = {name: tmp_path / name for name in ("nowhere", "empty", "locked", "file", "damaged", "clicks")}
+    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "damaged", "clicks")}
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    (tmp_path / "locked").mkdir(mode=0o555)
     pet = tmp_path / "here" / "scan.mha"
     pet.parent.mkdir()
     sitk.WriteImage(scan(), str(pet))
@@ -334,8 +387,6 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
         config = replace(CONFIG, network=network, channels=("pet", "tumour guidance", "background guidance"))
         places["clicks"] = tmp_path / "clicks.safetensors"
         write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), places["clicks"])
-    if "{locked}/out" in arguments and os.access(places["locked"], os.W_OK):
-        pytest.skip("this user may write everywhere")
     before = files(tmp_path)
     given = [argument.format(**places) for argument in arguments]
     common = ["--pet", pet, "--output", tmp_path / "out"] if "--output" not in given else ["--pet", pet]
@@ -344,6 +395,23 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     assert_failed(run(*common, *given), words)
     assert files(tmp_path) == before
     assert not (tmp_path / "out").exists()
+
+
+def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights):
+    before = ()
+    if os.geteuid() == 0:  # root may write everywhere unless this right is taken from it
+        before = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")
+        if (
+            not shutil.which("setpriv")
+            or subprocess.run([*before, "true"], capture_output=True, check=False).returncode
+        ):
+            pytest.skip("this user may write everywhere")
+    (tmp_path / "locked").mkdir(mode=0o555)
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "locked/out", "--weights", weights)
+    done = run(*options, before=before)
+    assert_failed(done, f"{tmp_path / 'locked'}: no permission to write the mask there; choose another --output")
+    assert files(tmp_path) == [Path("scan.mha")]
 
 
 def test_input_folder_without_a_scan_fails(tmp_path):
@@ -356,8 +424,8 @@ def test_input_folder_without_a_scan_fails(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, tmp_path, weights):
+@pytest.mark.parametrize(("sent", "code", "reason"), [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "interrupted\n")])
+def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp_path, weights):
     geometry = np.ones((200, 150, 150), np.float32)  # some thousand windows
     sitk.WriteImage(scan(geometry), str(tmp_path / "scan.mha"))
     process = start(
@@ -369,7 +437,8 @@ def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, tmp_path, w
             break
     process.send_signal(sent)
     begin = time.monotonic()
-    process.communicate(timeout=60)
-    assert process.returncode == code
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (code, reason)
     assert time.monotonic() - begin < 10
+    assert files(tmp_path) == [Path("scan.mha")]
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_volume, write_mask, write_volume
-from swfastedit_core.volume import SUFFIXES
+from swfastedit_core.volume import SUFFIXES, read_geometry
 
 C, S = np.cos(0.3), np.sin(0.3)
 DIRECTIONS = {
@@ -47,10 +47,10 @@ def mha(path, old="", new="", payload=b"\x00" * 96):
     return path
 
 
-def refused(path):
+def refused(path, read=read_volume):
     """Return the message of the one error that reading raises, and check its form."""
     with pytest.raises(UserError) as caught:
-        read_volume(path)
+        read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -179,6 +179,13 @@ def test_impossible_nifti_spacing_is_refused_although_itk_makes_one_millimetre_o
         path = tmp_path / "scan.nii.gz"
         path.write_bytes(gzip.compress((tmp_path / "scan.nii").read_bytes()))
     assert refused(path) == f"voxel spacing (2.0, {millimetres}, 3.0) mm, expected three positive numbers"
+
+
+def test_geometry_is_read_and_checked_without_the_voxels(tmp_path):
+    whole = mha(tmp_path / "scan.mha", payload=b"")
+    assert read_geometry(whole) == Geometry((4, 3, 2), (2.0, 2.0, 3.0))
+    sheared = mha(tmp_path / "scan.mha", "TransformMatrix = 1 0 0 0", "TransformMatrix = 1 0 0 0.3", payload=b"")
+    assert "orthonormal" in refused(sheared, read_geometry)
 
 
 def test_nifti_2_is_refused(tmp_path):
