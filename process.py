@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STARTED = time.perf_counter()
 LINES_OF_PROGRESS = 10
+OUT_OF_MEMORY = "out of memory: the scan does not fit this machine or its GPU; free some memory, or use --device cpu"
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,7 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="body",
         choices=["body", "full"],
         help="where windows are laid: over the patient, or the recipe's grid over the whole volume "
-        "(default: %(default)s)",
+        "(default: %(default)s). Masks differ; the less a network is trained, the more",
     )
     parser.add_argument(
         "--overlap",
@@ -238,10 +239,11 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
 
 def unexpected(error: Exception) -> str:
     """Describe in one line an error that no room turned into a `UserError`."""
-    from swfastedit_core.engine import is_out_of_memory
+    with suppress(ImportError, OSError):  # torch itself may be what is broken
+        from swfastedit_core.engine import is_out_of_memory
 
-    if is_out_of_memory(error):
-        return "out of memory: the scan does not fit this machine or its GPU; free some memory, or use --device cpu"
+        if is_out_of_memory(error):
+            return OUT_OF_MEMORY
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
 
 
@@ -255,7 +257,7 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
     stderr = os.dup(2)
     os.dup2(1, 2)
     try:
-        with os.fdopen(stderr, "w", encoding="utf-8", closefd=False) as stream:
+        with os.fdopen(stderr, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
             yield stream
     finally:
         os.dup2(stderr, 2)
@@ -264,7 +266,7 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
     # An exit by exception, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with only_the_reason_on_stderr() as stderr:
@@ -275,6 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
             run(options)
         except UserError as error:
             print(" ".join(str(error).split()), file=stderr)
+            return 1
+        except ModuleNotFoundError as error:
+            print(f"the package '{error.name}' is missing; start with ./run.sh, which installs it", file=stderr)
             return 1
         except KeyboardInterrupt:
             print("interrupted", file=stderr)

@@ -37,9 +37,7 @@ def find_pets(folder: Path) -> list[Path]:
         raise UserError(
             f"{pet}: no such folder, expected the PET there as one .mha file; use --pet FILE for a file elsewhere"
         )
-    found = sorted(
-        path for path in pet.iterdir() if path.name.lower().endswith(".mha") and not path.name.startswith(".")
-    )
+    found = sorted(path for path in pet.iterdir() if path.name.endswith(".mha") and not path.name.startswith("."))
     if not found:
         others = ", ".join(sorted(path.name for path in pet.iterdir())[:5]) or "nothing"
         raise UserError(f"{pet}: found {others}, expected one .mha file")
@@ -52,7 +50,23 @@ def mask_path(folder: Path, pet: Path) -> Path:
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """Return the uploaded model where it holds weights, else the folder ``weights`` of the project."""
-    if model.is_dir() and any(path.suffix in WEIGHTS for path in model.iterdir()):
-        return model
-    return project / "weights"
+    """Return the folder with the uploaded model's weights; the project's ``weights`` where nothing was uploaded.
+
+    Raises
+    ------
+    UserError
+        If something was uploaded, but no weights, or weights in several folders: to fall back on others in
+        silence would give masks of the wrong network.
+    """
+    uploaded = [
+        path
+        for path in model.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(model).parts)
+    ]
+    if not uploaded:
+        return project / "weights"
+    folders = sorted({path.parent for path in uploaded if path.suffix in WEIGHTS})
+    if len(folders) != 1:
+        found = ", ".join(str(path.relative_to(model)) for path in sorted(uploaded)[:5])
+        raise UserError(f"{model}: found {found}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
+    return folders[0]

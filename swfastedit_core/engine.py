@@ -18,6 +18,13 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 DEFAULT_BATCH = {"cpu": 1, "cuda": 4}  # windows at a time
 # Memory of a call on the CPU, measured within 20 % for networks of 2 and 31 M parameters and both precisions:
 LIVE_TENSORS = 6  # feature maps of the first level that exist at once
+OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, cuDNN and cuBLAS
+    "DefaultCPUAllocator",
+    "could not create a memory",
+    "out of memory",
+    "std::bad_alloc",
+    "STATUS_ALLOC_FAILED",
+)
 SCRATCH_BYTES = 150_000_000  # of the convolution library
 
 
@@ -84,15 +91,16 @@ class TorchEngine:
         self.precision = precision
         self.default_batch = DEFAULT_BATCH[device.type]
         self._dtype = PRECISIONS[precision]
-        # On CUDA channels-last keeps half precision on the tensor cores (the default layout is about four times
-        # slower with recent cuDNN); on the CPU oneDNN chooses its own blocked layout and the default is as fast.
+        # On CUDA channels-last is the layout of the tensor cores; on the CPU oneDNN chooses its own blocked layout
+        # and the default is as fast.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         network = difference_network(checkpoint.network())
         self._network = network.to(device=device, dtype=self._dtype, memory_format=self._layout)  # type: ignore[call-overload]
 
     def __call__(self, windows: Tensor) -> Tensor:
         """See `Engine`."""
-        with torch.inference_mode():
+        # float32 means float32: cuDNN's default for it is TF32, with 10 bits of mantissa.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             windows = windows.to(self._dtype).contiguous(memory_format=self._layout)
             return self._network(windows)[:, 0].float()  # type: ignore[no-any-return]
 
@@ -139,7 +147,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Turn ``auto`` into the fastest precision whose masks were shown to agree with float32.
+    """Turn ``auto`` into a precision that the device is fast in.
 
     float16 on CUDA; on the CPU bfloat16 where it has instructions for it, else float32.
 
@@ -168,5 +176,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch or Python means that memory ran out, on the CPU or on a GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    text = str(error)
-    return "DefaultCPUAllocator" in text or "could not create a memory" in text or "CUDNN_STATUS_ALLOC_FAILED" in text
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

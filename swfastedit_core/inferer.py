@@ -59,14 +59,19 @@ def infer(
     if any(side for pair in plan.padding for side in pair):
         image = functional.pad(image, [side for pair in reversed(plan.padding) for side in pair])
     weights = gaussian_weights(plan.window)
-    logits, total = _accumulators(plan.region.shape, engine.device)
+    logits, total = _accumulators(plan.region.shape, engine, batch)
     weights = weights.to(logits.device)
     done = 0
     while done < len(plan.starts):
         chunk = plan.starts[done : done + batch]
         found = _attempted(engine, image, chunk, plan.window)
         if found is None:
-            batch = _halved(len(chunk), engine)
+            if len(chunk) == 1 and logits.is_cuda:
+                logger.warning("memory ran out with one window at a time, blending on the host from here on")
+                logits, total, weights = logits.cpu(), total.cpu(), weights.cpu()
+                torch.cuda.empty_cache()
+            else:
+                batch = _halved(len(chunk), engine)
             continue
         for start, values in zip(chunk, found, strict=True):
             x, y, z = _slices(_minus(start, plan.region.start), plan.window)
@@ -82,20 +87,27 @@ def infer(
     return logits[_inner(plan)]
 
 
-def _accumulators(shape: Triple, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weighted logits and weights, zeroed, on the device if they fit with room to spare, else on the host."""
-    needed = HEADROOM * 2 * 4 * shape[0] * shape[1] * shape[2]
-    if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < needed:
-        device = torch.device("cpu")
-        logger.info("blending on the host: %.1f GB would not fit the GPU", needed / HEADROOM / 1e9)
-    try:
-        return torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"out of memory: {needed / HEADROOM / 1e9:.1f} GB needed to blend {'×'.join(map(str, shape))} voxels"
-        ) from error
+def _accumulators(shape: Triple, engine: Engine, batch: int) -> tuple[Tensor, Tensor]:
+    """Weighted logits and weights, zeroed, on the device if they fit beside the network's work, else on the host."""
+    needed = 2 * 4 * shape[0] * shape[1] * shape[2]
+    host, device = torch.device("cpu"), engine.device
+    places = [host] if device.type == "cpu" else [device, host]
+    if device.type == "cuda" and _free_bytes(device) < HEADROOM * needed + engine.working_set_bytes(batch):
+        places = [host]
+        logger.info("blending on the host: %.1f GB would not fit the GPU", needed / 1e9)
+    for place in places:
+        try:
+            return torch.zeros(shape, device=place), torch.zeros(shape, device=place)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+    raise UserError(f"out of memory: {needed / 1e9:.1f} GB needed to blend {'×'.join(map(str, shape))} voxels")
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that can be had: what the driver has left, and what torch keeps without using it."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def _attempted(engine: Engine, image: Tensor, chunk: tuple[Triple, ...], window: Triple) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -29,9 +30,10 @@ class Payload:
     offset: int
     wbits: int | None  # as zlib.decompressobj takes it; None: not compressed
     expected_bytes: int | None  # None: the header does not say in a way worth parsing
+    packed_bytes: int | None = None  # length of the compressed data as the header gives it, where it does
 
 
-def verify_payload(path: Path, suffix: str) -> None:
+def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
     """Check that the voxel data is complete and its checksum right, in constant memory.
 
     Parameters
@@ -40,19 +42,28 @@ def verify_payload(path: Path, suffix: str) -> None:
         An image whose header ITK could read.
     suffix
         One of ``volume.SUFFIXES``.
+    voxels
+        Their number, as ITK understood the header.
 
     Raises
     ------
     UserError
         If the data is truncated, damaged, or lies in another file.
     """
-    find = {".mha": _metaimage, ".nrrd": _nrrd}.get(suffix, _nifti)
     with path.open("rb") as file:
-        payload = find(file, path)
+        if suffix == ".mha":
+            payload: Payload | None = _metaimage(file, path, voxels)
+        else:
+            payload = _nrrd(file, path) if suffix == ".nrrd" else _nifti(file, path)
         if payload is None:
             return
         file.seek(payload.offset)
-        found = _unpacked_bytes(file, payload, path)
+        found, packed = _lengths(file, payload, path)
+    if payload.packed_bytes is not None and payload.packed_bytes != packed:  # ITK would hand out unset memory
+        raise UserError(
+            f"{path}: the header says {payload.packed_bytes:,} bytes of compressed data (CompressedDataSize), found "
+            f"{packed:,}; is the file damaged?"
+        )
     if payload.expected_bytes is not None and found < payload.expected_bytes:
         raise UserError(
             f"{path}: truncated, {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; "
@@ -60,17 +71,20 @@ def verify_payload(path: Path, suffix: str) -> None:
         )
 
 
-def _unpacked_bytes(file: BinaryIO, payload: Payload, path: Path) -> int:
+def _lengths(file: BinaryIO, payload: Payload, path: Path) -> tuple[int, int]:
+    """Return the bytes of voxel data, unpacked and as they are in the file."""
     if payload.wbits is None:
-        return path.stat().st_size - payload.offset
+        length = path.stat().st_size - payload.offset
+        return length, length
     unpack = zlib.decompressobj(payload.wbits)
-    found = 0
+    found = packed = 0
     try:
         while block := file.read(BLOCK):
+            packed += len(block)
             while block:
                 if unpack.eof:
                     if not block.startswith(GZIP_MAGIC):  # padding behind the data
-                        return found
+                        return found, packed - len(block)
                     unpack = zlib.decompressobj(payload.wbits)  # gzip files may be several streams in a row
                 found += len(unpack.decompress(block, BLOCK))
                 block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
@@ -78,16 +92,19 @@ def _unpacked_bytes(file: BinaryIO, payload: Payload, path: Path) -> int:
         raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
     if not unpack.eof:
         raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
-    return found
+    return found, packed
 
 
 def _text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> dict[str, str]:
-    """Read ``key separator value`` lines up to and including the one whose key is `last` ('' = the blank line)."""
+    """Read lines of key and value up to and including the one whose key is `last` ('' = the blank line).
+
+    `separator` is a regular expression.
+    """
     fields: dict[str, str] = {}
     while file.tell() < HEADER_LIMIT:
         line = file.readline(HEADER_LIMIT).decode("latin-1").strip()
-        key, _, value = line.partition(separator)
-        fields[key.strip().lower()] = value.strip()
+        key, *value = re.split(separator, line, maxsplit=1)
+        fields[key.strip().lower()] = "".join(value).strip()
         if key.strip().lower() == last:
             return fields
         if not line and file.read(1) == b"":
@@ -95,18 +112,23 @@ def _text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> di
     raise UserError(f"{path}: the header has no end; is the file damaged?")
 
 
-def _metaimage(file: BinaryIO, path: Path) -> Payload:
+def _metaimage(file: BinaryIO, path: Path, voxels: int) -> Payload:
     """MetaImage: text header whose last line is ElementDataFile, then raw data or one zlib stream."""
-    fields = _text_header(file, path, separator="=", last="elementdatafile")
+    fields = _text_header(file, path, separator="[=:]", last="elementdatafile")
     if fields["elementdatafile"].upper() != "LOCAL":
         raise UserError(
             f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha"
         )
-    voxels = math.prod(int(size) for size in fields.get("dimsize", "").split())
+    if fields.get("binarydata", "true").lower().startswith("f"):
+        raise UserError(f"{path}: its voxels are written as text (BinaryData = False); expected a binary .mha")
     item = MET_BYTES.get(fields.get("elementtype", "").upper())
-    compressed = fields.get("compresseddata", "false").lower() == "true"
+    if not fields.get("compresseddata", "false").startswith(("t", "T", "1")):  # as MetaIO reads it
+        return Payload(file.tell(), None, item and voxels * item)
+    size = fields.get("compresseddatasize", "0")
     # MetaIO lets zlib detect the stream's own header: +32.
-    return Payload(file.tell(), zlib.MAX_WBITS + 32 if compressed else None, item and voxels * item)
+    return Payload(
+        file.tell(), zlib.MAX_WBITS + 32, item and voxels * item, int(size) if size.isascii() and size.isdigit() else 0
+    )
 
 
 def _nrrd(file: BinaryIO, path: Path) -> Payload | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from swfastedit_core.gpu import on_gpu
 
 
 def hard_vote(logits: Tensor) -> Tensor:
@@ -54,21 +55,25 @@ def remove_small_components(mask: Tensor, *, min_voxels: float) -> Tensor:
     Tensor
         bool, same shape and device.
     """
-    array, xp, ndimage = _on_its_device(mask)
-    labels, count = ndimage.label(array, structure=ndimage.generate_binary_structure(3, 2))
-    keep = xp.bincount(labels.ravel(), minlength=count + 1) >= min_voxels
-    keep[0] = False
-    return torch.as_tensor(keep[labels].astype(xp.uint8), device=mask.device).bool()
-
-
-def _on_its_device(mask: Tensor) -> tuple[Any, ModuleType, ModuleType]:
-    """Return a mask as an array, its library and that library's ndimage: cupy's on CUDA where it is installed."""
     if mask.is_cuda:
-        with suppress(ImportError):
+
+        def with_cupy(array: Any) -> Tensor:
             import cupy
             from cupyx.scipy import ndimage as cupy_ndimage
 
-            return cupy.from_dlpack(mask.to(torch.uint8)), cupy, cupy_ndimage
+            return torch.as_tensor(_large_components(array, min_voxels, cupy, cupy_ndimage), device=mask.device)
+
+        found = on_gpu(mask.to(torch.uint8), with_cupy)
+        if found is not None:
+            return found.bool()
     from scipy import ndimage
 
-    return mask.cpu().numpy(), np, ndimage
+    return torch.from_numpy(_large_components(mask.cpu().numpy(), min_voxels, np, ndimage)).bool().to(mask.device)
+
+
+def _large_components(array: Any, min_voxels: float, xp: ModuleType, ndimage: ModuleType) -> Any:
+    """Return the mask without its small components as uint8; array, numpy-like library and ndimage of one kind."""
+    labels, count = ndimage.label(array, structure=ndimage.generate_binary_structure(3, 2))
+    keep = xp.bincount(labels.ravel(), minlength=count + 1) >= min_voxels
+    keep[0] = False
+    return keep[labels].astype(xp.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.gpu import on_gpu
 from swfastedit_core.volume import Geometry, Volume
 
 T = TypeVar("T")
@@ -209,20 +210,21 @@ def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity
 def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
     """Two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
 
-    On CUDA cupy computes them on the device (torch.quantile refuses more than 16 M elements); without cupy they
-    are computed on the CPU, with the same result.
+    On CUDA cupy computes them on the device (torch.quantile refuses more than 16 M elements); where cupy does not
+    work they are computed on the CPU.
     """
-    flat: Any = values.reshape(-1)
-    if values.is_cuda:
-        try:
+    flat = values.reshape(-1)
+    if flat.is_cuda:
+
+        def with_cupy(array: Any) -> list[float]:
             import cupy
-        except ImportError:
-            flat = flat.cpu()
-        else:
-            with cupy.cuda.Device(values.device.index):
-                low, high = cupy.percentile(cupy.from_dlpack(flat.detach()), q).tolist()
-            return low, high
-    low, high = np.percentile(flat.numpy(), q).tolist()
+
+            return cupy.percentile(array, q).tolist()  # type: ignore[no-any-return]
+
+        found = on_gpu(flat, with_cupy)
+        if found is not None:
+            return found[0], found[1]
+    low, high = np.percentile(flat.cpu().numpy(), q).tolist()
     return low, high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ class Volume:
 
 
 def suffix_of(path: Path) -> str | None:
-    """Return which of ``SUFFIXES`` the file name ends with, None if it is none of them."""
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    """Return which of ``SUFFIXES`` the file name ends with, None if it is none of them (ITK wants lower case)."""
+    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -128,7 +129,7 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     reader = _open(path)
     geometry = _checked_geometry(reader, path)
-    verify_payload(path, suffix_of(path) or "")
+    verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
@@ -155,9 +156,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         If the ending is unknown, the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    suffix = suffix_of(path)
-    if suffix is None:
-        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
+    suffix = _known_suffix(path)
     image = sitk.GetImageFromArray(volume.array_zyx)
     image.SetSpacing(volume.geometry.spacing_mm)
     image.SetOrigin(volume.geometry.origin_mm)
@@ -165,7 +164,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     try:
         with replacing(path) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=True)
-            verify_payload(temporary, suffix)  # ITK writes NIfTI to a full disk without a word
+            verify_payload(
+                temporary, suffix, voxels=volume.array_zyx.size
+            )  # ITK writes NIfTI to a full disk without a word
     except UserError as error:
         raise UserError(f"{path}: cannot be written whole; is the disk full?") from error
     except (RuntimeError, OSError) as error:
@@ -201,8 +202,7 @@ def write_mask(mask: Volume, path: str | Path) -> None:
 
 def _open(path: Path) -> sitk.ImageFileReader:
     """Read the header, nothing else."""
-    if suffix_of(path) is None:
-        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}")
+    _known_suffix(path)
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
@@ -218,6 +218,18 @@ def _open(path: Path) -> sitk.ImageFileReader:
     except RuntimeError as error:
         raise UserError(f"{path}: the header cannot be read as an image ({_itk_reason(error)})") from error
     return reader
+
+
+def _known_suffix(path: Path) -> str:
+    """Return the file type's ending; refuse names that ITK cannot handle."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # SimpleITK would abort the process
+        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename the file or folder") from error
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}, in lower case")
+    return suffix
 
 
 def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:

@@ -179,7 +179,7 @@ def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | Non
     Parameters
     ----------
     suv
-        float32 [X, Y, Z].
+        float32 [X, Y, Z]. Where values are not SUV, only the threshold relative to the hottest voxels acts.
     spacing_mm
         Along x, y, z.
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from swfastedit_core import inferer
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.engine import (
     TorchEngine,
@@ -147,12 +148,44 @@ def test_bfloat16_stays_close_to_float32(narrow_checkpoint):
     assert not torch.equal(rough, exact)
 
 
+@pytest.mark.parametrize(
+    ("free", "fails", "used"),
+    [
+        (6_000, (), ["cuda"]),  # 2 accumulators of 4 × 5³ = 1,000 bytes, twice, beside 4,000 of the network
+        (5_999, (), ["cpu"]),
+        (6_000, ("cuda",), ["cuda", "cpu"]),
+    ],
+)
+def test_accumulators_go_to_the_host_when_the_gpu_is_full(free, fails, used, monkeypatch):
+    """The GPU is played: only sizes and places are asked for here."""
+    asked, zeros = [], torch.zeros
+
+    def allocate(shape, device):
+        asked.append(device.type)
+        if device.type in fails:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return zeros(shape)
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 1_000, 10**6))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1_500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 500)
+    monkeypatch.setattr(torch, "zeros", allocate)
+    engine = SimpleNamespace(device=torch.device("cuda:0"), working_set_bytes=lambda batch: 1_000 * batch)
+    logits, total = inferer._accumulators((5, 5, 10), engine, 2)
+    assert asked == [place for place in used for _ in range(1 if place in fails else 2)]
+    assert logits.shape == total.shape == (5, 5, 10)
+
+
 def test_real_allocation_failures_are_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(torch.AcceleratorError("CUDA error: out of memory"))
+    assert is_out_of_memory(RuntimeError("std::bad_alloc"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
+    assert not is_out_of_memory(OSError("out of memory bank"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 

@@ -188,9 +188,9 @@ def test_container_and_checkpoints_mean_the_same_files():
 def test_platform_paths(tmp_path):
     pets = tmp_path / "images" / "pet"
     pets.mkdir(parents=True)
-    for name in ("b.mha", "a.MHA", ".hidden.mha", "notes.txt"):
+    for name in ("b.mha", "a.mha", ".hidden.mha", "notes.txt"):
         (pets / name).touch()
-    assert [path.name for path in find_pets(tmp_path)] == ["a.MHA", "b.mha"]
+    assert [path.name for path in find_pets(tmp_path)] == ["a.mha", "b.mha"]
     expected = Path("/output/images/automated-petct-lesion-segmentation/a.mha")
     assert mask_path(Path("/output"), Path("/input/images/pet/a.mha")) == expected
 
@@ -199,7 +199,19 @@ def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
     model, project = tmp_path / "model", tmp_path / "project"
     assert default_weights(project, model) == project / "weights"
     model.mkdir()
-    (model / "readme.txt").touch()
     assert default_weights(project, model) == project / "weights"
+    (model / "readme.txt").touch()
+    with pytest.raises(UserError, match=r"found readme\.txt, expected weights \(\.safetensors or \.pt\)"):
+        default_weights(project, model)
     (model / "0.pt").touch()
     assert default_weights(project, model) == model
+
+
+def test_uploaded_model_may_lie_in_one_folder_of_its_own(tmp_path):
+    for name in ("a/0.safetensors", "a/1.safetensors", ".b/2.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert default_weights(tmp_path / "project", tmp_path) == tmp_path / "a"
+    (tmp_path / "2.pt").touch()
+    with pytest.raises(UserError, match="in one folder"):
+        default_weights(tmp_path / "project", tmp_path)

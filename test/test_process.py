@@ -414,6 +414,21 @@ def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights)
     assert files(tmp_path) == [Path("scan.mha")]
 
 
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        ("ModuleNotFoundError('torch', name='torch')", "the package 'torch' is missing; start with ./run.sh"),
+        ("OSError('libcudart.so: file too short')", "unexpected OSError: libcudart.so: file too short"),
+    ],
+)
+def test_missing_or_broken_package_fails_in_one_line(raised, words, tmp_path, weights):
+    (tmp_path / "torch.py").write_text(f"raise {raised}")
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
+    assert_failed(run(*options, before=("env", f"PYTHONPATH={tmp_path}")), words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_input_folder_without_a_scan_fails(tmp_path):
     assert_failed(run("--input", tmp_path, "--output", tmp_path / "out"), "no such folder, expected the PET there")
     (tmp_path / "images/pet").mkdir(parents=True)

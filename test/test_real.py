@@ -52,6 +52,7 @@ def test_bfloat16_agrees_with_float32(tmp_path):
     assert dice(exact, fast) >= 0.97
 
 
+@real
 @beside
 def test_windows_cover_the_tumour_and_everything_hot():
     preprocessing = load_networks(ROOT / "weights", device="cpu")[0].config.preprocessing

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from swfastedit_core.metrics import dice
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing, RangeIntensity
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.cases import folder_sources, phantom_sources, prepare_cases
+from swfastedit_core.train import loop
+from swfastedit_core.train.cases import Source, TrainingCase, folder_sources, phantom_sources, prepare_cases
 from swfastedit_core.train.loop import STATE, Cadence, Schedule, Trainer, train
-from swfastedit_core.train.patches import draw_crop
+from swfastedit_core.train.patches import draw_batch, draw_crop
 
 CPU = torch.device("cpu")
 GRID = Geometry((40, 36, 32), (4.0, 4.0, 4.0))
@@ -123,15 +126,36 @@ def tensor_of(trainer, name):
 
 def test_resuming_with_other_settings_is_refused(cases, tmp_path):
     run(cases, tmp_path, 8)
-    other = Trainer(CONFIG, Schedule(9, 2, PATCH, 1e-3, 5), device=CPU, precision="float32")
-    with pytest.raises(UserError, match="holds a run with other settings"):
-        other.resume(tmp_path)
+    others = {
+        "steps: 8, now 9": Trainer(CONFIG, replace(SCHEDULE, steps=9), device=CPU, precision="float32"),
+        "precision: float32, now bfloat16": Trainer(CONFIG, SCHEDULE, device=CPU, precision="bfloat16"),
+        "cases: 0 of them, now 1 of them": Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32", cases=["a"]),
+    }
+    for words, other in others.items():
+        with pytest.raises(UserError, match=f"holds a run with other {words}"):
+            other.resume(tmp_path)
 
 
-def test_damaged_state_is_refused(tmp_path):
+def test_damaged_and_foreign_states_are_refused(tmp_path):
+    trainer = Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32")
     (tmp_path / STATE).write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(UserError, match="cannot be read"):
-        Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32").resume(tmp_path)
+        trainer.resume(tmp_path)
+    torch.save({"epoch": 3}, tmp_path / STATE)
+    with pytest.raises(UserError, match="cannot be read"):
+        trainer.resume(tmp_path)
+
+
+def test_dropout_goes_on_with_the_same_random_numbers(tmp_path):
+    network = NetworkConfig("hugedynunet", (2,) * 7)
+    config = CheckpointConfig(network, CONFIG.preprocessing, window=(128, 128, 128))
+    trainer = Trainer(config, SCHEDULE, device=CPU, precision="float32")
+    trainer.save(tmp_path)
+    drawn = torch.rand(5)
+    resumed = Trainer(config, SCHEDULE, device=CPU, precision="float32")
+    resumed.resume(tmp_path)
+    assert torch.equal(torch.rand(5), drawn)
+    assert sum(isinstance(module, torch.nn.Dropout) for module in resumed.network.modules()) > 10
 
 
 def test_loss_that_is_never_finite_ends_the_run():
@@ -142,6 +166,36 @@ def test_loss_that_is_never_finite_ends_the_run():
     with pytest.raises(UserError, match="no finite loss for 20 steps"):
         trainer.learn(image, label)
     assert torch.isfinite(tensor_of(trainer, "bottleneck.conv1.conv.weight")).all()
+
+
+def test_each_step_is_taken_at_the_learning_rate_of_the_schedule(cases):
+    trainer = Trainer(CONFIG, SCHEDULE, device=CPU, precision="float32")
+    for step in range(3):
+        trainer.learn(*draw_batch(cases, np.random.default_rng(step), count=1, patch=PATCH))
+        assert trainer.optimiser.param_groups[0]["lr"] == SCHEDULE.learning_rate_at(step)
+
+
+def test_validation_names_its_scores(tmp_path, narrow_checkpoint, monkeypatch):
+    scan, label = blob(0)
+    found = np.zeros_like(label.array_zyx)
+    found[:2, :2, :2] = 1  # a corner far from the lesion: all of it is false, all of the lesion missed
+    monkeypatch.setattr(loop, "segment", lambda *_, **__: SimpleNamespace(mask=Volume(found, label.geometry)))
+    scores = loop.validate(read_checkpoint(narrow_checkpoint), [Source("a", "a", lambda: (scan, label))], CPU)
+    ml = label.geometry.voxel_ml
+    missed = round(int(label.array_zyx.sum()) * ml, 4)
+    assert scores == {"cases": 1, "dice": 0.0, "fpv_ml": round(8 * ml, 4), "fnv_ml": missed}
+    assert missed != scores["fpv_ml"]
+
+
+def test_crops_lie_in_the_patient_and_are_flipped_as_often_as_they_should():
+    """The values of this case tell where a crop lies and which way round it is."""
+    shape = (40, 40, 40)
+    image = np.broadcast_to(np.arange(40.0, dtype=np.float16)[:, None, None], shape)
+    case = TrainingCase("ramp", image, np.zeros(shape, np.uint8), np.array([], int), np.array([[30, 30, 30]]))
+    rng = np.random.default_rng(0)
+    crops = [draw_crop(case, rng, patch=(8, 6, 4))[0][:, 0, 0] for _ in range(2000)]
+    assert 0.72 < np.mean([crop.min() == 26 for crop in crops]) < 0.79  # three quarters, and some by chance
+    assert 0.08 < np.mean([crop[0] > crop[-1] for crop in crops]) < 0.12
 
 
 def test_learning_rate_falls_as_a_cosine():

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +229,7 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     expected = {
         "none.mha": "no such file",
         "folder.mha": "is not a file, expected one PET volume",
-        "text.txt": "unknown file type, expected one of .mha .nii.gz .nii .nrrd",
+        "text.txt": "unknown file type, expected one of .mha .nii.gz .nii .nrrd, in lower case",
     }
     for suffix in SUFFIXES:
         (tmp_path / f"empty{suffix}").touch()
@@ -355,3 +357,50 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(suffix, limit, tmp_path)
 def test_unknown_ending_is_refused_for_writing(tmp_path):
     with pytest.raises(UserError, match="unknown file type"):
         write_volume(Volume(values(), Geometry((8, 7, 6), (1, 1, 1))), tmp_path / "scan.img")
+
+
+def packed_mha(path, size_line, flag="True"):
+    """Write a whole compressed MetaImage with a CompressedDataSize line of choice."""
+    packed = zlib.compress(np.arange(24, dtype="<f4").tobytes())
+    lines = f"CompressedData = {flag}\n" + size_line.format(len(packed))
+    return mha(path, "CompressedData = False\n", lines, packed)
+
+
+@pytest.mark.parametrize("flag", ["True", "true", "T", "1"])
+def test_compressed_voxels_are_read_however_the_flag_is_spelt(flag, tmp_path):
+    volume = read_volume(packed_mha(tmp_path / "a.mha", "CompressedDataSize = {}\n", flag))
+    np.testing.assert_array_equal(volume.array_zyx.ravel(), np.arange(24))
+
+
+@pytest.mark.parametrize("flag", ["True", "T", "1"])
+@pytest.mark.parametrize("line", ["", *(f"CompressedDataSize = {n}\n" for n in (0, 20, 10**6, -1, "many"))])
+def test_wrong_compressed_size_is_refused_where_itk_hands_out_unset_memory(line, flag, tmp_path):
+    message = refused(packed_mha(tmp_path / "a.mha", line, flag))
+    assert "CompressedDataSize" in message or "cannot be read" in message
+
+
+@pytest.mark.parametrize(("old", "new"), [("DimSize = 4 3 2", "DimSize = 4.0 3 2"), ("NDims = 3", "NDims : 3")])
+def test_other_spellings_that_itk_takes_are_read(old, new, tmp_path):
+    assert read_volume(mha(tmp_path / "a.mha", old, new)).array_zyx.shape == (2, 3, 4)
+
+
+def test_voxels_written_as_text_are_refused(tmp_path):
+    path = mha(tmp_path / "a.mha", "BinaryData = True", "BinaryData = False", b"1 " * 24)
+    assert refused(path) == "its voxels are written as text (BinaryData = False); expected a binary .mha"
+
+
+@pytest.mark.parametrize("name", ["a.MHA", "a.NII", "a.NII.GZ", "a.Nrrd"])
+def test_endings_that_itk_does_not_know_are_refused_for_reading_and_writing(name, tmp_path):
+    write_volume(Volume(values(), Geometry((8, 7, 6), (1.0, 1.0, 1.0))), tmp_path / name.lower())
+    (tmp_path / name.lower()).rename(tmp_path / name)
+    assert refused(tmp_path / name).endswith("in lower case")
+    with pytest.raises(UserError, match="in lower case"):
+        write_mask(Volume(np.zeros((6, 7, 8), np.uint8), Geometry((8, 7, 6), (1.0, 1.0, 1.0))), tmp_path / f"b{name}")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_name_that_is_not_utf8_is_refused(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.mha"))
+    mha(path)
+    with pytest.raises(UserError, match=r"a\\udcff\.mha'?: the name is not UTF-8"):
+        read_volume(path)

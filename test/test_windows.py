@@ -85,12 +85,14 @@ def test_overlap_out_of_range_is_refused(overlap):
 )
 def test_every_voxel_of_the_body_is_seen_and_no_window_leaves_the_image(shape, window, overlap, seed):
     rng = np.random.default_rng(seed)
-    cells = rng.random(shape) < rng.choice([0.002, 0.05, 0.5])
-    cells[tuple(rng.integers(shape))] = True
-    plan = plan_windows(shape, window=window, overlap=overlap, body=body_of(cells))
+    cell, margin = tuple(rng.integers(1, 6, 3)), tuple(rng.integers(0, 5, 3))
+    cells = rng.random([-(-side // c) for side, c in zip(shape, cell, strict=True)]) < rng.choice([0.002, 0.05, 0.5])
+    cells[tuple(rng.integers(cells.shape))] = True
+    plan = plan_windows(shape, window=window, overlap=overlap, body=Body(cells, cell, margin, shape))
     seen = covered(plan, shape)
     inner = tuple(slice(a, a + side) for (a, _), side in zip(plan.padding, shape, strict=True))
-    assert seen[inner][cells].all()
+    voxels = np.kron(cells, np.ones(cell, bool))[tuple(slice(side) for side in shape)]
+    assert seen[inner][voxels].all()
     assert seen.sum() <= np.prod(plan.region.shape)
     assert len(set(plan.starts)) == len(plan.starts)
     assert all(a >= 0 and a + w <= n for s in plan.starts for a, w, n in zip(s, window, seen.shape, strict=True))
@@ -157,3 +159,39 @@ def test_tiny_volumes_have_a_plan(shape):
     plan = plan_windows(shape, window=(32, 32, 32), overlap=0.75, body=find_body(torch.ones(shape), SPACING_MM))
     assert covered(plan, shape).shape == tuple(max(side, 32) for side in shape)
     assert len(plan.starts) >= 1
+
+
+def test_box_of_part_of_the_body_by_hand():
+    cells = np.zeros((5, 5, 5), bool)
+    cells[1, 2, 3] = cells[4, 4, 4] = True
+    body = Body(cells, (4, 4, 4), (1, 2, 3), (18, 18, 18))
+    assert body.box(0, 12) is None
+    assert body.box(9, 13) == Box((3, 6, 9), (9, 14, 18))  # the cell at 12 to 16 and 3 voxels around it
+    assert body.box(0, 18) == Box((3, 6, 9), (18, 18, 18))
+
+
+def test_body_in_fine_voxels_is_the_block_and_a_margin_of_8_mm():
+    suv = torch.zeros(100, 90, 61)
+    suv[40:60, 30:50, 20:41] = 1.0
+    body = find_body(suv, (2.0, 2.0, 3.0))
+    assert body.cell == (4, 4, 3)
+    assert body.margin == (4, 4, 3)
+    # cells touched by the block: 40 to 60, 28 to 52, 18 to 42
+    assert body.box(0, 61) == Box((36, 24, 15), (64, 56, 45))
+
+
+def test_last_cell_of_an_image_that_is_no_multiple_of_it_counts_its_own_voxels_only():
+    suv = torch.zeros(41, 41, 41)
+    suv[20:, 20:, 20:] = 0.15  # above 0.1 as a mean over the voxels there are
+    suv[30, 30, 30] = 50.0
+    assert find_body(suv, (2.0, 2.0, 2.0)).box(0, 41).stop == (41, 41, 41)
+
+
+def test_component_that_is_cold_or_small_is_not_the_patient():
+    suv = torch.zeros(60, 60, 60)
+    suv[20:40, 20:40, :] = 2.0
+    suv[25:35, 25:35, 40:50] = 8.0
+    before = find_body(suv, SPACING_MM).box(0, 60)
+    suv[:, 50:52, :] = 0.15  # a table that is radioactive enough to pass for tissue
+    suv[2:4, 2:4, 2:4] = 0.6  # 1.7 ml, warm
+    assert find_body(suv, SPACING_MM).box(0, 60) == before

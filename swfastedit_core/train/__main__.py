@@ -105,7 +105,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
         held_out += found[len(found) - options.validation :]
     device = resolve_device(options.device)
     precision = resolve_precision(options.precision, device)
-    trainer = Trainer(config, schedule, device=device, precision=precision)
+    names = [source.case for source in learn] + [f"held out: {source.case}" for source in held_out]
+    trainer = Trainer(config, schedule, device=device, precision=precision, cases=names)
     options.run.mkdir(parents=True, exist_ok=True)
     if (options.run / STATE).exists():
         trainer.resume(options.run)

@@ -57,12 +57,15 @@ class Source:
 
     Attributes
     ----------
+    case
+        What it is called.
     name
         Of the prepared files; changes when the case's own files do.
     read
         Reads scan and label.
     """
 
+    case: str
     name: str
     read: Callable[[], tuple[Volume, Volume]]
 
@@ -70,7 +73,11 @@ class Source:
 def phantom_sources(*, seed: int, first: int, count: int) -> list[Source]:
     """List the phantoms `first` to `first + count` of a seed, the ones the phantom command would write."""
     return [
-        Source(f"phantom_{seed}_{case:04d}", partial(_read_phantom, seed * SEEDS_PER_SET + case))
+        Source(
+            f"phantom_{seed}_{case:04d}",
+            f"phantom_{seed}_{case:04d}",
+            partial(_read_phantom, seed * SEEDS_PER_SET + case),
+        )
         for case in range(first, first + count)
     ]
 
@@ -93,7 +100,10 @@ def folder_sources(folder: Path) -> list[Source]:
             f"{folder}: {len(scans)} scans, without a label of the same name: {', '.join(unlabelled[:3]) or 'none'}"
         )
     pairs = [(path, labels / path.name) for path in scans]
-    return [Source(f"{scan.name}.{_state(scan, label)}", partial(_read_pair, scan, label)) for scan, label in pairs]
+    return [
+        Source(scan.name, f"{scan.name}.{_state(scan, label)}", partial(_read_pair, scan, label))
+        for scan, label in pairs
+    ]
 
 
 def prepare_cases(

@@ -69,8 +69,18 @@ class Trainer:
     one would have seen.
     """
 
-    def __init__(self, config: CheckpointConfig, schedule: Schedule, *, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        config: CheckpointConfig,
+        schedule: Schedule,
+        *,
+        device: torch.device,
+        precision: str,
+        cases: Sequence[str] = (),
+    ) -> None:
         self.config = config
+        # What a resumed run must share with the one before, so that the exported header tells the truth.
+        self.settings = {"config": repr(config), "precision": precision, "cases": list(cases), **asdict(schedule)}
         self.schedule = schedule
         self.device = device
         self.dtype = PRECISIONS[precision]
@@ -122,12 +132,12 @@ class Trainer:
         """Write everything a later run needs to go on, in one step."""
         state = {
             "step": self.step,
-            "config": repr(self.config),
-            "schedule": asdict(self.schedule),
+            "settings": self.settings,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
         with replacing(folder / STATE) as temporary:
             torch.save(state, temporary)
@@ -141,18 +151,25 @@ class Trainer:
             If the state cannot be read or belongs to a run with other settings.
         """
         try:
-            state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
+            # On the CPU: Adam wants its step counters there, and moves the rest itself.
+            state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            found = dict(state["settings"])
         except Exception as error:
             raise UserError(
                 f"{folder / STATE}: cannot be read ({type(error).__name__}); remove it to start again"
             ) from error
-        found, wanted = (state["config"], state["schedule"]), (repr(self.config), asdict(self.schedule))
-        if found != wanted:
-            raise UserError(f"{folder}: holds a run with other settings: {found}, now {wanted}; use another --run")
+        for name, wanted in self.settings.items():
+            if found.get(name) != wanted:
+                raise UserError(
+                    f"{folder}: holds a run with other {name}: {_short(found.get(name))}, now {_short(wanted)}; "
+                    "use another --run"
+                )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["torch_rng"].cpu())
+        torch.set_rng_state(state["torch_rng"])
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         self.step = state["step"]
 
 
@@ -237,6 +254,10 @@ def validate(checkpoint: Checkpoint, held_out: Sequence[Source], device: torch.d
         round(float(np.nanmean(column)), 4) if np.isfinite(column).any() else None for column in np.array(scores).T
     ]
     return {"cases": len(scores), **dict(zip(("dice", "fpv_ml", "fnv_ml"), means, strict=True))}
+
+
+def _short(setting: object) -> str:
+    return f"{len(setting)} of them" if isinstance(setting, list) else str(setting)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
