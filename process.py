@@ -62,7 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         metavar="PATH",
         help="checkpoint or folder of checkpoints, repeatable; several are an ensemble "
-        "(default: /opt/ml/model if it holds some, else weights/)",
+        "(default: /opt/ml/model if anything is there, else weights/)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(

@@ -104,6 +104,55 @@ def test_thirty_lesions_lie_apart_and_each_owns_voxels_of_a_coarse_grid() -> Non
     assert min(lesion.volume_ml for lesion in phantom.lesions) >= 0.3
 
 
+def lesions_in_voxels(seeds: range, at_least: int) -> list[tuple[np.ndarray, float]]:
+    """Masks of lesions in 4 mm voxels, and the highest healthy SUV in the layer of voxels around each."""
+    found = []
+    for seed in seeds:
+        grid = field_of_view(seed, spacing_mm=(4.0, 4.0, 4.0))
+        healthy = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
+        for lesion in draw_patient(seed).lesions:
+            part = mask_of(lesion.shape, grid)
+            if part is not None and part[1].sum() >= at_least:
+                whole = np.zeros(grid.shape_zyx, bool)
+                whole[part[0]] = part[1]
+                shell = ndimage.binary_dilation(whole) & ~whole
+                found.append((np.pad(part[1].astype(bool), 8), float(healthy[shell].max())))
+    return found
+
+
+def likeness_to_an_ellipsoid(mask: np.ndarray) -> float:
+    """Dice of a mask with the solid ellipsoid of the same second moments (|x|² ≤ 5 in units of their roots)."""
+    places = np.argwhere(mask).astype(float)
+    centre, spread = places.mean(axis=0), np.cov(places.T) + np.eye(3) / 12
+    offset = np.stack(np.indices(mask.shape), axis=-1) - centre
+    ellipsoid = np.einsum("...i,ij,...j->...", offset, np.linalg.inv(spread), offset) <= 5
+    return float(2 * (mask & ellipsoid).sum() / (mask.sum() + ellipsoid.sum()))
+
+
+def test_lesions_are_of_many_shapes_and_some_touch_physiological_uptake() -> None:
+    z, y, x = np.indices((40, 40, 40)) - 20
+    ball = (x / 15) ** 2 + (y / 9) ** 2 + (z / 12) ** 2 <= 1
+    assert likeness_to_an_ellipsoid(ball) > 0.98
+    lesions = lesions_in_voxels(range(6), at_least=50)
+    likeness = sorted(likeness_to_an_ellipsoid(mask) for mask, _ in lesions)
+    assert len(likeness) > 10
+    assert likeness[1] < 0.85
+    assert likeness[-2] > 0.9
+    assert any(around > 4.0 for _, around in lesions)
+    assert any(around < 1.5 for _, around in lesions)
+
+
+@pytest.mark.parametrize(("seed", "up"), [(3, True), (2, False)])
+def test_arms_are_beside_the_head_or_beside_the_trunk(seed: int, up: bool) -> None:
+    patient = draw_patient(seed)
+    assert patient.build.arms_up == up
+    grid = Geometry((140, 60, 120), (6.0, 6.0, 6.0), (-417.0, -177.0, -600.0))
+    suv = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
+    x_mm = np.abs(-417.0 + 6.0 * np.arange(140))
+    beside_the_head = suv[100:, :, x_mm > 150]  # from the vertex upwards, where only hands can be
+    assert (beside_the_head > 0.2).any() == up
+
+
 def test_no_lesions_no_label_however_hot_the_bladder() -> None:
     phantom = make_phantom(5, geometry=field_of_view(5, spacing_mm=(8, 8, 8)), lesions=0)
     assert phantom.lesions == ()

@@ -172,6 +172,12 @@ def test_cpu_run_imports_neither_cupy_nor_monai_nor_matplotlib(tmp_path, narrow_
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_loading_weights_leaves_torchs_compiler_alone():
+    code = "import sys; from swfastedit_core import load_networks; load_networks('weights', device='cpu'); "
+    code += "sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_flipped_and_integer_arrays_are_taken():
     array = zeros()
     array[2:5, 3:6, 7:9] = 1
