@@ -8,17 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import signal
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any
 
+from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.contract import INPUT, OUTPUT, default_weights, find_pets, mask_path
 from swfastedit_core.errors import DataWarning, UserError
 
@@ -27,15 +25,6 @@ if TYPE_CHECKING:
 
 STARTED = time.perf_counter()
 LINES_OF_PROGRESS = 10
-OUT_OF_MEMORY = "out of memory: the scan does not fit this machine or its GPU; free some memory, or use --device cpu"
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other failure is reported: one line, exit code 1."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting with 2."""
-        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -44,21 +33,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--input",
-        type=Path,
+        type=path_argument,
         default=INPUT,
         metavar="DIR",
         help="folder with images/pet/*.mha (default: %(default)s)",
     )
     data.add_argument(
         "--pet",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
+    parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=path_argument,
         action="append",
         metavar="PATH",
         help="checkpoint or folder of checkpoints, repeatable; several are an ensemble "
@@ -124,15 +113,12 @@ def run(options: argparse.Namespace) -> None:
     weights = options.weights or [default_weights(Path(__file__).parent)]
     networks = load_networks(*weights, device=options.device, precision=options.precision)
     if any(network.config.demonstration for network in networks) and not options.quiet:
-        print(
-            "notice: these are demonstration weights, trained on synthetic scans; not for patients",
-            flush=True,
-        )
+        say("notice: these are demonstration weights, trained on synthetic scans; not for patients")
     load_seconds = time.perf_counter() - STARTED
     for pet, mask in cases:
         report = process(pet, mask, networks, options)
         report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
-        print(json.dumps(report, ensure_ascii=False), flush=True)
+        say(json.dumps(report, ensure_ascii=False))
 
 
 def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -144,11 +130,9 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     else:
         pairs = [(pet, mask_path(options.output, pet)) for pet in find_pets(options.input)]
     for pet, mask in pairs:
-        if pet.resolve() == mask.resolve():
+        if pet.exists() and mask.exists() and pet.samefile(mask):
             raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
-        folder = next(parent for parent in mask.absolute().parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"{folder}: no permission to write the mask there; choose another --output")
+        require_writable(mask)
         read_geometry(pet)
     return pairs
 
@@ -205,7 +189,7 @@ def data_warnings(*, quiet: bool) -> Iterator[list[str]]:
     messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
     for message in messages:
         if not quiet:
-            print(f"warning: {message}", flush=True)
+            say(f"warning: {message}")
 
 
 @contextmanager
@@ -232,63 +216,21 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
         tenth = done * LINES_OF_PROGRESS // total
         if tenth > last:
             last = tenth
-            print(f"{name}: {done} of {total} windows", flush=True)
+            say(f"{name}: {done} of {total} windows")
 
     yield line
 
 
-def unexpected(error: Exception) -> str:
-    """Describe in one line an error that no room turned into a `UserError`."""
-    with suppress(ImportError, OSError):  # torch itself may be what is broken
-        from swfastedit_core.engine import is_out_of_memory
-
-        if is_out_of_memory(error):
-            return OUT_OF_MEMORY
-    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
-
-
-@contextmanager
-def only_the_reason_on_stderr() -> Iterator[TextIO]:
-    """Give the one stream for the reason of a failure; what libraries print to stderr goes to stdout meanwhile.
-
-    The platform shows the last line of stderr to the user, and all of it as a warning on success. ITK's readers,
-    for one, talk to it from C++.
-    """
-    stderr = os.dup(2)
-    os.dup2(1, 2)
-    try:
-        with os.fdopen(stderr, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
-            yield stream
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # the platform's log reader takes nothing else
-    # An exit by exception, so that temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with only_the_reason_on_stderr() as stderr:
-        try:
-            options = parse(arguments)
-            level = logging.ERROR if options.quiet else logging.INFO
-            logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
-            run(options)
-        except UserError as error:
-            print(" ".join(str(error).split()), file=stderr)
-            return 1
-        except ModuleNotFoundError as error:
-            print(f"the package '{error.name}' is missing; start with ./run.sh, which installs it", file=stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("interrupted", file=stderr)
-            return 128 + signal.SIGINT
-        except Exception as error:
-            traceback.print_exc(file=sys.stdout)
-            print(unexpected(error), file=stderr)
-            return 1
-        return 0
+
+    def work() -> None:
+        options = parse(arguments)
+        level = logging.ERROR if options.quiet else logging.INFO
+        logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
+        run(options)
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+NAME_KEPT = 40  # characters of the target's name in the temporary one, which may not outgrow 255 bytes
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -19,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If the folder cannot be made or the file not be renamed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the ending stays: writers choose the format by it
+    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

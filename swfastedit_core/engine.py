@@ -18,13 +18,6 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 DEFAULT_BATCH = {"cpu": 1, "cuda": 4}  # windows at a time
 # Memory of a call on the CPU, measured within 20 % for networks of 2 and 31 M parameters and both precisions:
 LIVE_TENSORS = 6  # feature maps of the first level that exist at once
-OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, cuDNN and cuBLAS
-    "DefaultCPUAllocator",
-    "could not create a memory",
-    "out of memory",
-    "std::bad_alloc",
-    "STATUS_ALLOC_FAILED",
-)
 SCRATCH_BYTES = 150_000_000  # of the convolution library
 
 
@@ -70,7 +63,7 @@ class Engine(Protocol):
         Raises
         ------
         RuntimeError, MemoryError
-            If memory runs out, see `is_out_of_memory`. The engine can be called again, with a smaller batch.
+            If memory runs out, see `errors.is_out_of_memory`. The engine can be called again, with a smaller batch.
         """
         ...
 
@@ -170,10 +163,3 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or Python means that memory ran out, on the CPU or on a GPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

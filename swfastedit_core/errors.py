@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, cuDNN and cuBLAS
+    "DefaultCPUAllocator",
+    "could not create a memory",
+    "out of memory",
+    "std::bad_alloc",
+    "STATUS_ALLOC_FAILED",
+)
+
 
 class UserError(Exception):
     """An error whose message is meant for the user.
@@ -13,3 +21,10 @@ class UserError(Exception):
 
 class DataWarning(UserWarning):
     """Something about the input that the user should look at, although the run goes on."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, its libraries or Python means that memory ran out, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

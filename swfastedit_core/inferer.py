@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from swfastedit_core.engine import Engine, is_out_of_memory
-from swfastedit_core.errors import UserError
+from swfastedit_core.engine import Engine
+from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.windows import Triple, WindowPlan, gaussian_weights
 
 logger = logging.getLogger(__name__)

@@ -1,20 +1,29 @@
-"""Is the voxel data behind an image's header whole? ITK zero-fills truncated NIfTI and ignores checksums."""
+"""What ITK does not check in an image file: numbers in the header, length and checksum of the voxel data.
+
+ITK crashes on some headers, makes 1 mm of a spacing that is missing, zero-fills truncated NIfTI and ignores checksums.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from swfastedit_core.errors import UserError
+from swfastedit_core.errors import DataWarning, UserError
 
 BLOCK = 4 * 2**20  # bytes read at a time
 HEADER_LIMIT = 2**20  # bytes; a text header longer than that is none
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_RANK = 10  # dimensions; MetaIO writes beyond its arrays with more, and with less than one
+# Numbers in MetaImage's header, by all the names they go by.
+POSITIVE = ("elementspacing", "elementsize")
+FINITE = ("offset", "position", "origin")
+MATRICES = ("transformmatrix", "rotation", "orientation")
 
 # Sizes of MetaImage's element types in bytes, from MetaIO's metaTypes.h.
 MET_BYTES = {
@@ -33,6 +42,30 @@ class Payload:
     packed_bytes: int | None = None  # length of the compressed data as the header gives it, where it does
 
 
+def verify_header(path: Path, suffix: str) -> None:
+    """Check what ITK would crash on or replace in silence; to be called before ITK sees the file.
+
+    Parameters
+    ----------
+    path
+        A file that exists and can be read.
+    suffix
+        One of ``volume.SUFFIXES``.
+
+    Raises
+    ------
+    UserError
+        If a number in the header cannot be what it should be, or the voxel spacing is missing.
+    """
+    with path.open("rb") as file:
+        if suffix == ".mha":
+            _metaimage_numbers(_text_header(file, path, separator="[=:]", last="elementdatafile"), path)
+        elif suffix == ".nrrd":
+            fields = _text_header(file, path, separator=":", last="")
+            if "spacings" not in fields and "space directions" not in fields:
+                raise UserError(f"{path}: the header gives no voxel spacing (spacings or space directions)")
+
+
 def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
     """Check that the voxel data is complete and its checksum right, in constant memory.
 
@@ -49,6 +82,11 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
     ------
     UserError
         If the data is truncated, damaged, or lies in another file.
+
+    Warns
+    -----
+    DataWarning
+        If there is more of it than the header promises.
     """
     with path.open("rb") as file:
         if suffix == ".mha":
@@ -68,6 +106,14 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
         raise UserError(
             f"{path}: truncated, {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; "
             "copy or download the file again"
+        )
+    if payload.expected_bytes is not None and found > payload.expected_bytes:
+        warnings.warn(
+            DataWarning(
+                f"{path}: {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; what is "
+                "too much is ignored"
+            ),
+            stacklevel=3,
         )
 
 
@@ -109,7 +155,34 @@ def _text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> di
             return fields
         if not line and file.read(1) == b"":
             break
-    raise UserError(f"{path}: the header has no end; is the file damaged?")
+    raise UserError(f"{path}: the header cannot be read as an image (it has no end); is the file damaged?")
+
+
+def _metaimage_numbers(fields: dict[str, str], path: Path) -> None:
+    """Refuse what MetaIO would crash on, read as 0 or leave out."""
+    rank = fields.get("ndims", "")
+    if not rank.isascii() or not rank.isdigit() or not 1 <= int(rank) <= MAX_RANK:
+        raise UserError(f"{path}: the header says NDims = {rank or 'nothing'}, expected 3")
+    sizes = fields.get("dimsize", "").split()
+    if len(sizes) != int(rank) or not all(_is_number(size, positive=True) for size in sizes):
+        raise UserError(
+            f"{path}: the header says DimSize = {' '.join(sizes) or 'nothing'}, expected {rank} positive numbers"
+        )
+    if not fields.keys() & set(POSITIVE):
+        raise UserError(f"{path}: the header gives no voxel spacing (ElementSpacing)")
+    kinds = {**dict.fromkeys(POSITIVE, "positive"), **dict.fromkeys((*FINITE, *MATRICES), "finite")}
+    for name in [key for key in fields if key in kinds]:
+        values, count = fields[name].split(), int(rank) ** (2 if name in MATRICES else 1)
+        if len(values) != count or not all(_is_number(value, positive=name in POSITIVE) for value in values):
+            found = " ".join(values) or "nothing"
+            raise UserError(f"{path}: the header says {name} = {found}, expected {count} {kinds[name]} numbers")
+
+
+def _is_number(text: str, *, positive: bool) -> bool:
+    try:
+        return (0 if positive else -math.inf) < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _metaimage(file: BinaryIO, path: Path, voxels: int) -> Payload:

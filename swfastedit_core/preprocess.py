@@ -5,6 +5,7 @@ One code for CPU and CUDA tensors. The forward steps record what they did in a `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.errors import UserError
 from swfastedit_core.gpu import on_gpu
 from swfastedit_core.volume import Geometry, Volume
 
 T = TypeVar("T")
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, two metres cubed at the recipe's spacing
 SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
 
 
@@ -114,6 +117,11 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
     ``Orientation`` and nibabel's ``io_orientation`` do, and resampling runs along the axes, as MONAI's
     ``Spacing`` does. Voxel 0 keeps its place: MONAI means that too, but shifts the grid by part of a voxel where an
     oblique affine is orthogonal to less than 1e-8, as in NIfTI files; that accident of rounding is not followed.
+
+    Raises
+    ------
+    UserError
+        If the scan would have more than 2**30 voxels at that spacing.
     """
     file_axis, flipped = _closest_axes(LPS_TO_RAS @ geometry.axes_lps)
     file_spacing = np.array(geometry.spacing_mm)[list(file_axis)]
@@ -123,6 +131,12 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
         same = abs(old - new) <= SAME_SPACING_MM
         step.append(1.0 if same else new / old)
         network_shape.append(size if same else int(np.round((size - 1) * old / new + 1.0)))
+    if math.prod(network_shape) > MAX_VOXELS:
+        extent_m = " × ".join(f"{size * old / 1000:.4g}" for size, old in zip(ras_shape, file_spacing, strict=True))
+        raise UserError(
+            f"the scan measures {extent_m} m by its header and would have {math.prod(network_shape):.3g} voxels at the "
+            f"network's spacing of {' × '.join(f'{mm:.4g}' for mm in spacing_mm)} mm, expected {MAX_VOXELS:.3g} at most"
+        )
     return Placement(file_axis, flipped, _three(ras_shape), _three(network_shape), _three(step))
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
 
 from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.payload import verify_payload
+from swfastedit_core.payload import verify_header, verify_payload
 
 SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
 MAX_BYTES = 4 * 2**30  # of the volume as float32
+SPACING_MM = (1e-3, 1e3)  # what no scanner comes near
 MAX_SUV = 1000.0  # above it the values are hardly SUV
 ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI keeps its axes as float32 quaternions
 MAX_NON_FINITE = 0.5  # share of the voxels
@@ -101,7 +105,8 @@ def read_geometry(path: str | Path) -> Geometry:
         As `read_volume`, for what the header shows.
     """
     path = Path(path)
-    return _checked_geometry(_open(path), path)
+    with _opened(path) as reader:
+        return _checked_geometry(reader, path)
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -127,14 +132,16 @@ def read_volume(path: str | Path) -> Volume:
         component, has an impossible geometry, is larger than 4 GiB as float32, or is mostly not finite.
     """
     path = Path(path)
-    reader = _open(path)
-    geometry = _checked_geometry(reader, path)
-    verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
-    reader.SetOutputPixelType(sitk.sitkFloat32)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise UserError(f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?") from error
+    with _opened(path) as reader:
+        geometry = _checked_geometry(reader, path)
+        verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise UserError(
+                f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?"
+            ) from error
     array = sitk.GetArrayFromImage(image)
     del image
     return Volume(_checked_values(array, path), geometry)
@@ -200,9 +207,10 @@ def write_mask(mask: Volume, path: str | Path) -> None:
     write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
 
 
-def _open(path: Path) -> sitk.ImageFileReader:
-    """Read the header, nothing else."""
-    _known_suffix(path)
+@contextmanager
+def _opened(path: Path) -> Iterator[sitk.ImageFileReader]:
+    """Read the header, nothing else; the reader can read the voxels while the context lasts."""
+    suffix = _known_suffix(path)
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
@@ -211,13 +219,27 @@ def _open(path: Path) -> sitk.ImageFileReader:
         raise UserError(f"{path}: the file is empty")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: no permission to read the file")
+    verify_header(path, suffix)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise UserError(f"{path}: the header cannot be read as an image ({_itk_reason(error)})") from error
-    return reader
+    with _unmistakable(path) as name:
+        reader.SetFileName(str(name))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise UserError(f"{path}: the header cannot be read as an image ({_itk_reason(error)})") from error
+        yield reader
+
+
+@contextmanager
+def _unmistakable(path: Path) -> Iterator[Path]:
+    """Give a name by which ITK reads this file: told to read scan.nii.gz, it takes scan.nii where both are there."""
+    if not path.name.endswith(".nii.gz") or not path.with_suffix("").exists():
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        alone = Path(folder) / "alone.nii.gz"
+        alone.symlink_to(path.resolve())
+        yield alone
 
 
 def _known_suffix(path: Path) -> str:
@@ -252,8 +274,9 @@ def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
             f"the limit is {MAX_BYTES // 2**30}"
         )
     spacing = reader.GetSpacing()
-    if not all(np.isfinite(s) and s > 0 for s in spacing):
-        raise UserError(f"{path}: voxel spacing {spacing} mm, expected three positive numbers")
+    low, high = SPACING_MM
+    if not all(low <= mm <= high for mm in spacing):
+        raise UserError(f"{path}: voxel spacing {spacing} mm, expected three numbers from {low} to {high}")
     origin, direction = reader.GetOrigin(), reader.GetDirection()
     axes = np.array(direction).reshape(3, 3)
     if not np.isfinite(origin).all():
@@ -287,4 +310,7 @@ def _checked_values(array: np.ndarray, path: Path) -> np.ndarray:
 def _itk_reason(error: Exception) -> str:
     """Return the last line of an ITK message that says something, without its source location."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("sitk::ERROR:").strip() if lines else type(error).__name__
+    telling = [
+        line for line in lines if not line.startswith("Reason: ")
+    ]  # the last error of the system, whatever it was
+    return telling[-1].removeprefix("sitk::ERROR:").strip() if telling else type(error).__name__

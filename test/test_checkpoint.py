@@ -158,23 +158,19 @@ def test_tensor_of_the_wrong_shape_is_named(written):
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    ("spoilt", "words"),
     [
-        torch.full((2, 1, 3, 3, 3), float("nan")),
-        torch.full((2, 1, 3, 3, 3), float("-inf")),
-        torch.zeros((2, 1, 3, 3, 3), dtype=torch.int32),
-        torch.zeros((2, 1, 3, 3, 3), dtype=torch.float8_e4m3fn),
+        (torch.full((2, 1, 3, 3, 3), float("nan")), "holds values that are not finite numbers"),
+        (torch.full((2, 1, 3, 3, 3), float("-inf")), "holds values that are not finite numbers"),
+        (torch.zeros((2, 1, 3, 3, 3), dtype=torch.int32), "is int32, expected dense weights in 16, 32 or 64 bits"),
+        (torch.zeros((2, 1, 3, 3, 3), dtype=torch.float8_e4m3fn), "is float8_e4m3fn, expected dense weights in 16, 32"),
     ],
     ids=["nan", "infinite", "whole numbers", "8 bits"],
 )
-def test_tensor_that_holds_no_numbers_is_named(spoilt, written):
+def test_tensor_that_holds_no_numbers_is_named(spoilt, words, written):
     path, tensors = written
     tensors["input_block.conv1.conv.weight"] = spoilt
-    message = refused(respelled(path, tensors))
-    assert message == (
-        f"tensor input_block.conv1.conv.weight ({spoilt.dtype}) holds values that are not finite numbers, "
-        "expected weights in 16, 32 or 64 bits"
-    )
+    assert refused(respelled(path, tensors)).startswith(f"tensor input_block.conv1.conv.weight {words}")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +181,7 @@ def test_tensor_that_holds_no_numbers_is_named(spoilt, written):
 def test_tensor_that_torch_cannot_look_into_is_named(spoilt, tmp_path):
     state = monai_network(NARROW).state_dict()
     torch.save({"net": {**state, "input_block.conv1.conv.weight": spoilt}}, tmp_path / "0.pt")
-    assert "tensor input_block.conv1.conv.weight (torch.float32) holds values" in refused(tmp_path / "0.pt")
+    assert "tensor input_block.conv1.conv.weight is float32, expected dense weights" in refused(tmp_path / "0.pt")
 
 
 def test_authors_file_with_a_missing_tensor_is_refused(tmp_path):
@@ -202,8 +198,9 @@ def test_authors_file_of_another_network_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"epoch": 3}, "found keys epoch, expected the key 'net'"),
-        ({"net": {}}, "found keys net, expected the key 'net' with a network's tensors"),
+        ({"epoch": 3}, "found the keys epoch, expected the key 'net'"),
+        ({}, "found an empty dict, expected the key 'net'"),
+        ({"net": {}}, "found the keys net, expected the key 'net' with a network's tensors"),
         ([1, 2], "found list, expected the key 'net'"),
         (torch.zeros(3), "found Tensor, expected the key 'net'"),
     ],
@@ -316,9 +313,16 @@ def edited(**changes):
         (edited(window=[32, 32, 16]), "one of them twice that at least"),
         (edited(window=[128, 128]), "not a checkpoint's configuration"),
         (edited(labels=["a", "b", "c"]), "do not fit a network"),
-        (edited(preprocessing__spacing_mm=[0, 1, 1]), "expected positive numbers"),
-        (edited(preprocessing__spacing_mm=[float("inf"), 1, 1]), "expected positive numbers"),
-        (edited(preprocessing__spacing_mm=[float("nan"), 1, 1]), "expected positive numbers"),
+        (edited(preprocessing__spacing_mm=[0, 1, 1]), "expected numbers from 0.1 to 100.0"),
+        (edited(preprocessing__spacing_mm=[1e9, 1, 1]), "expected numbers from 0.1 to 100.0"),
+        (edited(preprocessing__spacing_mm="444"), "'444', expected a list of three numbers"),
+        (edited(preprocessing__spacing_mm=[4, 4]), "[4, 4], expected a list of three numbers"),
+        (edited(window=[4096, 4096, 4096]), "expected 268,435,456 voxels at most"),
+        (edited(demonstration="no"), "demonstration 'no', expected bool"),
+        (edited(training="x"), "training 'x', expected dict"),
+        (edited(licence=5), "licence 5, expected str"),
+        (edited(preprocessing__spacing_mm=[float("inf"), 1, 1]), "expected numbers from 0.1"),
+        (edited(preprocessing__spacing_mm=[float("nan"), 1, 1]), "expected numbers from 0.1"),
         (edited(preprocessing__intensity={"kind": "magic"}), "not a checkpoint's configuration"),
         (edited(preprocessing__intensity={"kind": "range"}), "not a checkpoint's configuration"),
         (edited(preprocessing__intensity__lower=99.95), "intensity from 99.95 to 99.95, expected a lower and a higher"),

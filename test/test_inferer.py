@@ -10,11 +10,10 @@ from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.engine import (
     TorchEngine,
     difference_network,
-    is_out_of_memory,
     resolve_device,
     resolve_precision,
 )
-from swfastedit_core.errors import UserError
+from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.inferer import UNSEEN_LOGIT, infer
 from swfastedit_core.preprocess import Box
 from swfastedit_core.windows import WindowPlan, plan_windows

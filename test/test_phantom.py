@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -303,14 +304,38 @@ def test_command_writes_pairs_on_one_grid(tmp_path: Path) -> None:
         (("--output", "unused", "--seed", "-1"), "--seed -1: expected 0 or more"),
         (("--output", "unused", "--lesions", "31"), "--lesions 31: expected 0 to 30"),
         (("--output", "unused", "--spacing", "0", "4", "4"), "--spacing 0.0 4.0 4.0"),
+        (("--output", "unused", "--cases", "few"), "invalid int value: 'few'"),
+        (("--output", ""), "an empty name, expected a file or folder"),
+        (("--picture", "unused"), "--picture unused: expected a name that ends in .png"),
+        (("--picture", "/proc/picture.png"), "/proc: picture.png cannot be written there"),
     ],
 )
 def test_command_refuses_in_one_line(
-    arguments: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from swfastedit_core.phantom.__main__ import main
 
     assert main(arguments) == 1
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert reason in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("sent", "reason"), [(signal.SIGTERM, "ended by SIGTERM\n"), (signal.SIGINT, "interrupted\n")])
+def test_interrupted_command_leaves_whole_files_only(sent: signal.Signals, reason: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "swfastedit_core.phantom", "--cases", "50", "--output", str(tmp_path / "set")]
+    process = subprocess.Popen(
+        [*command, "--spacing", "8", "8", "8"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("phantom_0_0000")
+    process.send_signal(sent)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (128 + sent, reason)
+    for path in (tmp_path / "set").rglob("*.nii.gz"):
+        assert path.name.startswith("phantom_0_")
+        assert read_volume(path).array_zyx.size

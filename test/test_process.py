@@ -287,7 +287,7 @@ def bad_scan(folder, kind):
         ("empty", "the file is empty"),
         ("text", "the header cannot be read"),
         ("folder", "is not a file"),
-        ("noise in the header", "the header cannot be read"),
+        ("noise in the header", "the header says DimSize = nothing"),
         ("type", "unknown file type, expected one of .mha .nii.gz .nii .nrrd"),
         ("2-D", "2 dimensions (9×9), expected three"),
         ("4-D", "4 dimensions (9×9×9×2), expected three"),
@@ -336,7 +336,7 @@ def test_mask_that_cannot_be_put_in_place_leaves_nothing(tmp_path, weights):
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     (tmp_path / "out/scan.mha").mkdir(parents=True)  # a folder of the mask's name
     done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
-    assert_failed(done, f"{tmp_path / 'out/scan.mha'}: cannot be written")
+    assert_failed(done, f"{tmp_path / 'out/scan.mha'}: is a folder, expected the name of a file to write")
     assert files(tmp_path) == [Path("scan.mha")]
 
 
@@ -367,14 +367,22 @@ def assert_failed(done, *words):
         (["--region", "head"], "invalid choice: 'head'"),
         (["--input", "{empty}"], "not allowed with argument"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
-        (["--output", "{file}/out"], "choose another --output"),
+        (["--output", "{file}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", "{file}"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", ""], "an empty name, expected a file or folder"),
+        (["--weights", "{pipe}"], "is not a file or folder, expected weights"),
+        (["--weights", "{good}", "--weights", "{good}"], "these weights are given twice"),
         (["--output", "{here}"], "the mask would replace the scan"),
     ],
 )
 def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights):
-    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "damaged", "clicks")}
+    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "link", "pipe", "damaged", "clicks")}
+    places["good"] = weights / "1.safetensors"
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
     pet = tmp_path / "here" / "scan.mha"
     pet.parent.mkdir()
     sitk.WriteImage(scan(), str(pet))
@@ -410,7 +418,7 @@ def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights)
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "locked/out", "--weights", weights)
     done = run(*options, before=before)
-    assert_failed(done, f"{tmp_path / 'locked'}: no permission to write the mask there; choose another --output")
+    assert_failed(done, f"{tmp_path / 'locked'}: scan.mha cannot be written there (Permission denied); choose another")
     assert files(tmp_path) == [Path("scan.mha")]
 
 
@@ -429,6 +437,43 @@ def test_missing_or_broken_package_fails_in_one_line(raised, words, tmp_path, we
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_full_or_closed_standard_output_fails_in_one_line(quiet, tmp_path, weights):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights, *quiet)
+    with Path("/dev/full").open("w") as full:
+        done = run(*options, out=full)
+    assert (done.returncode, done.stderr) == (1, "standard output cannot be written (No space left on device)\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run(*options, out=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "standard output cannot be written (Broken pipe)\n")
+    assert {path.name for path in files(tmp_path)} <= {"scan.mha"}  # and a mask, if there is one, is whole
+
+
+def test_closed_streams_do_not_become_the_files_that_are_opened_next(tmp_path, weights):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
+    done = run(*options, before=("sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert assert_is_mask_of_the_scan(tmp_path / "out/scan.mha").any()
+
+
+def test_links_in_a_circle_are_no_file(tmp_path, weights):
+    (tmp_path / "scan.mha").symlink_to("scan.mha")
+    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
+    assert_failed(done, "scan.mha: no such file")
+
+
+def test_scan_of_absurd_extent_is_refused_before_memory_is_asked_for(tmp_path, weights):
+    image = scan()
+    image.SetSpacing((900.0, 900.0, 900.0))
+    sitk.WriteImage(image, str(tmp_path / "scan.mha"))
+    done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
+    assert_failed(done, "the scan measures 32.4 × 36 × 27 m by its header", "expected 1.07e+09 at most")
+
+
 def test_input_folder_without_a_scan_fails(tmp_path):
     assert_failed(run("--input", tmp_path, "--output", tmp_path / "out"), "no such folder, expected the PET there")
     (tmp_path / "images/pet").mkdir(parents=True)
@@ -439,7 +484,14 @@ def test_input_folder_without_a_scan_fails(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("sent", "code", "reason"), [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "interrupted\n")])
+@pytest.mark.parametrize(
+    ("sent", "code", "reason"),
+    [
+        (signal.SIGTERM, 143, "ended by SIGTERM\n"),
+        (signal.SIGHUP, 129, "ended by SIGHUP\n"),
+        (signal.SIGINT, 130, "interrupted\n"),
+    ],
+)
 def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp_path, weights):
     geometry = np.ones((200, 150, 150), np.float32)  # some thousand windows
     sitk.WriteImage(scan(geometry), str(tmp_path / "scan.mha"))

@@ -204,7 +204,7 @@ def test_learning_rate_falls_as_a_cosine():
     assert SCHEDULE.learning_rate_at(8) == pytest.approx(1e-8)
 
 
-def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder, tmp_path, capsys):
+def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder, tmp_path, capfd):
     weights = tmp_path / "blobs.safetensors"
     arguments = [
         *("--run", str(tmp_path / "run"), "--export", str(weights), "--data", str(folder), "--validation", "1"),
@@ -213,7 +213,7 @@ def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder,
         *("--workers", "1", "--device", "cpu", "--precision", "float32", "--half", "--demonstration"),
     ]
     assert command.main(arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if "loss" in line]
     assert losses[-1] < 0.7 * losses[0]
     config = read_checkpoint(weights).config
@@ -228,7 +228,7 @@ def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder,
     assert config.training["validation"]["dice"] > 0.9
     before = weights.read_bytes()
     assert command.main(arguments) == 0  # finished: trains nothing, exports the same
-    assert "resumed at step 60" in capsys.readouterr().out
+    assert "resumed at step 60" in capfd.readouterr().out
     assert weights.read_bytes() == before
 
 
@@ -239,6 +239,11 @@ def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder,
         (("--phantoms", "-1"), "--phantoms -1, expected 0 or more"),
         (("--phantoms", "1", "--steps", "0"), "--steps 0, expected 1 or more"),
         (("--phantoms", "1", "--learning-rate", "0"), "--learning-rate 0.0"),
+        (("--phantoms", "1", "--learning-rate", "inf"), "--learning-rate inf, expected more than 0 and less than 1"),
+        (("--phantoms", "1", "--validate-every", "-1"), "--validate-every -1, expected 0 or more"),
+        (("--phantoms", "many"), "invalid int value: 'many'; see python -m swfastedit_core.train --help"),
+        (("--phantoms", "1", "--export", "{folder}.safetensors/x.safetensors"), "is not a folder"),
+        (("--phantoms", "1", "--run", "{folder}.safetensors"), "is not a folder"),
         (("--phantoms", "1", "--filters", "1", "2"), "filters (1, 2) for 'dynunet', expected 6"),
         (("--phantoms", "1", "--patch", "30", "32", "32"), "window (30, 32, 32), expected multiples of (32, 32, 16)"),
         (("--phantoms", "1", "--patch", "32", "32", "16"), "window (32, 32, 16), expected multiples of (32, 32, 16)"),
@@ -246,10 +251,12 @@ def test_command_learns_resumes_and_exports_weights_that_find_the_lesion(folder,
         (("--phantoms", "1", "--precision", "float16", "--device", "cpu"), "float16"),
     ],
 )
-def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path, capsys):
+def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path, capfd):
     common = ["--run", str(tmp_path / "run"), "--export", str(tmp_path / "x.safetensors")]
-    assert command.main([*common, *arguments]) == 1
-    error = capsys.readouterr().err
+    (tmp_path / "file.safetensors").touch()
+    given = [argument.format(folder=tmp_path / "file") for argument in arguments]
+    assert command.main([*common, *given]) == 1
+    error = capfd.readouterr().err
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()

@@ -69,7 +69,7 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
     Raises
     ------
     UserError
-        If a path does not exist or a folder holds no checkpoint.
+        If a path does not exist, a folder holds no checkpoint, or a file is named twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -77,12 +77,16 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
             found.append(path)
             continue
         if not path.is_dir():
-            raise UserError(f"{path}: no such file or folder, expected weights (.safetensors or .pt)")
+            what = "is not a file or folder" if path.exists() else "no such file or folder"
+            raise UserError(f"{path}: {what}, expected weights (.safetensors or .pt)")
         files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file() and not p.name.startswith("."))
         files = [p for p in files if p.suffix == SUFFIXES[0] or p.with_suffix(SUFFIXES[0]) not in files]
         if not files:
             raise UserError(f"{path}: the folder holds no weights, expected .safetensors or .pt files")
         found += [p for p in files if p.suffix == SUFFIXES[1] or not read_config(p).demonstration] or files
+    for path in found:
+        if sum(path.samefile(other) for other in found) > 1:
+            raise UserError(f"{path}: these weights are given twice, and would count twice in the ensemble")
     return found
 
 
@@ -130,10 +134,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         If it is no checkpoint, is damaged, or its tensors are not those of its network.
     """
     path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: unknown kind of weights, expected {' or '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
     if path.suffix == SUFFIXES[1]:
         tensors = read_authors_tensors(path)
         try:
@@ -194,17 +198,11 @@ def _check_tensors(tensors: dict[str, Tensor], config: CheckpointConfig, path: P
         found = tensors[tensor_name]
         if tuple(found.shape) != shape:
             raise UserError(f"{path}: tensor {tensor_name} has shape {tuple(found.shape)}, '{name}' expects {shape}")
-        if not _is_finite(found):
-            raise UserError(
-                f"{path}: tensor {tensor_name} ({found.dtype}) holds values that are not finite numbers, expected "
-                "weights in 16, 32 or 64 bits"
-            )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if tensor.dtype not in NUMBERS or tensor.layout is not torch.strided or tensor.is_meta:
-        return False  # torch cannot even look into some of the others
-    return bool(torch.isfinite(tensor).all())
+        if found.dtype not in NUMBERS or found.layout is not torch.strided or found.is_meta:
+            kind = f"{found.dtype}".removeprefix("torch.")
+            raise UserError(f"{path}: tensor {tensor_name} is {kind}, expected dense weights in 16, 32 or 64 bits")
+        if not torch.isfinite(found).all():
+            raise UserError(f"{path}: tensor {tensor_name} holds values that are not finite numbers")
 
 
 def _some(names: list[str]) -> str:

@@ -6,25 +6,26 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from swfastedit_core.checkpoint.header import to_header
-from swfastedit_core.errors import UserError
+from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.preprocess import PercentileIntensity, RangeIntensity
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them."
-    )
+    return run_command(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them.")
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print what a checkpoint says of itself, as JSON")
-    show.add_argument("file", type=Path, help=".safetensors or .pt file")
+    show.add_argument("file", type=path_argument, help=".safetensors or .pt file")
     convert = commands.add_parser("convert", help="write weights as a self-describing .safetensors file")
-    convert.add_argument("source", type=Path, help="the authors' .pt file, or a .safetensors file")
-    convert.add_argument("target", type=Path, help="a name that ends in .safetensors")
+    convert.add_argument("source", type=path_argument, help="the authors' .pt file, or a .safetensors file")
+    convert.add_argument("target", type=path_argument, help="a name that ends in .safetensors")
     convert.add_argument("--half", action="store_true", help="store float16: half the size")
     intensity = convert.add_mutually_exclusive_group()
     intensity.add_argument(
@@ -43,17 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     convert.add_argument("--licence", help="terms of the weights")
     convert.add_argument("--attribution", help="whom to cite for the weights and the data behind them")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "show":
-            print(describe(read_checkpoint(options.file)))
-        else:
-            write_checkpoint(_redescribed(read_checkpoint(options.source), options), options.target, half=options.half)
-            print(describe(read_checkpoint(options.target)))
-    except UserError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    return 0
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.command == "convert":
+        checkpoint = _redescribed(read_checkpoint(options.source), options)
+        write_checkpoint(checkpoint, options.target, half=options.half)
+    say(describe(read_checkpoint(options.file if options.command == "show" else options.target)))
 
 
 def describe(checkpoint: Checkpoint) -> str:

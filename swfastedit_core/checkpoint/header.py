@@ -14,6 +14,8 @@ from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, Range
 HEADER_KEY = "swfastedit"
 FORMAT = 1
 MOST = 2**16  # channels of a level, or voxels of a window's side: beyond it sizes overflow in torch
+MOST_IN_WINDOW = 2**28  # voxels: 1 GiB as float32, before the network
+SPACING_MM = (0.1, 100.0)  # what a voxel of a PET may measure
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
 CHANNELS = {1: ("pet",), 3: ("pet", "tumour guidance", "background guidance")}
 
@@ -66,8 +68,11 @@ class CheckpointConfig:
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
                 "one of them twice that at least"
             )
-        if not all(0 < mm < math.inf for mm in self.preprocessing.spacing_mm):
-            raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected positive numbers")
+        if math.prod(self.window) > MOST_IN_WINDOW:
+            raise UserError(f"window {self.window}, expected {MOST_IN_WINDOW:,} voxels at most")
+        low, high = SPACING_MM
+        if not all(low <= mm <= high for mm in self.preprocessing.spacing_mm):
+            raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected numbers from {low} to {high}")
         _check_intensity(self.preprocessing.intensity)
 
     @classmethod
@@ -108,7 +113,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
         plain = json.loads(text)
         if plain["format"] != FORMAT:
             raise UserError(
-                f"{source}: weights of format {plain['format']}, this version reads {FORMAT}; update the program"
+                f"{source}: weights of format {plain['format']!r}, this version reads {FORMAT}; update the program"
             )
         del plain["format"]
         intensity = dict(plain["preprocessing"]["intensity"])
@@ -119,6 +124,9 @@ def from_header(text: str, source: str) -> CheckpointConfig:
         network = dict(plain["network"])
         network["filters"] = _list_of(int, network["filters"])
         _list_of(int, [network["in_channels"], network["out_channels"]])
+        for key, kind in (("training", dict), ("licence", str), ("attribution", str), ("demonstration", bool)):
+            if key in plain and type(plain[key]) is not kind:
+                raise TypeError(f"{key} {plain[key]!r}, expected {kind.__name__}")
         lists = {key: _list_of(kind, plain[key]) for key, kind in (("window", int), ("channels", str), ("labels", str))}
         return CheckpointConfig(
             **{**plain, **lists, "network": NetworkConfig(**network), "preprocessing": preprocessing}
@@ -132,6 +140,8 @@ def from_header(text: str, source: str) -> CheckpointConfig:
 
 
 def _numbers(values: Any) -> tuple[float, float, float]:
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values) or len(values) != 3:
+        raise TypeError(f"{values!r}, expected a list of three numbers")
     x, y, z = (float(value) for value in values)
     return x, y, z
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
@@ -22,24 +22,22 @@ SEEDS_PER_SET = 100_000  # case i of seed s is the patient s * 100,000 + i
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        _checked(options)
-        if options.picture is not None:
-            draw_picture(list(_phantoms(options)), options.picture)
-        if options.output is not None:
-            _write(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m swfastedit_core.phantom", description=__doc__)
+def _run(options: argparse.Namespace) -> None:
+    _checked(options)
+    if options.picture is not None:
+        draw_picture(list(_phantoms(options)), options.picture)
+    if options.output is not None:
+        _write(options)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m swfastedit_core.phantom", description=__doc__)
     parser.add_argument("--cases", type=int, default=8, help="number of patients (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default %(default)s)")
-    parser.add_argument("--output", type=Path, help="folder for imagesTr/ and labelsTr/")
+    parser.add_argument("--output", type=path_argument, help="folder for imagesTr/ and labelsTr/")
     parser.add_argument(
         "--spacing",
         type=float,
@@ -49,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance")
     parser.add_argument("--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the patients as projections")
+    parser.add_argument("--picture", type=path_argument, metavar="PNG", help="draw the patients as projections")
     return parser
 
 
@@ -65,9 +63,14 @@ def _checked(options: argparse.Namespace) -> None:
         raise UserError(f"--lesions {options.lesions}: expected 0 to {MAX_LESIONS}")
     if options.spacing is not None and not all(0.5 <= step <= 20 for step in options.spacing):
         raise UserError(f"--spacing {' '.join(map(str, options.spacing))}: expected three numbers from 0.5 to 20 mm")
-    for folder in FOLDERS if options.output is not None else ():
-        if (options.output / folder).is_dir() and any((options.output / folder).iterdir()):
-            raise UserError(f"{options.output / folder}: holds files already; give an empty folder or remove them")
+    if options.picture is not None:
+        if options.picture.suffix != ".png":
+            raise UserError(f"--picture {options.picture}: expected a name that ends in .png")
+        require_writable(options.picture)
+    for folder in [options.output / name for name in FOLDERS] if options.output is not None else []:
+        require_writable(folder / "phantom")
+        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise UserError(f"{folder}: holds files already; give an empty folder or remove them")
 
 
 def _phantoms(options: argparse.Namespace) -> Iterator[Phantom]:
@@ -83,7 +86,7 @@ def _write(options: argparse.Namespace) -> None:
         write_mask(phantom.label, options.output / "labelsTr" / name)
         write_volume(_in_steps(phantom.pet), options.output / "imagesTr" / name)
         millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
-        print(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml", flush=True)
+        say(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml")
 
 
 def _in_steps(pet: Volume) -> Volume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Phantom
 
@@ -51,7 +52,7 @@ def draw_picture(phantoms: Sequence[Phantom], path: Path) -> None:
     for axes in figure.axes:
         axes.set_axis_off()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: the picture cannot be written ({error})") from error

@@ -12,9 +12,9 @@ import shlex
 import sys
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 from swfastedit_core.checkpoint import CheckpointConfig, write_checkpoint
+from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.engine import resolve_device, resolve_precision
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
@@ -25,20 +25,14 @@ RECIPE = Preprocessing()
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        _run(options, sys.argv[1:] if arguments is None else arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        lambda: _run(_parser().parse_args(arguments), sys.argv[1:] if arguments is None else arguments),
+        when_stopped="; the same command goes on from the last saved state",
+    )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m swfastedit_core.train",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,14 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--run",
-        type=Path,
+        type=path_argument,
         required=True,
         metavar="DIR",
         help="folder of this run: prepared cases, state, log",
     )
-    add("--export", type=Path, required=True, metavar="FILE", help="weights to write, *.safetensors")
+    add("--export", type=path_argument, required=True, metavar="FILE", help="weights to write, *.safetensors")
     add("--phantoms", type=int, default=0, metavar="N", help="synthetic cases to learn from")
-    add("--data", type=Path, metavar="DIR", help="folder with imagesTr/ and labelsTr/")
+    add("--data", type=path_argument, metavar="DIR", help="folder with imagesTr/ and labelsTr/")
     add("--validation", type=int, default=0, metavar="N", help="cases of each source kept for validation")
     add("--network", default="dynunet", choices=list(ARCHITECTURES), help="default: %(default)s")
     add("--filters", type=int, nargs="+", default=[], help="channels of each level (default: the network's)")
@@ -110,12 +104,12 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     if (options.run / STATE).exists():
         trainer.resume(options.run)
-        _say(f"resumed at step {trainer.step}")
+        say(f"resumed at step {trainer.step}")
     cases = []
     for case in prepare_cases(learn, options.run / "cases", config.preprocessing, workers=options.workers):
         cases.append(case)
-        _say(f"case {len(cases)} of {len(learn)}: {case.name}, lesion voxels {len(case.foreground)}")
-    results = train(trainer, cases, held_out, options.run, cadence=Cadence(validate=options.validate_every), say=_say)
+        say(f"case {len(cases)} of {len(learn)}: {case.name}, lesion voxels {len(case.foreground)}")
+    results = train(trainer, cases, held_out, options.run, cadence=Cadence(validate=options.validate_every), say=say)
     about = {
         "command": shlex.join(["python", "-m", "swfastedit_core.train", *arguments]),
         "seed": options.seed,
@@ -126,7 +120,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> None:
     }
     checkpoint = trainer.checkpoint(options.export)
     write_checkpoint(replace(checkpoint, config=replace(config, training=about)), options.export, half=options.half)
-    _say(f"{options.export}: {results or 'not validated'}")
+    say(f"{options.export}: {results or 'not validated'}")
 
 
 def _config(options: argparse.Namespace) -> CheckpointConfig:
@@ -153,17 +147,16 @@ def _checked(options: argparse.Namespace) -> None:
         ("batch", 1),
         ("seed", 0),
         ("workers", 1),
+        ("validate_every", 0),
     ):
         if getattr(options, name) < least:
-            raise UserError(f"--{name} {getattr(options, name)}, expected {least} or more")
-    if not options.learning_rate > 0:
-        raise UserError(f"--learning-rate {options.learning_rate}, expected more than 0")
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}, expected {least} or more")
+    if not 0 < options.learning_rate < 1:
+        raise UserError(f"--learning-rate {options.learning_rate}, expected more than 0 and less than 1")
     if options.export.suffix != ".safetensors":
         raise UserError(f"--export {options.export}, expected a name that ends in .safetensors")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+    require_writable(options.export)
+    require_writable(options.run / "a file")
 
 
 if __name__ == "__main__":

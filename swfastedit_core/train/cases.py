@@ -18,7 +18,7 @@ from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing, place, scale_intensity, to_network_grid
-from swfastedit_core.volume import Volume, read_volume, suffix_of
+from swfastedit_core.volume import Geometry, Volume, read_volume, suffix_of
 from swfastedit_core.windows import find_body
 
 SEEDS_PER_SET = 100_000  # as in the phantom command: case i of seed s is the patient s * 100,000 + i
@@ -179,5 +179,15 @@ def _read_pair(scan_file: Path, label_file: Path) -> tuple[Volume, Volume]:
         for x, y in ((a.spacing_mm, b.spacing_mm), (a.origin_mm, b.origin_mm), (a.direction, b.direction))
     )
     if not same:
-        raise UserError(f"{label_file}: the label's grid {b} differs from the scan's {a}")
+        raise UserError(f"{label_file}: the label's grid, {_in_words(b)}, is not that of the scan, {_in_words(a)}")
     return scan, Volume((label.array_zyx > 0).astype(np.float32), b)
+
+
+def _in_words(grid: Geometry) -> str:
+    """Describe a grid as far as people compare grids by eye."""
+    size, spacing = "×".join(map(str, grid.size_xyz)), "×".join(f"{mm:.4g}" for mm in grid.spacing_mm)
+    origin, axes = (
+        ", ".join(f"{mm:.2f}" for mm in grid.origin_mm),
+        ", ".join(f"{cosine:.3g}" for cosine in grid.direction),
+    )
+    return f"{size} voxels of {spacing} mm from ({origin}) along ({axes})"

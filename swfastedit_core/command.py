@@ -1,0 +1,184 @@
+"""How a command line begins and ends: whatever goes wrong, an exit code and one line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from swfastedit_core.errors import UserError, is_out_of_memory
+
+OUT_OF_MEMORY = (
+    "out of memory: the scan does not fit this machine, or its GPU; free some memory, or go from a GPU to --device cpu"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other failure is reported: one line, exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting with 2."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+class _Stopped(BaseException):
+    """A signal asks the program to end; an exception, so that temporary files are removed on the way."""
+
+
+def path_argument(text: str) -> Path:
+    """Take an argument that names a file or folder; an empty one would mean the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name, expected a file or folder")
+    return Path(text)
+
+
+def say(line: str) -> None:
+    """Print a line at once.
+
+    Raises
+    ------
+    UserError
+        If standard output is gone: its reader has ended, its disk is full.
+    """
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        raise UserError(f"standard output cannot be written ({error.strerror})") from error
+
+
+def require_writable(target: Path) -> None:
+    """Refuse a file that could not be written later, before the work for it is done.
+
+    Raises
+    ------
+    UserError
+        If it is a folder, or nothing can be made in the closest folder above it that exists.
+    """
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder, expected the name of a file to write")
+    folder = next(parent for parent in target.absolute().parents if parent.exists() or parent.is_symlink())
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is not a folder, and {target.name} should be written in it; choose another")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {target.name} cannot be written there ({error.strerror}); choose another"
+        ) from error
+
+
+def run_command(work: Callable[[], object], *, when_stopped: str = "") -> int:
+    """Do the work of a command line; print the reason where it fails.
+
+    Standard output is UTF-8 whatever the locale: the platform's log reader takes nothing else.
+
+    Parameters
+    ----------
+    work
+        Reads the arguments and does everything.
+    when_stopped
+        Goes behind the reason where a signal ended the work.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1, or 128 and the signal's number.
+    """
+    _open_standard_streams()
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    with only_the_reason_on_stderr() as stderr, _signals_stop():
+        code, reason = _outcome(work, when_stopped)
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            code, reason = code or 1, reason or f"standard output cannot be written ({error.strerror})"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left unwritten goes there
+        if reason:
+            with suppress(OSError):
+                print(reason, file=stderr)
+    return code
+
+
+@contextmanager
+def only_the_reason_on_stderr() -> Iterator[TextIO]:
+    """Give the one stream for the reason of a failure; what libraries print to stderr goes to stdout meanwhile.
+
+    The platform shows the last line of stderr to the user, and all of it as a warning on success. ITK's readers,
+    for one, talk to it from C++.
+    """
+    stderr = os.dup(2)
+    os.dup2(1, 2)
+    try:
+        with os.fdopen(stderr, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
+            yield stream
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _outcome(work: Callable[[], object], when_stopped: str) -> tuple[int, str]:
+    """Return exit code and reason; no reason means success."""
+    try:
+        work()
+    except UserError as error:
+        return 1, " ".join(str(error).split())
+    except ModuleNotFoundError as error:
+        return 1, f"the package '{error.name}' is missing; start with ./run.sh, which installs it"
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT, f"interrupted{when_stopped}"
+    except _Stopped as stopped:
+        number = int(stopped.args[0])
+        return 128 + number, f"ended by {signal.Signals(number).name}{when_stopped}"
+    except SystemExit as end:  # --help
+        return int(end.code or 0), ""
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stdout)
+        return 1, _unexpected(error)
+    return 0, ""
+
+
+def _unexpected(error: Exception) -> str:
+    """Describe in one line an error that no room turned into a `UserError`."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
+
+
+@contextmanager
+def _signals_stop() -> Iterator[None]:
+    """Turn the signals that end a program into an exception; one that is ignored, as under nohup, stays so."""
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        raise _Stopped(number)
+
+    wanted = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_standard_streams() -> None:
+    """Put the null device where a standard stream is closed, or the next file opened would become that stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
