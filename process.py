@@ -1,6 +1,7 @@
 """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
 Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation.
+Options in the environment variable SWFASTEDIT_OPTIONS go before those of the command line: an image has its own there.
 """
 
 from __future__ import annotations
@@ -8,16 +9,28 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
-from swfastedit_core.contract import INPUT, OUTPUT, default_weights, find_pets, mask_path
+from swfastedit_core.contract import (
+    DATA_CENTRIC,
+    INPUT,
+    OUTPUT,
+    PORT,
+    TASKS,
+    click_notice,
+    default_weights,
+    find_pets,
+    write_data_centric,
+)
 from swfastedit_core.errors import DataWarning, UserError
 
 if TYPE_CHECKING:
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
 
 STARTED = time.perf_counter()
 LINES_OF_PROGRESS = 10
+OPTIONS = "SWFASTEDIT_OPTIONS"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -45,6 +59,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
     )
     parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
+    parser.add_argument(
+        "--task",
+        default="autopet2",
+        choices=list(TASKS),
+        help="whose folders below --input and --output: autopet2 for autoPET II and III, autopet4 for IV and V "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data-centric",
+        choices=["true", "false"],
+        help=f"write this to {DATA_CENTRIC} below --output, as autoPET III asks for",
+    )
+    parser.add_argument(
+        "--api-method",
+        default="exec",
+        choices=["exec", "invoke"],
+        help="exec: work and exit; invoke: load the networks, then work whenever asked over HTTP "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=PORT, help="of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
         "--weights",
         type=path_argument,
@@ -92,9 +126,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="clear connected components smaller than this (default: keep all)",
     )
     parser.add_argument("--quiet", action="store_true", help="print the final JSON only")
-    options = parser.parse_args(arguments)
+    try:
+        baked_in = shlex.split(os.environ.get(OPTIONS, ""))
+    except ValueError as error:
+        parser.error(f"{OPTIONS}: {error}")
+    options = parser.parse_args([*baked_in, *(sys.argv[1:] if arguments is None else arguments)])
     if options.pet is not None and options.output is None:
         parser.error("--pet needs --output DIR")
+    if options.pet is not None and (options.api_method == "invoke" or options.data_centric):
+        parser.error("--pet is one file, without the platform's folders: no --api-method invoke, no --data-centric")
+    if not 0 < options.port < 2**16:
+        parser.error(f"--port {options.port}, expected 1 to 65535")
     if options.window_batch is not None and options.window_batch < 1:
         parser.error(f"--window-batch {options.window_batch}, expected 1 or more")
     if not 0.0 <= options.overlap < 1.0:
@@ -105,20 +147,35 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> None:
-    """Process every scan that the options name."""
-    cases = jobs(options)
+def run(options: argparse.Namespace, stderr: TextIO) -> None:
+    """Process the scans that the options name, or those that lie in the input folder whenever a call comes."""
+    if options.api_method == "exec":
+        cases = jobs(options)  # before the networks, whose loading takes longer
+        networks = load(options)
+        segment_cases(cases, networks, options, load_seconds=time.perf_counter() - STARTED)
+        return
+    from swfastedit_core.pipeline import warm_up
+    from swfastedit_core.server import serve
+
+    def prepare() -> Callable[[], list[dict[str, Any]]]:
+        networks = load(options)
+        warm_up(networks, window_batch=options.window_batch)
+        seconds = time.perf_counter() - STARTED
+        say(f"ready on port {options.port} after {seconds:.1f} s")
+        return lambda: segment_cases(jobs(options), networks, options, load_seconds=seconds)
+
+    serve(prepare, port=options.port, stderr=stderr)
+
+
+def load(options: argparse.Namespace) -> list[Engine]:
+    """Load the networks."""
     from swfastedit_core.pipeline import load_networks
 
     weights = options.weights or [default_weights(Path(__file__).parent)]
     networks = load_networks(*weights, device=options.device, precision=options.precision)
     if any(network.config.demonstration for network in networks) and not options.quiet:
         say("notice: these are demonstration weights, trained on synthetic scans; not for patients")
-    load_seconds = time.perf_counter() - STARTED
-    for pet, mask in cases:
-        report = process(pet, mask, networks, options)
-        report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
-        say(json.dumps(report, ensure_ascii=False))
+    return networks
 
 
 def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -128,13 +185,32 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     if options.pet is not None:
         pairs = [(options.pet, options.output / options.pet.name)]
     else:
-        pairs = [(pet, mask_path(options.output, pet)) for pet in find_pets(options.input)]
+        masks = options.output / TASKS[options.task].mask
+        pairs = [(pet, masks / pet.name) for pet in find_pets(options.input)]
     for pet, mask in pairs:
         if pet.exists() and mask.exists() and pet.samefile(mask):
             raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
         require_writable(mask)
         read_geometry(pet)
     return pairs
+
+
+def segment_cases(
+    cases: list[tuple[Path, Path]], networks: list[Engine], options: argparse.Namespace, *, load_seconds: float
+) -> list[dict[str, Any]]:
+    """Segment scan after scan; print and return a report on each."""
+    notice = None if options.pet is not None else click_notice(options.input, TASKS[options.task])
+    if notice and not options.quiet:
+        say(f"notice: {notice}")
+    reports = []
+    for pet, mask in cases:
+        report = process(pet, mask, networks, options)
+        report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
+        reports.append(report)
+        say(json.dumps(report, ensure_ascii=False))
+    if options.data_centric:
+        write_data_centric(options.output, value=options.data_centric == "true")
+    return reports
 
 
 def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
@@ -224,11 +300,11 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code."""
 
-    def work() -> None:
+    def work(stderr: TextIO) -> None:
         options = parse(arguments)
         level = logging.ERROR if options.quiet else logging.INFO
         logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
-        run(options)
+        run(options, stderr)
 
     return run_command(work)
 

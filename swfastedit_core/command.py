@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -29,7 +30,23 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-class _Stopped(BaseException):
+@dataclass(frozen=True)
+class Failure:
+    """Why work failed.
+
+    Attributes
+    ----------
+    reason
+        One line for the user.
+    expected
+        Whether it is a `UserError`: something the user can mend.
+    """
+
+    reason: str
+    expected: bool
+
+
+class Stopped(BaseException):
     """A signal asks the program to end; an exception, so that temporary files are removed on the way."""
 
 
@@ -76,7 +93,23 @@ def require_writable(target: Path) -> None:
         ) from error
 
 
-def run_command(work: Callable[[], object], *, when_stopped: str = "") -> int:
+def attempt(work: Callable[[], object]) -> Failure | None:
+    """Do work; return why it failed, None where it did not. What ends the program, as signals do, goes through."""
+    try:
+        work()
+    except UserError as error:
+        return Failure(" ".join(str(error).split()), expected=True)
+    except ModuleNotFoundError as error:
+        reason = f"the package '{error.name}' is missing; start with ./run.sh, which installs it"
+        return Failure(reason, expected=False)
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stdout)
+        return Failure(_unexpected(error), expected=False)
+    return None
+
+
+def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> int:
     """Do the work of a command line; print the reason where it fails.
 
     Standard output is UTF-8 whatever the locale: the platform's log reader takes nothing else.
@@ -84,7 +117,7 @@ def run_command(work: Callable[[], object], *, when_stopped: str = "") -> int:
     Parameters
     ----------
     work
-        Reads the arguments and does everything.
+        Reads the arguments and does everything. Is given the stream for reasons of failures that do not end it.
     when_stopped
         Goes behind the reason where a signal ended the work.
 
@@ -96,7 +129,7 @@ def run_command(work: Callable[[], object], *, when_stopped: str = "") -> int:
     _open_standard_streams()
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     with only_the_reason_on_stderr() as stderr, _signals_stop():
-        code, reason = _outcome(work, when_stopped)
+        code, reason = _outcome(lambda: work(stderr), when_stopped)
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -128,23 +161,15 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
 def _outcome(work: Callable[[], object], when_stopped: str) -> tuple[int, str]:
     """Return exit code and reason; no reason means success."""
     try:
-        work()
-    except UserError as error:
-        return 1, " ".join(str(error).split())
-    except ModuleNotFoundError as error:
-        return 1, f"the package '{error.name}' is missing; start with ./run.sh, which installs it"
+        failure = attempt(work)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT, f"interrupted{when_stopped}"
-    except _Stopped as stopped:
+    except Stopped as stopped:
         number = int(stopped.args[0])
         return 128 + number, f"ended by {signal.Signals(number).name}{when_stopped}"
     except SystemExit as end:  # --help
         return int(end.code or 0), ""
-    except Exception as error:
-        with suppress(OSError):
-            traceback.print_exc(file=sys.stdout)
-        return 1, _unexpected(error)
-    return 0, ""
+    return (1, failure.reason) if failure else (0, "")
 
 
 def _unexpected(error: Exception) -> str:
@@ -159,7 +184,7 @@ def _signals_stop() -> Iterator[None]:
     """Turn the signals that end a program into an exception; one that is ignored, as under nohup, stays so."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        raise _Stopped(number)
+        raise Stopped(number)
 
     wanted = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {number: signal.getsignal(number) for number in wanted}

@@ -1,17 +1,45 @@
-"""What grand-challenge.org expects of an algorithm container: its folders and file names."""
+"""What grand-challenge.org expects of an algorithm container: its folders, sockets and file names."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 
 INPUT = Path("/input")
 OUTPUT = Path("/output")
 MODEL = Path("/opt/ml/model")  # an uploaded model tarball is unpacked here
+PORT = 4743  # of the invoke method
 PET = Path("images/pet")
-MASK = Path("images/automated-petct-lesion-segmentation")
+INVENTORY = Path("inputs.json")
+DATA_CENTRIC = Path("data-centric-model.json")
 WEIGHTS = (".safetensors", ".pt")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The sockets of a challenge, as paths below ``/input`` and ``/output``.
+
+    Attributes
+    ----------
+    mask
+        Folder of the mask.
+    clicks
+        File with an annotator's clicks; None where the challenge has none.
+    """
+
+    mask: Path
+    clicks: Path | None = None
+
+
+TASKS = {
+    "autopet2": Task(Path("images/automated-petct-lesion-segmentation")),  # and III
+    "autopet4": Task(Path("images/tumor-lesion-segmentation"), Path("lesion-clicks.json")),  # and V
+}
 
 
 def find_pets(folder: Path) -> list[Path]:
@@ -20,7 +48,8 @@ def find_pets(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder
-        The platform's ``/input``, or one like it.
+        The platform's ``/input``, or one like it. Where an ``inputs.json`` names the PET, the file of that name is
+        taken; it may as well be absent, or name none of the files.
 
     Returns
     -------
@@ -41,12 +70,39 @@ def find_pets(folder: Path) -> list[Path]:
     if not found:
         others = ", ".join(sorted(path.name for path in pet.iterdir())[:5]) or "nothing"
         raise UserError(f"{pet}: found {others}, expected one .mha file")
-    return found
+    named = _names_in_inventory(folder / INVENTORY)
+    return [path for path in found if path.stem in named] or found
 
 
-def mask_path(folder: Path, pet: Path) -> Path:
-    """Where the mask of a case goes: the PET's name in the mask's folder below the platform's ``/output``."""
-    return folder / MASK / pet.name
+def click_notice(folder: Path, task: Task) -> str | None:
+    """Say that a click file is there and not used; None where there is no click in it.
+
+    Clicks need a network trained with guidance channels. A file that cannot be read is no failure, since the mask
+    does not depend on it.
+    """
+    if task.clicks is None or not (folder / task.clicks).is_file():
+        return None
+    content = _json(folder / task.clicks)
+    points = content.get("points") if isinstance(content, dict) else None
+    if not isinstance(points, list):
+        return f"{folder / task.clicks}: no list of points in it, and not used"
+    return f"{folder / task.clicks}: {len(points)} click(s) not used, the network takes none" if points else None
+
+
+def write_data_centric(folder: Path, *, value: bool) -> None:
+    """Write autoPET III's second output: whether the submission takes part in its data-centric category.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    path = folder / DATA_CENTRIC
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(value))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:
@@ -70,3 +126,28 @@ def default_weights(project: Path, model: Path = MODEL) -> Path:
         found = ", ".join(str(path.relative_to(model)) for path in sorted(uploaded)[:5])
         raise UserError(f"{model}: found {found}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
     return folders[0]
+
+
+def _names_in_inventory(path: Path) -> set[str]:
+    """Return what the PET's file may be called, without its ending, as the platform's list of inputs has it.
+
+    An entry is ``{"socket": {"relative_path": "images/pet", …}, "image": {"pk": …, "name": …}, …}``; the platform
+    wrote ``interface`` instead of ``socket`` before 2025 and may still for older images.
+    """
+    entries = _json(path)
+    names: set[str] = set()
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict):
+            continue
+        socket, image = entry.get("socket") or entry.get("interface"), entry.get("image")
+        if isinstance(socket, dict) and isinstance(image, dict) and socket.get("relative_path") == str(PET):
+            names |= {str(image.get(key)).removesuffix(".mha") for key in ("pk", "name") if image.get(key)}
+    return names
+
+
+def _json(path: Path) -> Any:
+    """Read a file that nothing depends on: None where it is missing or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,21 @@ def load_networks(*paths: str | Path, device: str = "auto", precision: str = "au
     return engines
 
 
+def warm_up(networks: Sequence[Engine], *, window_batch: int | None = None) -> None:
+    """Run one call of windows through each network, so that the first scan does not wait for what libraries prepare.
+
+    Raises
+    ------
+    UserError
+        As `segment`.
+    """
+    for network in networks:
+        x, y, z = network.config.window
+        image = (x * (window_batch or network.default_batch), y, z)
+        plan = plan_windows(image, window=network.config.window, overlap=0.0)
+        infer(torch.zeros((1, *image), device=network.device), plan, network, batch=window_batch)
+
+
 def segment(
     pet: Volume,
     networks: Sequence[Engine],
@@ -108,7 +123,8 @@ def segment(
     networks
         From `load_networks`; all on one device.
     full_grid
-        Cover the whole volume with windows, as the recipe does, instead of the body.
+        Cover the whole volume with windows, as the recipe does, instead of the body. Without it a scan whose voxels
+        are all the same, in which there is nothing to see, is given an empty mask at once.
     overlap
         Share of a window's side that neighbours have in common.
     window_batch
@@ -135,6 +151,8 @@ def segment(
     with clock.stage("prepare"):
         scans = {p: _prepare(pet, p, device, full_grid=full_grid) for p in {n.config.preprocessing for n in networks}}
         plans = [_plan(scans[n.config.preprocessing], n.config.window, overlap) for n in networks]
+        if not full_grid and pet.array_zyx.min() == pet.array_zyx.max():
+            plans = [replace(plan, starts=()) for plan in plans]
         full = [_plan(scans[n.config.preprocessing], n.config.window, overlap, everywhere=True) for n in networks]
     opinion = hard_vote if vote or len(networks) == 1 else probability
     total = torch.zeros(pet.array_zyx.shape, dtype=opinion(torch.zeros(1)).dtype, device=device)

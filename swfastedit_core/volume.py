@@ -298,7 +298,9 @@ def _checked_values(array: np.ndarray, path: Path) -> np.ndarray:
             raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected a PET in SUV")
         array[bad] = 0.0
         warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became 0"), stacklevel=3)
-        high = float(array.max())
+        low, high = float(array.min()), float(array.max())
+    if array.size > 1 and low == high:
+        warnings.warn(DataWarning(f"{path}: every voxel is {low:g}, there is no image in it"), stacklevel=3)
     if high > MAX_SUV:
         warnings.warn(
             DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),

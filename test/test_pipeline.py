@@ -23,7 +23,7 @@ from swfastedit_core import (
     segment,
     write_volume,
 )
-from swfastedit_core.contract import default_weights, find_pets, mask_path
+from swfastedit_core.contract import default_weights, find_pets
 from swfastedit_core.preprocess import Preprocessing, RangeIntensity
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from swfastedit_core.preprocess import PercentileIntensity, RangeIntensity
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    return run_command(lambda _: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> Parser:

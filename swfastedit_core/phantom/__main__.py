@@ -22,7 +22,7 @@ SEEDS_PER_SET = 100_000  # case i of seed s is the patient s * 100,000 + i
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    return run_command(lambda _: _run(_parser().parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ RECIPE = Preprocessing()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     return run_command(
-        lambda: _run(_parser().parse_args(arguments), sys.argv[1:] if arguments is None else arguments),
+        lambda _: _run(_parser().parse_args(arguments), sys.argv[1:] if arguments is None else arguments),
         when_stopped="; the same command goes on from the last saved state",
     )
 

@@ -1,0 +1,49 @@
+# Sourced by build.sh, test.sh and export.sh: which engine, which image, and what it is made of.
+#
+#   find_engine             sets ENGINE to docker or podman, whichever answers; CONTAINER_ENGINE names one
+#   describe_image FOLDER   sets NAME, VERSION, REVISION, CONTENT and, unless it is set, IMAGE
+#   require_image           fails unless IMAGE is there and was built from these files
+
+find_engine() {
+    local candidate
+    for candidate in ${CONTAINER_ENGINE:-docker podman}; do
+        if command -v "$candidate" >/dev/null && "$candidate" info >/dev/null 2>&1; then
+            ENGINE=$candidate
+            return
+        fi
+    done
+    if [ -n "${CONTAINER_ENGINE:-}" ]; then
+        echo "CONTAINER_ENGINE=$CONTAINER_ENGINE does not answer: is it installed, and its service running?" >&2
+    else
+        echo "no container engine answers: install Docker or podman and start it, or set CONTAINER_ENGINE" >&2
+    fi
+    return 1
+}
+
+describe_image() {
+    local folder=$1
+    NAME=swfastedit
+    VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$folder/swfastedit_core/__init__.py")
+    REVISION=$(git -C "$folder" describe --always --abbrev=12 --exclude '*' --dirty 2>/dev/null || echo unknown)
+    CONTENT=$(cd "$folder" &&
+        find Dockerfile .dockerignore LICENSE process.py requirements.txt swfastedit_core weights -type f \
+            ! -path '*/__pycache__/*' -print | LC_ALL=C sort | while read -r file; do _sha256 "$file"; done | _sha256)
+    CONTENT=${CONTENT%% *}
+    IMAGE=${IMAGE:-$NAME:latest}
+}
+
+require_image() {
+    local found
+    if ! found=$("$ENGINE" image inspect --format '{{index .Config.Labels "swfastedit.content"}}' "$IMAGE" 2>/dev/null); then
+        echo "no image $IMAGE: run ./build.sh first" >&2
+        return 1
+    fi
+    if [ "$found" != "$CONTENT" ]; then
+        echo "the image $IMAGE was built from other files than these: run ./build.sh again" >&2
+        return 1
+    fi
+}
+
+_sha256() {
+    if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
+}

@@ -1,0 +1,50 @@
+# The algorithm for grand-challenge.org. ./build.sh passes the arguments; a plain `docker build .` works as well.
+ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
+FROM ${BASE_IMAGE}
+
+# The platform lets a container write to /output and /tmp only.
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    CUPY_CACHE_DIR=/tmp/cupy
+
+RUN groupadd --gid 10001 algorithm \
+    && useradd --uid 10001 --gid algorithm --create-home --shell /usr/sbin/nologin algorithm
+
+WORKDIR /opt/algorithm
+
+# torch is the base image's: the first installation finds it there or fails, and downloads nothing.
+COPY requirements.txt ./
+RUN export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    && grep '^torch==' requirements.txt >runtime.txt \
+    && python -m pip install --quiet --no-index --no-deps --requirement runtime.txt \
+    && sed '/^# For training/,$d' requirements.txt >runtime.txt \
+    && if python -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'; then sed -i '/^cupy/d' runtime.txt; fi \
+    && python -m pip install --quiet --no-cache-dir --requirement runtime.txt \
+    && rm runtime.txt
+
+COPY process.py LICENSE ./
+COPY swfastedit_core swfastedit_core
+RUN python -m compileall -q --invalidation-mode unchecked-hash swfastedit_core
+
+COPY weights weights
+# A umask of the one who builds must not keep the algorithm's user from its own files.
+RUN find . ! -perm -o=r -exec chmod o+r {} + && find . -type d ! -perm -o=x -exec chmod o+x {} +
+
+USER 10001:10001
+ENTRYPOINT ["python", "/opt/algorithm/process.py"]
+
+ARG API_METHOD=exec
+ARG OPTIONS=""
+ENV SWFASTEDIT_OPTIONS="--api-method ${API_METHOD} ${OPTIONS}"
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG CONTENT=unknown
+LABEL org.opencontainers.image.title="swfastedit" \
+      org.opencontainers.image.description="Lesion segmentation in whole-body FDG-PET" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.grand-challenge.api-method="${API_METHOD}" \
+      swfastedit.content="${CONTENT}"

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Build the algorithm's image: swfastedit:<git revision>, also as swfastedit:latest.
+#
+#   CONTAINER_ENGINE       docker or podman (default: the one that answers)
+#   BASE_IMAGE             an image with Python and torch (default: the Dockerfile's)
+#   API_METHOD             exec or invoke (default: exec)
+#   OPTIONS                options of process.py to bake in, such as "--task autopet4"
+#   CONTAINER_BUILD_FLAGS  more flags for the build, such as --network=host
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=.ci/image.sh
+source "$here/.ci/image.sh"
+find_engine
+describe_image "$here"
+API_METHOD=${API_METHOD:-exec}
+case $API_METHOD in
+exec | invoke) ;;
+*) echo "API_METHOD=$API_METHOD, expected exec or invoke" >&2 && exit 1 ;;
+esac
+source=$(git -C "$here" config --get remote.origin.url 2>/dev/null | sed 's#//[^/@]*@#//#' || true)
+# shellcheck disable=SC2086  # flags are words
+"$ENGINE" build --platform linux/amd64 ${CONTAINER_BUILD_FLAGS:-} \
+    ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} \
+    --build-arg "API_METHOD=$API_METHOD" --build-arg "OPTIONS=${OPTIONS:-}" \
+    --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION" --build-arg "CONTENT=$CONTENT" \
+    --build-arg "SOURCE=${source:-unknown}" \
+    --tag "$NAME:$REVISION" --tag "$NAME:latest" "$here"
+size=$("$ENGINE" image inspect --format '{{.Size}}' "$NAME:$REVISION")
+echo "built $NAME:$REVISION ($API_METHOD, $((size / 1000000)) MB), also as $NAME:latest; next: ./test.sh"
