@@ -1,29 +1,81 @@
 #!/usr/bin/env bash
-# The one test command: linters, types, directions of import, tests, and the program on the shipped scan.
-# Arguments go to pytest: ./test.sh -k parity
+# The one test command. First the code: linters, types, directions of import, tests, the program on the shipped scan.
+# Then, where Docker or podman answers, the image that ./build.sh made, run as grand-challenge.org would.
+#
+#   ./test.sh                   both; without an engine the first part only
+#   ./test.sh --native          the first part only
+#   ./test.sh --container       the second part only; fails without an engine
+#   ./test.sh --no-faults       the second part without the images that break a check on purpose
+#   ./test.sh --time-limit 600  seconds that the container may take for one case (default: 300)
+#   ./test.sh -k parity         other arguments go to pytest; the first part only, unless --container is given
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
 # shellcheck source=.ci/environment.sh
 source .ci/environment.sh
-environment "$here" dev
-bin=$VENV/bin
+# shellcheck source=.ci/image.sh
+source .ci/image.sh
 
 step() { printf '\n== %s\n' "$1"; }
 
-step "ruff: lint and format"
-"$bin/ruff" check .
-"$bin/ruff" format --check .
-step "mypy: types"
-"$bin/mypy"
-step "import-linter: rooms"
-"$bin/lint-imports" --no-logo 2>/dev/null || "$bin/lint-imports"
-step "pytest"
-"$PYTHON" -m pytest "$@"
-step "process.py on test/input against expected_output"
-output=$(mktemp -d)
-trap 'rm -rf "$output"' EXIT
-# in float32: processors round bfloat16 differently
-"$PYTHON" process.py --input test/input --output "$output" --precision float32
-"$PYTHON" test/compare_masks.py expected_output "$output"
+native() {
+    local bin=$VENV/bin output
+    step "ruff: lint and format"
+    "$bin/ruff" check .
+    "$bin/ruff" format --check .
+    step "mypy: types"
+    "$bin/mypy"
+    step "import-linter: rooms"
+    "$bin/lint-imports" --no-logo 2>/dev/null || "$bin/lint-imports"
+    step "pytest"
+    "$PYTHON" -m pytest -m "not container" "$@"
+    step "process.py on test/input against expected_output"
+    output=$(mktemp -d)
+    # shellcheck disable=SC2064  # the folder's name now, not then
+    trap "rm -rf '$output'" EXIT
+    # in float32: processors round bfloat16 differently
+    "$PYTHON" process.py --input test/input --output "$output" --precision float32
+    "$PYTHON" test/compare_masks.py expected_output "$output"
+}
+
+container() {
+    describe_image "$here"
+    require_image
+    step "$IMAGE as the platform runs it ($ENGINE)"
+    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" --time-limit "$time_limit" --model weights
+    if [ "$faults" = no ]; then return; fi
+    step "the checks themselves, on images that break them"
+    TRIAL_ENGINE=$ENGINE TRIAL_IMAGE=$IMAGE "$PYTHON" -m pytest -m container "$@"
+}
+
+part=both time_limit=300 faults=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --native) part=native ;;
+    --container) part=container ;;
+    --no-faults) faults=no ;;
+    --time-limit)
+        time_limit=${2:?--time-limit needs a number of seconds}
+        shift
+        ;;
+    -h | --help)
+        sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        exit
+        ;;
+    *) break ;;
+    esac
+    shift
+done
+if [ "$part" = both ] && [ $# -gt 0 ]; then part=native; fi
+if [ "$part" = container ]; then
+    find_engine
+elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
+    part=native
+    left_out=1
+fi
+if [ "$part" != native ]; then (describe_image "$here" && require_image); fi # before the minutes of the first part
+environment "$here" dev
+if [ "$part" != container ]; then native "$@"; fi
+if [ "$part" != native ]; then container "$@"; fi
+if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tried\n'; fi
 printf '\nall tests passed\n'

@@ -11,6 +11,7 @@ reach the work wherever it is and end it at once, and health is answered meanwhi
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -51,8 +52,10 @@ def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: Te
     """
     try:
         listening = socket.create_server(("", port))
-    except OSError as error:
-        raise UserError(f"port {port} cannot be opened ({error.strerror}); is the program running already?") from error
+    except OSError as error:  # its own text names the address in Python's way
+        raise UserError(
+            f"port {port} cannot be opened ({os.strerror(error.errno)}); is the program running already?"
+        ) from error
     ready, calls = Event(), SimpleQueue[Answer]()
     settings = uvicorn.Config(_application(ready, calls), log_config=None, access_log=False, lifespan="off")
     Thread(target=uvicorn.Server(settings).run, args=([listening],), daemon=True).start()

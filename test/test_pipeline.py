@@ -53,6 +53,16 @@ def zeros():
     return np.zeros(GRID.shape_zyx, np.float32)
 
 
+def test_scan_without_any_contrast_has_no_lesions_and_needs_no_window():
+    flat = np.full(GRID.shape_zyx, 3.0, np.float32)
+    result = segment(volume(flat), [SaysEverywhere(offset=-0.5)])
+    assert (result.lesion_voxels, result.windows) == (0, 0)
+    assert result.windows_full_grid > 0
+    assert result.mask.array_zyx.shape == flat.shape
+    full = segment(volume(flat), [SaysEverywhere(offset=0.5)], full_grid=True)  # the recipe's way looks all the same
+    assert (full.lesion_voxels, full.windows) == (flat.size, full.windows_full_grid)
+
+
 def test_mask_lies_where_the_uptake_is_on_the_files_grid():
     array = zeros()
     array[2:5, 3:6, 7:9] = 0.9
@@ -73,25 +83,24 @@ def test_a_tie_is_background():
 def test_mean_of_probabilities_and_majority_vote_differ_where_they_should():
     # sigmoid: 5 → 0.993, -0.5 → 0.378: the mean is 0.583, but two of three vote for background
     networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.5, 0.0), SaysEverywhere(-0.5, 0.0)]
-    assert segment(volume(zeros()), networks).lesion_voxels == 960
-    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
+    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
     # 0.5 → 0.622, -5 → 0.007: the mean is 0.417, but two of three vote for tumour
     networks = [SaysEverywhere(0.5, 0.0), SaysEverywhere(0.5, 0.0), SaysEverywhere(-5.0, 0.0)]
-    assert segment(volume(zeros()), networks).lesion_voxels == 0
-    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 960
+    assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 960
 
 
 def test_an_even_vote_is_background():
     networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.1, 0.0)]
-    assert segment(volume(zeros()), networks, vote=True).lesion_voxels == 0
-    assert segment(volume(zeros()), networks).lesion_voxels == 960
+    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
 
 
 def test_windows_of_an_ensemble_add_up_and_progress_counts_them():
     seen = []
-    result = segment(
-        volume(zeros()), [SaysEverywhere(), SaysEverywhere()], progress=lambda done, total: seen.append((done, total))
-    )
+    networks = [SaysEverywhere(), SaysEverywhere()]
+    result = segment(volume(zeros()), networks, full_grid=True, progress=lambda done, total: seen.append((done, total)))
     assert result.windows == 12
     assert seen == [(count, 12) for count in range(1, 13)]
 
@@ -197,8 +206,45 @@ def test_platform_paths(tmp_path):
     for name in ("b.mha", "a.mha", ".hidden.mha", "notes.txt"):
         (pets / name).touch()
     assert [path.name for path in find_pets(tmp_path)] == ["a.mha", "b.mha"]
-    expected = Path("/output/images/automated-petct-lesion-segmentation/a.mha")
-    assert mask_path(Path("/output"), Path("/input/images/pet/a.mha")) == expected
+
+
+INVENTORY = {"socket": {"slug": "pet", "relative_path": "images/pet"}, "image": {"pk": "b", "name": "b.mha"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ([INVENTORY], ["b.mha"]),
+        ([{"interface": INVENTORY["socket"], "image": {"pk": "b", "name": "another name"}}], ["b.mha"]),
+        ([{**INVENTORY, "image": {"pk": "0", "name": "b.mha"}}], ["b.mha"]),
+        ([{**INVENTORY, "image": {"pk": "0", "name": "elsewhere.mha"}}], ["a.mha", "b.mha"]),
+        ([{**INVENTORY, "socket": {"relative_path": "images/ct"}}], ["a.mha", "b.mha"]),
+        ([{"socket": INVENTORY["socket"], "value": 3, "image": None}, "odd", None], ["a.mha", "b.mha"]),
+        ({"no": "list"}, ["a.mha", "b.mha"]),
+        ("no JSON", ["a.mha", "b.mha"]),
+    ],
+)
+def test_inventory_names_the_pet_and_is_never_needed(content, names, tmp_path):
+    (tmp_path / "images/pet").mkdir(parents=True)
+    for name in ("a.mha", "b.mha"):
+        (tmp_path / "images/pet" / name).touch()
+    (tmp_path / "inputs.json").write_text(content if content == "no JSON" else json.dumps(content))
+    assert [path.name for path in find_pets(tmp_path)] == names
+
+
+def test_clicks_are_noticed_where_the_task_has_them(tmp_path):
+    clicks = tmp_path / "lesion-clicks.json"
+    task = contract.TASKS["autopet4"]
+    assert contract.click_notice(tmp_path, task) is None
+    points = [{"point": [1, 2, 3], "name": "tumor"}, {"point": [4, 5, 6], "name": "background"}]
+    clicks.write_text(json.dumps({"version": {"major": 1, "minor": 0}, "type": "Multiple points", "points": points}))
+    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes none"
+    assert contract.click_notice(tmp_path, contract.TASKS["autopet2"]) is None
+    clicks.write_text(json.dumps({"points": []}))
+    assert contract.click_notice(tmp_path, task) is None
+    for odd in ("no JSON", "[]", '{"points": 3}'):
+        clicks.write_text(odd)
+        assert contract.click_notice(tmp_path, task) == f"{clicks}: no list of points in it, and not used"
 
 
 def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Write what is uploaded to grand-challenge.org, and check it as the upload does:
+#   dist/swfastedit-<version>.tar.gz   the image that ./build.sh made (IMAGE names another)
+#   dist/model.tar.gz                  the weights in weights/, for a model upload; optional on the platform
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=.ci/image.sh
+source "$here/.ci/image.sh"
+find_engine
+describe_image "$here"
+require_image
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    { echo "Python 3.11 or newer checks the archives: install it, or set PYTHON to one" >&2; exit 1; }
+dist=$here/dist
+mkdir -p "$dist"
+image=$dist/$NAME-$VERSION.tar.gz model=$dist/model.tar.gz
+partial=$(mktemp -d "$dist/.partial.XXXXXX")
+trap 'rm -rf "$partial"' EXIT
+
+compress=(gzip -6)
+if command -v pigz >/dev/null; then compress=(pigz -6); fi
+echo "saving $IMAGE; this takes minutes"
+"$ENGINE" save "$IMAGE" | "${compress[@]}" >"$partial/${image##*/}"
+
+weights=()
+for file in "$here"/weights/*.safetensors "$here"/weights/*.pt; do
+    if [ -f "$file" ]; then weights+=("${file##*/}"); fi
+done
+[ ${#weights[@]} -gt 0 ] || { echo "no weights in $here/weights: nothing to put into model.tar.gz" >&2; exit 1; }
+tar -C "$here/weights" --owner=0 --group=0 --mode=a+r -czf "$partial/model.tar.gz" -- "${weights[@]}"
+
+(cd "$partial" && PYTHONPATH=$here/test "$python" -m trial.archive "${image##*/}" model.tar.gz)
+mv "$partial/${image##*/}" "$image"
+mv "$partial/model.tar.gz" "$model"
+cat <<END
+
+Both files would be accepted. Next, on https://grand-challenge.org:
+  1. your algorithm > Containers > upload a container: dist/${image##*/}
+  2. or, if an image is there already and only the weights are new, Models > upload a model: dist/model.tar.gz
+  3. when it is shown as ready, try it on one scan (Try-out Algorithm), then submit it to a phase of the challenge
+END
