@@ -17,6 +17,9 @@ case $API_METHOD in
 exec | invoke) ;;
 *) echo "API_METHOD=$API_METHOD, expected exec or invoke" >&2 && exit 1 ;;
 esac
+if [ "${ENGINE##*/}" = podman ]; then # knows no registry by itself
+    BASE_IMAGE=${BASE_IMAGE:-docker.io/$(sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile")}
+fi
 source=$(git -C "$here" config --get remote.origin.url 2>/dev/null | sed 's#//[^/@]*@#//#' || true)
 # shellcheck disable=SC2086  # flags are words
 "$ENGINE" build --platform linux/amd64 ${CONTAINER_BUILD_FLAGS:-} \

@@ -54,7 +54,7 @@ def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: Te
         listening = socket.create_server(("", port))
     except OSError as error:  # its own text names the address in Python's way
         raise UserError(
-            f"port {port} cannot be opened ({os.strerror(error.errno)}); is the program running already?"
+            f"port {port} cannot be opened ({os.strerror(error.errno or 0)}); is the program running already?"
         ) from error
     ready, calls = Event(), SimpleQueue[Answer]()
     settings = uvicorn.Config(_application(ready, calls), log_config=None, access_log=False, lifespan="off")

@@ -137,6 +137,30 @@ def test_last_line_is_a_report_of_the_scan(platform):
     assert 50 < first["peak_memory_mb"] < 5000
 
 
+def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weights):
+    (tmp_path / "in/images/pet").mkdir(parents=True)
+    (tmp_path / "in/images/ct").mkdir()
+    for name in ("pet/1.mha", "pet/2.mha", "ct/3.mha"):
+        sitk.WriteImage(scan(), str(tmp_path / "in/images" / name))
+    socket = {"slug": "pet", "relative_path": "images/pet"}
+    inventory = [{"socket": socket, "image": {"pk": "2", "name": "2.mha"}}]
+    (tmp_path / "in/inputs.json").write_text(json.dumps(inventory))
+    clicks = tmp_path / "in/lesion-clicks.json"
+    clicks.write_text(json.dumps({"points": [{"point": [1, 2, 3], "name": "tumor"}]}))
+    image = ("env", "SWFASTEDIT_OPTIONS=--task autopet4 --data-centric true --region full")
+    done = run(
+        *("--input", tmp_path / "in", "--output", tmp_path / "out", "--weights", weights / "1.safetensors"),
+        *("--data-centric", "false"),  # what comes later counts
+        before=image,
+    )
+    (report,) = reports(done)
+    assert report["windows"] == report["windows_full_grid"]
+    masks = Path("images/tumor-lesion-segmentation")
+    assert files(tmp_path / "out") == [Path("data-centric-model.json"), masks / "2.mha"]
+    assert (tmp_path / "out/data-centric-model.json").read_text() == "false"
+    assert f"notice: {clicks}: 1 click(s) not used, the network takes none\n" in done.stdout
+
+
 def test_progress_and_notice_are_on_stdout(platform):
     _, done = platform
     assert "notice: these are demonstration weights" in done.stdout
@@ -366,6 +390,11 @@ def assert_failed(done, *words):
         (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
         (["--region", "head"], "invalid choice: 'head'"),
         (["--input", "{empty}"], "not allowed with argument"),
+        (["--api-method", "invoke"], "--pet is one file, without the platform's folders"),
+        (["--data-centric", "true"], "--pet is one file, without the platform's folders"),
+        (["--data-centric", "yes"], "invalid choice: 'yes'"),
+        (["--task", "autopet9"], "invalid choice: 'autopet9'"),
+        (["--port", "0"], "--port 0, expected 1 to 65535"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
         (["--output", "{file}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", "{file}"], "is not a folder, and scan.mha should be written in it; choose another"),
@@ -403,6 +432,11 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     assert_failed(run(*common, *given), words)
     assert files(tmp_path) == before
     assert not (tmp_path / "out").exists()
+
+
+def test_wrong_options_of_an_image_fail_in_one_line(tmp_path):
+    assert_failed(run(before=("env", "SWFASTEDIT_OPTIONS=--region 'full")), "SWFASTEDIT_OPTIONS: No closing quotation")
+    assert_failed(run(before=("env", "SWFASTEDIT_OPTIONS=--region head")), "invalid choice: 'head'")
 
 
 def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights):

@@ -42,7 +42,10 @@ def image(array, **more):
     return sitk.GetImageFromArray(array, **more)
 
 
-def mha(path, old="", new="", payload=b"\x00" * 96):
+VOXELS = np.arange(24, dtype="<f4").tobytes()
+
+
+def mha(path, old="", new="", payload=VOXELS):
     """Write a tiny MetaImage by hand, with one piece of its header replaced."""
     assert old in MHA_HEADER
     path.write_bytes(MHA_HEADER.replace(old, new, 1 if old else 0).encode() + payload)
@@ -142,8 +145,7 @@ def test_impossible_header_is_refused(old, new, word, tmp_path):
 
 
 def test_handwritten_header_is_read_when_nothing_is_wrong(tmp_path):
-    payload = np.arange(24, dtype="<f4").tobytes()
-    volume = read_volume(mha(tmp_path / "scan.mha", payload=payload))
+    volume = read_volume(mha(tmp_path / "scan.mha"))
     assert volume.array_zyx[1, 2, 3] == 23
     assert volume.geometry == Geometry((4, 3, 2), (2.0, 2.0, 3.0))
 
@@ -161,20 +163,26 @@ def test_scan_just_within_the_limit_fails_for_its_missing_voxels_only(tmp_path):
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_named_file_is_read_where_packed_and_unpacked_lie_side_by_side(suffix, tmp_path):
     for number, name in enumerate((".nii", ".nii.gz"), start=1):
-        sitk.WriteImage(image(np.full((2, 3, 4), number, np.float32)), str(tmp_path / f"scan{name}"))
-    assert read_volume(tmp_path / f"scan{suffix}").array_zyx.max() == {".nii": 1, ".nii.gz": 2}[suffix]
+        sitk.WriteImage(image(number * values((2, 3, 4))), str(tmp_path / f"scan{name}"))
+    factor = {".nii": 1, ".nii.gz": 2}[suffix]
+    np.testing.assert_array_equal(read_volume(tmp_path / f"scan{suffix}").array_zyx, factor * values((2, 3, 4)))
+
+
+def test_scan_of_one_value_is_warned_of(tmp_path):
+    with pytest.warns(DataWarning, match="every voxel is 0, there is no image in it"):
+        assert not read_volume(mha(tmp_path / "scan.mha", payload=b"\0" * 96)).array_zyx.any()
 
 
 def test_more_voxel_data_than_promised_is_warned_of(tmp_path):
     with pytest.warns(DataWarning, match="100 bytes of voxel data where the header promises 96; what is too much"):
-        assert read_volume(mha(tmp_path / "scan.mha", payload=b"\0" * 100)).array_zyx.shape == (2, 3, 4)
+        assert read_volume(mha(tmp_path / "scan.mha", payload=VOXELS + b"more")).array_zyx.shape == (2, 3, 4)
 
 
 def test_nrrd_without_a_spacing_is_refused_although_itk_takes_one_millimetre(tmp_path):
     fields = "NRRD0004\ntype: float\ndimension: 3\nsizes: 4 3 2\nencoding: raw\nendian: little\n"
-    (tmp_path / "scan.nrrd").write_bytes(fields.encode() + b"\n" + b"\0" * 96)
+    (tmp_path / "scan.nrrd").write_bytes(fields.encode() + b"\n" + VOXELS)
     assert refused(tmp_path / "scan.nrrd") == "the header gives no voxel spacing (spacings or space directions)"
-    (tmp_path / "scan.nrrd").write_bytes(fields.encode() + b"spacings: 2 2 3\n\n" + b"\0" * 96)
+    (tmp_path / "scan.nrrd").write_bytes(fields.encode() + b"spacings: 2 2 3\n\n" + VOXELS)
     assert read_volume(tmp_path / "scan.nrrd").geometry.spacing_mm == (2.0, 2.0, 3.0)
 
 
