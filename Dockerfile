@@ -30,16 +30,19 @@ COPY weights weights
 # A umask of the one who builds must not keep the algorithm's user from its own files.
 RUN find . ! -perm -o=r -exec chmod o+r {} + && find . -type d ! -perm -o=x -exec chmod o+x {} +
 
-USER 10001:10001
-ENTRYPOINT ["python", "/opt/algorithm/process.py"]
-
 ARG API_METHOD=exec
 ARG OPTIONS=""
-ENV SWFASTEDIT_OPTIONS="--api-method ${API_METHOD} ${OPTIONS}"
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
 ARG CONTENT=unknown
+# Some engines look at a changed argument in RUN only, and would take ENV and LABEL of the build before from their cache.
+RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT}" \
+    "options --api-method ${API_METHOD} ${OPTIONS}" >build.txt
+
+USER 10001:10001
+ENTRYPOINT ["python", "/opt/algorithm/process.py"]
+ENV SWFASTEDIT_OPTIONS="--api-method ${API_METHOD} ${OPTIONS}"
 LABEL org.opencontainers.image.title="swfastedit" \
       org.opencontainers.image.description="Lesion segmentation in whole-body FDG-PET" \
       org.opencontainers.image.version="${VERSION}" \

@@ -28,5 +28,10 @@ source=$(git -C "$here" config --get remote.origin.url 2>/dev/null | sed 's#//[^
     --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION" --build-arg "CONTENT=$CONTENT" \
     --build-arg "SOURCE=${source:-unknown}" \
     --tag "$NAME:$REVISION" --tag "$NAME:latest" "$here"
+built=$("$ENGINE" image inspect --format '{{index .Config.Labels "org.grand-challenge.api-method"}} {{index .Config.Labels "swfastedit.content"}}' "$NAME:latest")
+if [ "$built" != "$API_METHOD $CONTENT" ]; then # a cache that does not look at arguments
+    echo "$ENGINE took a part of an older build from its cache: CONTAINER_BUILD_FLAGS=--no-cache ./build.sh" >&2
+    exit 1
+fi
 size=$("$ENGINE" image inspect --format '{{.Size}}' "$NAME:$REVISION")
 echo "built $NAME:$REVISION ($API_METHOD, $((size / 1000000)) MB), also as $NAME:latest; next: ./test.sh"
