@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,17 @@ def find_pets(folder: Path) -> list[Path]:
         If there is none.
     """
     pet = folder / PET
-    if not pet.is_dir():
+    try:
+        names = sorted(path.name for path in pet.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             f"{pet}: no such folder, expected the PET there as one .mha file; use --pet FILE for a file elsewhere"
-        )
-    found = sorted(path for path in pet.iterdir() if path.name.endswith(".mha") and not path.name.startswith("."))
+        ) from error
+    except OSError as error:
+        raise UserError(f"{pet}: cannot be read ({error.strerror}); expected the PET there as one .mha file") from error
+    found = [pet / name for name in names if name.endswith(".mha") and not name.startswith(".")]
     if not found:
-        others = ", ".join(sorted(path.name for path in pet.iterdir())[:5]) or "nothing"
-        raise UserError(f"{pet}: found {others}, expected one .mha file")
+        raise UserError(f"{pet}: found {', '.join(names[:5]) or 'nothing'}, expected one .mha file")
     named = _names_in_inventory(folder / INVENTORY)
     return [path for path in found if path.stem in named] or found
 
@@ -106,26 +110,38 @@ def write_data_centric(folder: Path, *, value: bool) -> None:
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """Return the folder with the uploaded model's weights; the project's ``weights`` where nothing was uploaded.
+    """Return the folder with the uploaded model's weights; the project's where nothing was uploaded.
+
+    Both may have them in one folder below the top one, as tarballs often do.
 
     Raises
     ------
     UserError
-        If something was uploaded, but no weights, or weights in several folders: to fall back on others in
-        silence would give masks of the wrong network.
+        If a folder holds something, but no weights, or weights in several folders, or cannot be read: to fall back
+        on others in silence would give masks of the wrong network.
     """
-    uploaded = [
-        path
-        for path in model.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(model).parts)
-    ]
-    if not uploaded:
-        return project / "weights"
-    folders = sorted({path.parent for path in uploaded if path.suffix in WEIGHTS})
-    if len(folders) != 1:
-        found = ", ".join(str(path.relative_to(model)) for path in sorted(uploaded)[:5])
-        raise UserError(f"{model}: found {found}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
-    return folders[0]
+    return _weights_below(model) or _weights_below(project / "weights") or project / "weights"
+
+
+def _weights_below(top: Path) -> Path | None:
+    """Return the one folder with weights; None where there is nothing at all."""
+    found = [path for path in _files(top) if not any(part.startswith(".") for part in path.relative_to(top).parts)]
+    folders = sorted({path.parent for path in found if path.suffix in WEIGHTS})
+    if found and len(folders) != 1:
+        names = ", ".join(str(path.relative_to(top)) for path in sorted(found)[:5])
+        raise UserError(f"{top}: found {names}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
+    return folders[0] if found else None
+
+
+def _files(folder: Path) -> list[Path]:
+    """List the files below a folder; none where there is no such folder."""
+
+    def refuse(error: OSError) -> None:
+        # What is there and cannot be read is no reason to take other weights.
+        if not isinstance(error, FileNotFoundError):
+            raise UserError(f"{error.filename}: cannot be read ({error.strerror}), expected weights there")
+
+    return [Path(top) / name for top, _, names in os.walk(folder, onerror=refuse) for name in names]
 
 
 def _names_in_inventory(path: Path) -> set[str]:
@@ -140,9 +156,13 @@ def _names_in_inventory(path: Path) -> set[str]:
         if not isinstance(entry, dict):
             continue
         socket, image = entry.get("socket") or entry.get("interface"), entry.get("image")
-        if isinstance(socket, dict) and isinstance(image, dict) and socket.get("relative_path") == str(PET):
+        if isinstance(socket, dict) and isinstance(image, dict) and _is_pet(socket.get("relative_path")):
             names |= {str(image.get(key)).removesuffix(".mha") for key in ("pk", "name") if image.get(key)}
     return names
+
+
+def _is_pet(relative_path: Any) -> bool:
+    return isinstance(relative_path, str) and Path(relative_path) == PET
 
 
 def _json(path: Path) -> Any:

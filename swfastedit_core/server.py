@@ -61,14 +61,19 @@ def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: Te
     Thread(target=uvicorn.Server(settings).run, args=([listening],), daemon=True).start()
     work = prepare()
     ready.set()
-    while True:
-        try:
+    working = False
+    try:
+        while True:
             answer = calls.get()
-        except Stopped:  # the usual end of a server, and no failure
-            say("stopped")
-            return
-        if answer.set_running_or_notify_cancel():  # else the caller has gone
-            answer.set_result(_answered(work, stderr))
+            if answer.set_running_or_notify_cancel():  # else the caller has gone
+                working = True
+                result = _answered(work, stderr)
+                working = False
+                answer.set_result(result)
+    except Stopped:
+        if working:
+            raise
+        say("stopped")  # the usual end of a server, and no failure
 
 
 def _answered(work: Callable[[], Reports], stderr: TextIO) -> tuple[Failure | None, Reports]:
@@ -83,7 +88,9 @@ def _application(ready: Event, calls: SimpleQueue[Answer]) -> Starlette:
     async def health(_: Request) -> JSONResponse:
         return JSONResponse({"ready": True}) if ready.is_set() else _refusal(503, "the networks are being loaded")
 
-    async def invoke(_: Request) -> JSONResponse:
+    async def invoke(request: Request) -> JSONResponse:
+        async for _ in request.stream():  # nothing is in it; a caller who sends something must get it off its hands
+            pass
         if not ready.is_set():
             return _refusal(503, "the networks are being loaded")
         answer: Answer = Future()

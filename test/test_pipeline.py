@@ -218,6 +218,8 @@ INVENTORY = {"socket": {"slug": "pet", "relative_path": "images/pet"}, "image": 
         ([{"interface": INVENTORY["socket"], "image": {"pk": "b", "name": "another name"}}], ["b.mha"]),
         ([{**INVENTORY, "image": {"pk": "0", "name": "b.mha"}}], ["b.mha"]),
         ([{**INVENTORY, "image": {"pk": "0", "name": "elsewhere.mha"}}], ["a.mha", "b.mha"]),
+        ([{**INVENTORY, "socket": {"relative_path": "images/pet/"}}], ["b.mha"]),
+        ([{**INVENTORY, "socket": {"relative_path": None}}], ["a.mha", "b.mha"]),
         ([{**INVENTORY, "socket": {"relative_path": "images/ct"}}], ["a.mha", "b.mha"]),
         ([{"socket": INVENTORY["socket"], "value": 3, "image": None}, "odd", None], ["a.mha", "b.mha"]),
         ({"no": "list"}, ["a.mha", "b.mha"]),
@@ -257,6 +259,33 @@ def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
         default_weights(project, model)
     (model / "0.pt").touch()
     assert default_weights(project, model) == model
+
+
+def test_weights_in_the_box_may_lie_in_one_folder_of_their_own(tmp_path):
+    box = tmp_path / "weights"
+    (box / "fold0").mkdir(parents=True)
+    (box / "README.md").touch()
+    with pytest.raises(UserError, match=r"found README\.md, expected weights"):
+        default_weights(tmp_path, tmp_path / "model")
+    (box / "fold0/mine.safetensors").touch()
+    assert default_weights(tmp_path, tmp_path / "model") == box / "fold0"
+    (box / "demo.safetensors").touch()  # which of the two is meant?
+    with pytest.raises(UserError, match=r"found README\.md, demo\.safetensors, fold0/mine\.safetensors, expected"):
+        default_weights(tmp_path, tmp_path / "model")
+
+
+@pytest.mark.parametrize("locked", ["model", "model/below", "input/images/pet"])
+def test_folder_that_cannot_be_read_is_no_empty_one(locked, tmp_path, without_rights):
+    folder = tmp_path / locked
+    folder.mkdir(parents=True)
+    (folder / "0.safetensors").touch()
+    folder.chmod(0)
+    code = "import sys; from pathlib import Path; from swfastedit_core.contract import *; "
+    code += "find_pets(Path(sys.argv[1], 'input'))" if "pet" in locked else "default_weights(*map(Path, sys.argv[1:]))"
+    command = [*without_rights, sys.executable, "-c", code, str(tmp_path), str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    folder.chmod(0o700)
+    assert f"UserError: {folder}: cannot be read (Permission denied)" in done.stderr
 
 
 def test_uploaded_model_may_lie_in_one_folder_of_its_own(tmp_path):

@@ -20,7 +20,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from swfastedit_core import server as server_module
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.command import Stopped
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
@@ -48,9 +50,9 @@ class Served:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def ask(self, path, method="GET"):
+    def ask(self, path, method="GET", body=None):
         """Return status and JSON; status 0 while nobody listens."""
-        request = urllib.request.Request(f"http://localhost:{self.port}{path}", method=method)
+        request = urllib.request.Request(f"http://localhost:{self.port}{path}", body, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -199,6 +201,45 @@ def test_health_is_503_until_a_window_has_run(serve, tmp_path):
     assert (status, answer) == (503, {"detail": "the networks are being loaded"})
     assert server.ask("/invoke", "POST") == (503, {"detail": "the networks are being loaded"})
     assert server.ready() == {503, 200}
+
+
+def test_call_with_a_large_body_is_answered_as_any_other(serve):
+    server = serve()
+    server.ready()
+    server.put(random_scan(1))
+    status, answer = server.ask("/invoke", "POST", bytes(100_000_000))
+    assert (status, len(answer["reports"])) == (201, 1)
+
+
+def test_signal_between_a_case_and_its_answer_ends_the_server_as_it_should(monkeypatch, capsys):
+    class Interrupted(server_module.Future):
+        def set_result(self, result):
+            super().set_result(result)
+            raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(server_module, "Future", Interrupted)
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    seen = []
+
+    def call():
+        request = urllib.request.Request(f"http://localhost:{port}/invoke", b"", method="POST")
+        while not seen or seen[-1] == 503:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    seen.append(answer.status)
+            except urllib.error.HTTPError as error:
+                seen.append(error.code)
+
+    def prepare():
+        caller.start()
+        return lambda: [{"case": 1}]
+
+    caller = threading.Thread(target=call)
+    server_module.serve(prepare, port=port, stderr=sys.stderr)
+    caller.join(30)
+    assert seen[-1] == 201
+    assert capsys.readouterr().out == "stopped\n"
 
 
 def test_other_requests_are_refused(serve):
