@@ -1,19 +1,13 @@
-"""The checks of the trial on outcomes made by hand, and of the archives on archives made by hand: no engine needed."""
+"""The checks of the trial on outcomes made by hand: no engine needed."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import json
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from trial import archive
 from trial.containers import Image, Outcome
 from trial.judge import Wanted, failures, judge_image, judge_outcome
 from trial.limits import GIB, Limits
@@ -180,113 +174,3 @@ def test_cases_are_what_their_names_say(tmp_path):
     _, folder, _ = found["PET without CT, inputs.json"]
     assert not (folder / "images/ct").exists()
     assert (folder / "inputs.json").is_file()
-
-
-CONFIG = {
-    "architecture": "amd64",
-    "os": "linux",
-    "config": {"User": "10001:10001", "Entrypoint": ["python"], "Labels": {"org.grand-challenge.api-method": "invoke"}},
-}
-
-
-def image_archive(path, *, config=CONFIG, blobs=False, packed=False, images=1, spoil=""):
-    """Write the archive of an image with two layers, as Docker before 25 does or, with `blobs`, as it does since."""
-    layers = [b"first layer" * 1000, b"second layer" * 1000]
-    digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
-    config = {**config, "rootfs": {"diff_ids": [f"sha256:{digest}" for digest in digests]}}
-    text = json.dumps(config).encode()
-    name = hashlib.sha256(text).hexdigest()
-    names = [f"blobs/sha256/{digest}" if blobs else f"{digest}/layer.tar" for digest in digests]
-    entry = {"Config": f"blobs/sha256/{name}" if blobs else f"{name}.json", "RepoTags": ["x:y"], "Layers": names}
-    contents = dict(zip(names, [gzip.compress(layer) for layer in layers] if packed else layers, strict=True))
-    contents[entry["Config"]] = text if spoil != "config" else text + b" "
-    contents["manifest.json"] = json.dumps([entry] * images).encode()
-    if spoil == "layer":
-        contents[names[1]] = b"something else"
-    if spoil == "missing":
-        del contents[names[1]]
-    with tarfile.open(path, "w:gz") as tar:
-        for member, content in contents.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-@pytest.mark.parametrize("blobs", [False, True])
-@pytest.mark.parametrize("packed", [False, True])
-def test_right_image_archive_of_either_layout_passes(blobs, packed, tmp_path):
-    found = archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=blobs, packed=packed))
-    assert found[1:4] == ["one image of 2 layers", "linux/amd64", "user 10001:10001"]
-    assert "api-method invoke" in found
-
-
-def test_linked_layers_are_followed(tmp_path):
-    plain = image_archive(tmp_path / "plain.tar.gz")
-    with tarfile.open(plain) as old, tarfile.open(tmp_path / "x.tar.gz", "w:gz") as new:
-        for member in old.getmembers():
-            file = old.extractfile(member)
-            if member.name.endswith("/layer.tar"):
-                link = tarfile.TarInfo(member.name)
-                link.type, link.linkname = tarfile.SYMTYPE, f"../{member.name.split('/')[0]}.tar"
-                new.addfile(link)
-                member.name = f"{member.name.split('/')[0]}.tar"
-            new.addfile(member, file)
-    assert "one image of 2 layers" in archive.check_image(tmp_path / "x.tar.gz")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"images": 2}, "manifest.json holds 2 images, expected one"),
-        ({"images": 0}, "manifest.json holds 0 images, expected one"),
-        ({"spoil": "config"}, "the configuration's sha256 is"),
-        ({"spoil": "layer"}, "1 layer(s) do not have the sha256"),
-        ({"spoil": "missing"}, "1 of 2 layers are missing"),
-        ({"config": {**CONFIG, "architecture": "arm64"}}, "built for linux/arm64, expected linux/amd64"),
-        ({"config": {**CONFIG, "config": {"Cmd": ["x"]}}}, "its user is not set"),
-        ({"config": {**CONFIG, "config": {"User": "0:5", "Cmd": ["x"]}}}, "its user is 0:5"),
-        ({"config": {**CONFIG, "config": {"User": "1"}}}, "neither entrypoint nor command"),
-        (
-            {"config": {**CONFIG, "config": {"User": "1", "Labels": {"org.grand-challenge.api-method": "http"}}}},
-            "api-method is http, expected exec or invoke",
-        ),
-    ],
-)
-def test_unfit_image_archive_is_refused(change, words, tmp_path):
-    with pytest.raises(archive.Unfit) as caught:
-        archive.check_image(image_archive(tmp_path / "x.tar.gz", **change))
-    assert words in str(caught.value)
-
-
-def test_damaged_archives_are_refused(tmp_path, capsys):
-    path = image_archive(tmp_path / "x.tar.gz")
-    path.write_bytes(path.read_bytes()[:-200])
-    assert archive.main([str(path)]) == 1
-    assert "not a readable archive" in capsys.readouterr().err
-    path.write_bytes(b"hello")
-    assert archive.main([str(path)]) == 1
-    assert archive.main([str(tmp_path / "none.tar.gz")]) == 1
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (["0.safetensors", "1.pt"], None),
-        (["folder/0.safetensors"], "expected weights on the top level"),
-        (["README.md"], "expected weights on the top level"),
-        ([], "found nothing"),
-        (["../0.safetensors"], "holds what is no plain file"),
-        (["/0.safetensors"], "holds what is no plain file"),
-    ],
-)
-def test_model_tarball_holds_weights_on_its_top_level(names, words, tmp_path):
-    path = tmp_path / "model.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name in names:
-            tar.addfile(tarfile.TarInfo(name))
-    if words is None:
-        assert archive.check_model(path)[1:] == ["0.safetensors (0.0 MB)", "1.pt (0.0 MB)"]
-        return
-    with pytest.raises(archive.Unfit, match=words):
-        archive.check_model(path)
