@@ -19,7 +19,7 @@ source .ci/image.sh
 step() { printf '\n== %s\n' "$1"; }
 
 native() {
-    local bin=$VENV/bin output
+    local bin=$VENV/bin output=$scratch/output
     step "ruff: lint and format"
     "$bin/ruff" check .
     "$bin/ruff" format --check .
@@ -30,9 +30,6 @@ native() {
     step "pytest"
     "$PYTHON" -m pytest -m "not container" "$@"
     step "process.py on test/input against expected_output"
-    output=$(mktemp -d)
-    # shellcheck disable=SC2064  # the folder's name now, not then
-    trap "rm -rf '$output'" EXIT
     # in float32: processors round bfloat16 differently
     "$PYTHON" process.py --input test/input --output "$output" --precision float32
     "$PYTHON" test/compare_masks.py expected_output "$output"
@@ -42,7 +39,9 @@ container() {
     describe_image "$here"
     require_image
     step "$IMAGE as the platform runs it ($ENGINE)"
-    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" --time-limit "$time_limit" --model weights
+    pack_model weights "$scratch/model.tar.gz"
+    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" --time-limit "$time_limit" \
+        --model "$scratch/model.tar.gz"
     if [ "$faults" = no ]; then return; fi
     step "the checks themselves, on images that break them"
     TRIAL_ENGINE=$ENGINE TRIAL_IMAGE=$IMAGE "$PYTHON" -m pytest -m container "$@"
@@ -75,6 +74,8 @@ elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
 fi
 if [ "$part" != native ]; then (describe_image "$here" && require_image); fi # before the minutes of the first part
 environment "$here" dev
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 if [ "$part" != container ]; then native "$@"; fi
 if [ "$part" != native ]; then container "$@"; fi
 if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tried\n'; fi
