@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from trial.containers import Engine
+from trial.judge import failures
+from trial.limits import GIB, Limits, judge_limits, temporary_folders
+from trial.rows import INSIDE
 
 HERE = Path(__file__).parent
 ENGINE, IMAGE = os.environ.get("TRIAL_ENGINE", ""), os.environ.get("TRIAL_IMAGE", "")
@@ -52,15 +58,16 @@ def built():
 
 @pytest.fixture
 def with_fault(built):
-    def build(name):
+    def build(name, method="exec"):
+        program = {"exec": "fault.py", "invoke": "fault_server.py"}[method]
         return built(
-            name,
+            f"{method} {name}",
             [
-                "COPY fault.py /opt/",
+                "COPY fault.py fault_server.py /opt/",
                 "COPY fault.py /opt/ml/model/weights",  # is there in each of them, and to be used by none
-                f'ENTRYPOINT ["python", "/opt/fault.py", "{name}"]',
+                f'ENTRYPOINT ["python", "/opt/{program}", "{name}"]',
                 'ENV SWFASTEDIT_OPTIONS=""',
-                "LABEL org.grand-challenge.api-method=exec",
+                f"LABEL org.grand-challenge.api-method={method}",
             ],
         )
 
@@ -116,6 +123,40 @@ def test_fault_is_found_by_name(fault, checks, options, with_fault):
 
 
 @pytest.mark.parametrize(
+    ("fault", "checks"),
+    [
+        ("none", []),
+        ("health", ["health 200: 500 "]),
+        ("loopback", ["health 200: 0 [Errno 111] Connection refused"]),
+        ("dead", ["health 200: it ended with 1; no weights that could be loaded"]),
+        ("status", ["HTTP status: 200, expected 201"]),
+        ("detail", ["answer is the line on stderr: bad input, on stderr 0b6e4b0e"]),
+        (
+            "fragile",
+            [
+                "server lives on: it ended with 4; 0b6e4b0e",
+                "HTTP status: 4, expected 4xx or 5xx",
+                "answer is the line on stderr",
+            ],
+        ),
+        ("child", ["no process left: sleep 3600"]),
+        ("cache", ["only /output and /tmp written: /home/algorithm/kernels"]),
+        ("deaf", ["SIGTERM ends it at once: still running after 10 s"]),
+    ],
+)
+def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
+    calls = ("truncated PET", "left-handed PET")
+    patience = ("--start-limit", "10") if fault in ("health", "loopback") else ()
+    done = tried(with_fault(fault, "invoke"), "invoke", *patience, "--only", *calls)
+    if checks:
+        assert_fails(done, *checks)
+    else:
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        rows = [line[:34].strip() for line in done.stdout.splitlines() if line.startswith("invoke: ")]
+        assert rows == ["invoke: health", "invoke: truncated PET", "invoke: left-handed PET", "invoke: SIGTERM"]
+
+
+@pytest.mark.parametrize(
     ("name", "lines", "checks"),
     [
         ("root", ["USER root"], ["image user: root, expected one that is not root", "image uid: 0"]),
@@ -143,3 +184,38 @@ def test_mask_that_differs_and_a_model_that_is_not_used_are_found(with_fault, tm
     dice = "Dice against expected_output: 0.0000"
     socket = "exactly one .mha: images/tumor-lesion-segmentation: nothing"
     assert_fails(done, dice, dice, "mounted model used", socket, "data-centric-model.json: nothing")
+
+
+@dataclass(frozen=True)
+class Laxer(Limits):
+    """Limits that are not all asked for; the host's network is there on every machine, unlike the engine's own."""
+
+    without: tuple[str, ...] = ()
+
+    def flags(self):
+        kept = [flag for flag in super().flags() if not flag.startswith(self.without)]
+        return [*kept, "--network=host"] if "--network=none" not in kept else kept
+
+
+@pytest.mark.parametrize(
+    ("without", "names"),
+    [
+        (("--network=",), ["network"]),
+        (("--memory=", "--memory-swap="), ["memory", "memory and swap"]),
+        (("--memory-swap=",), ["memory and swap"]),
+        (("--shm-size=",), ["shared memory"]),
+        (("--ulimit=data=",), ["data segment"]),
+        (("--cap-drop=",), ["capabilities"]),
+        (("--security-opt=",), ["no new privileges"]),
+        (("--pids-limit=",), ["processes"]),
+        (("--env=LOG_LEVEL=",), ["LOG_LEVEL"]),
+    ],
+)
+def test_limit_that_is_not_asked_for_is_found_by_name(without, names):
+    engine, limits = Engine(ENGINE), Laxer(60.0, GIB, without=without)
+    image = engine.inspect(IMAGE)
+    with temporary_folders() as folders:
+        outcome = engine.run(image, folders, limits, ("python", "-c", INSIDE))
+        engine.empty(image, folders, "/mnt/notes")
+    checks = judge_limits(json.loads(outcome.stdout)["limits"], limits)
+    assert [check.name for check in failures(checks)] == [f"limit: {name}" for name in names]
