@@ -2,11 +2,12 @@
 # The one test command. First the code: linters, types, directions of import, tests, the program on the shipped scan.
 # Then, where Docker or podman answers, the image that ./build.sh made, run as grand-challenge.org would.
 #
-#   ./test.sh                   both; without an engine the first part only
+#   ./test.sh                   both; the first part only where no engine answers and CONTAINER_ENGINE names none
 #   ./test.sh --native          the first part only
 #   ./test.sh --container       the second part only; fails without an engine
 #   ./test.sh --no-faults       the second part without the images that break a check on purpose
 #   ./test.sh --time-limit 600  seconds that the container may take for one case (default: 300)
+#   ./test.sh --memory-gb 32    memory of the platform's instance (default: 16, or what this machine has less 1)
 #   ./test.sh -k parity         other arguments go to pytest; the first part only, unless --container is given
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,21 +41,20 @@ container() {
     require_image
     step "$IMAGE as the platform runs it ($ENGINE)"
     pack_model weights "$scratch/model.tar.gz"
-    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" --time-limit "$time_limit" \
-        --model "$scratch/model.tar.gz"
+    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" "${limits[@]}" --model "$scratch/model.tar.gz"
     if [ "$faults" = no ]; then return; fi
     step "the checks themselves, on images that break them"
     TRIAL_ENGINE=$ENGINE TRIAL_IMAGE=$IMAGE "$PYTHON" -m pytest -m container "$@"
 }
 
-part=both time_limit=300 faults=yes
+part=both limits=(--time-limit 300) faults=yes
 while [ $# -gt 0 ]; do
     case $1 in
     --native) part=native ;;
     --container) part=container ;;
     --no-faults) faults=no ;;
-    --time-limit)
-        time_limit=${2:?--time-limit needs a number of seconds}
+    --time-limit | --memory-gb)
+        limits+=("$1" "${2:?$1 needs a number}")
         shift
         ;;
     -h | --help)
@@ -66,7 +66,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 if [ "$part" = both ] && [ $# -gt 0 ]; then part=native; fi
-if [ "$part" = container ]; then
+if [ "$part" = container ] || { [ "$part" = both ] && [ -n "${CONTAINER_ENGINE:-}" ]; }; then
     find_engine
 elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
     part=native
