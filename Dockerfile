@@ -5,7 +5,8 @@ FROM ${BASE_IMAGE}
 # The platform lets a container write to /output and /tmp only.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    CUPY_CACHE_DIR=/tmp/cupy
+    CUPY_CACHE_DIR=/tmp/cupy \
+    CUDA_CACHE_PATH=/tmp/cuda
 
 RUN groupadd --gid 10001 algorithm \
     && useradd --uid 10001 --gid algorithm --create-home --shell /usr/sbin/nologin algorithm

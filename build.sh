@@ -4,6 +4,7 @@
 #   CONTAINER_ENGINE       docker or podman (default: the one that answers)
 #   BASE_IMAGE             an image with Python and torch (default: the Dockerfile's)
 #   API_METHOD             exec or invoke (default: exec)
+#   SOURCE                 where the code is to be found, for the image's label (default: the clone's remote)
 #   OPTIONS                options of process.py to bake in, such as "--task autopet4"
 #   CONTAINER_BUILD_FLAGS  more flags for the build, such as --network=host
 set -euo pipefail
@@ -20,18 +21,19 @@ esac
 if [ "${ENGINE##*/}" = podman ]; then # knows no registry by itself
     BASE_IMAGE=${BASE_IMAGE:-docker.io/$(sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile")}
 fi
-source=$(git -C "$here" config --get remote.origin.url 2>/dev/null | sed 's#//[^/@]*@#//#' || true)
+SOURCE=${SOURCE:-$(git -C "$here" config --get remote.origin.url 2>/dev/null | sed 's#//[^/@]*@#//#' || true)}
 # shellcheck disable=SC2086  # flags are words
 "$ENGINE" build --platform linux/amd64 ${CONTAINER_BUILD_FLAGS:-} \
     ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} \
     --build-arg "API_METHOD=$API_METHOD" --build-arg "OPTIONS=${OPTIONS:-}" \
     --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION" --build-arg "CONTENT=$CONTENT" \
-    --build-arg "SOURCE=${source:-unknown}" \
+    --build-arg "SOURCE=${SOURCE:-unknown}" \
     --tag "$NAME:$REVISION" --tag "$NAME:latest" "$here"
 built=$("$ENGINE" image inspect --format '{{index .Config.Labels "org.grand-challenge.api-method"}} {{index .Config.Labels "swfastedit.content"}}' "$NAME:latest")
 if [ "$built" != "$API_METHOD $CONTENT" ]; then # a cache that does not look at arguments
     echo "$ENGINE took a part of an older build from its cache: CONTAINER_BUILD_FLAGS=--no-cache ./build.sh" >&2
     exit 1
 fi
+if [ -z "$SOURCE" ]; then echo "the image does not say where its code is to be found: SOURCE=https://… ./build.sh"; fi
 size=$("$ENGINE" image inspect --format '{{.Size}}' "$NAME:$REVISION")
 echo "built $NAME:$REVISION ($API_METHOD, $((size / 1000000)) MB), also as $NAME:latest; next: ./test.sh"

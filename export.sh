@@ -23,13 +23,7 @@ if command -v pigz >/dev/null; then compress=(pigz -6); fi
 echo "saving $IMAGE; this takes minutes"
 "$ENGINE" save "$IMAGE" | "${compress[@]}" >"$partial/${image##*/}"
 
-weights=()
-for file in "$here"/weights/*.safetensors "$here"/weights/*.pt; do
-    if [ -f "$file" ]; then weights+=("${file##*/}"); fi
-done
-[ ${#weights[@]} -gt 0 ] || { echo "no weights in $here/weights: nothing to put into model.tar.gz" >&2; exit 1; }
-tar -C "$here/weights" --owner=0 --group=0 --mode=a+r -czf "$partial/model.tar.gz" -- "${weights[@]}"
-
+pack_model "$here/weights" "$partial/model.tar.gz"
 (cd "$partial" && PYTHONPATH=$here/test "$python" -m trial.archive "${image##*/}" model.tar.gz)
 mv "$partial/${image##*/}" "$image"
 mv "$partial/model.tar.gz" "$model"

@@ -2,6 +2,7 @@
 
 Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation.
 Options in the environment variable SWFASTEDIT_OPTIONS go before those of the command line: an image has its own there.
+With --pet its --api-method and --data-centric do not count.
 """
 
 from __future__ import annotations
@@ -130,11 +131,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         baked_in = shlex.split(os.environ.get(OPTIONS, ""))
     except ValueError as error:
         parser.error(f"{OPTIONS}: {error}")
-    options = parser.parse_args([*baked_in, *(sys.argv[1:] if arguments is None else arguments)])
-    if options.pet is not None and options.output is None:
-        parser.error("--pet needs --output DIR")
-    if options.pet is not None and (options.api_method == "invoke" or options.data_centric):
-        parser.error("--pet is one file, without the platform's folders: no --api-method invoke, no --data-centric")
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args([*baked_in, *given])
+    if options.pet is not None:
+        _without_the_platform(options, parser.parse_args(given), parser)
     if not 0 < options.port < 2**16:
         parser.error(f"--port {options.port}, expected 1 to 65535")
     if options.window_batch is not None and options.window_batch < 1:
@@ -145,6 +145,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
     options.output = options.output or OUTPUT
     return options
+
+
+def _without_the_platform(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
+    """Take one file: what an image has baked in for the platform's calls and folders does not count."""
+    if options.output is None:
+        parser.error("--pet needs --output DIR")
+    if given.api_method == "invoke" or given.data_centric:
+        parser.error("--pet is one file, without the platform's folders: no --api-method invoke, no --data-centric")
+    options.api_method, options.data_centric = "exec", None
 
 
 def run(options: argparse.Namespace, stderr: TextIO) -> None:

@@ -2,11 +2,12 @@
 # The one test command. First the code: linters, types, directions of import, tests, the program on the shipped scan.
 # Then, where Docker or podman answers, the image that ./build.sh made, run as grand-challenge.org would.
 #
-#   ./test.sh                   both; without an engine the first part only
+#   ./test.sh                   both; the first part only where no engine answers and CONTAINER_ENGINE names none
 #   ./test.sh --native          the first part only
 #   ./test.sh --container       the second part only; fails without an engine
 #   ./test.sh --no-faults       the second part without the images that break a check on purpose
 #   ./test.sh --time-limit 600  seconds that the container may take for one case (default: 300)
+#   ./test.sh --memory-gb 32    memory of the platform's instance (default: 16, or what this machine has less 1)
 #   ./test.sh -k parity         other arguments go to pytest; the first part only, unless --container is given
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,7 +20,7 @@ source .ci/image.sh
 step() { printf '\n== %s\n' "$1"; }
 
 native() {
-    local bin=$VENV/bin output
+    local bin=$VENV/bin output=$scratch/output
     step "ruff: lint and format"
     "$bin/ruff" check .
     "$bin/ruff" format --check .
@@ -30,9 +31,6 @@ native() {
     step "pytest"
     "$PYTHON" -m pytest -m "not container" "$@"
     step "process.py on test/input against expected_output"
-    output=$(mktemp -d)
-    # shellcheck disable=SC2064  # the folder's name now, not then
-    trap "rm -rf '$output'" EXIT
     # in float32: processors round bfloat16 differently
     "$PYTHON" process.py --input test/input --output "$output" --precision float32
     "$PYTHON" test/compare_masks.py expected_output "$output"
@@ -42,20 +40,21 @@ container() {
     describe_image "$here"
     require_image
     step "$IMAGE as the platform runs it ($ENGINE)"
-    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" --time-limit "$time_limit" --model weights
+    pack_model weights "$scratch/model.tar.gz"
+    PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" "${limits[@]}" --model "$scratch/model.tar.gz"
     if [ "$faults" = no ]; then return; fi
     step "the checks themselves, on images that break them"
     TRIAL_ENGINE=$ENGINE TRIAL_IMAGE=$IMAGE "$PYTHON" -m pytest -m container "$@"
 }
 
-part=both time_limit=300 faults=yes
+part=both limits=(--time-limit 300) faults=yes
 while [ $# -gt 0 ]; do
     case $1 in
     --native) part=native ;;
     --container) part=container ;;
     --no-faults) faults=no ;;
-    --time-limit)
-        time_limit=${2:?--time-limit needs a number of seconds}
+    --time-limit | --memory-gb)
+        limits+=("$1" "${2:?$1 needs a number}")
         shift
         ;;
     -h | --help)
@@ -67,7 +66,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 if [ "$part" = both ] && [ $# -gt 0 ]; then part=native; fi
-if [ "$part" = container ]; then
+if [ "$part" = container ] || { [ "$part" = both ] && [ -n "${CONTAINER_ENGINE:-}" ]; }; then
     find_engine
 elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
     part=native
@@ -75,6 +74,8 @@ elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
 fi
 if [ "$part" != native ]; then (describe_image "$here" && require_image); fi # before the minutes of the first part
 environment "$here" dev
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 if [ "$part" != container ]; then native "$@"; fi
 if [ "$part" != native ]; then container "$@"; fi
 if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tried\n'; fi

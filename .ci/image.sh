@@ -3,6 +3,7 @@
 #   find_engine             sets ENGINE to docker or podman, whichever answers; CONTAINER_ENGINE names one
 #   describe_image FOLDER   sets NAME, VERSION, REVISION, CONTENT and, unless it is set, IMAGE
 #   require_image           fails unless IMAGE is there and was built from these files
+#   pack_model FOLDER FILE  writes the weights in FOLDER into FILE, a tarball as it is uploaded
 
 find_engine() {
     local candidate
@@ -42,6 +43,15 @@ require_image() {
         echo "the image $IMAGE was built from other files than these: run ./build.sh again" >&2
         return 1
     fi
+}
+
+pack_model() {
+    local folder=$1 target=$2 file weights=()
+    for file in "$folder"/*.safetensors "$folder"/*.pt; do
+        if [ -f "$file" ]; then weights+=("${file##*/}"); fi
+    done
+    [ ${#weights[@]} -gt 0 ] || { echo "no weights in $folder: nothing to put into model.tar.gz" >&2; return 1; }
+    tar -C "$folder" --owner=0 --group=0 --mode=a+r -czf "$target" -- "${weights[@]}"
 }
 
 _sha256() {

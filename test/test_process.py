@@ -160,6 +160,16 @@ def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weight
     assert f"notice: {clicks}: 1 click(s) not used, the network takes none\n" in done.stdout
 
 
+def test_a_single_file_is_taken_by_an_image_that_is_built_for_calls(tmp_path, weights):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    done = run(
+        *("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors"),
+        before=("env", "SWFASTEDIT_OPTIONS=--api-method invoke --data-centric true"),
+    )
+    assert reports(done)[0]["output"] == str(tmp_path / "out/scan.mha")
+    assert files(tmp_path / "out") == [Path("scan.mha")]
+
+
 def test_progress_and_notice_are_on_stdout(platform):
     _, done = platform
     assert "notice: these are demonstration weights" in done.stdout

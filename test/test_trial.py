@@ -1,29 +1,43 @@
-"""The checks of the trial on outcomes made by hand, and of the archives on archives made by hand: no engine needed."""
+"""The checks of the trial on outcomes made by hand: no engine needed."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import json
-import tarfile
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from trial import archive
-from trial.containers import Image, Outcome
+from trial.containers import Engine, Outcome, peak_and_others
+from trial.image import Image
 from trial.judge import Wanted, failures, judge_image, judge_outcome
-from trial.limits import GIB, Limits
+from trial.limits import GIB, Limits, judge_limits, temporary_folders
+from trial.rows import Trial
 from trial.scans import cases
 
 SOCKET = Path("images/automated-petct-lesion-segmentation")
 LIMITS = Limits(seconds=300.0, memory_bytes=16 * GIB)
+LABELS = {
+    "org.opencontainers.image.title": "swfastedit",
+    "org.opencontainers.image.version": "1.2.3",
+    "org.opencontainers.image.revision": "unknown",
+    "org.opencontainers.image.licenses": "Apache-2.0",
+    "org.opencontainers.image.source": "unknown",
+}
 IMAGE = Image(
-    "x", user="10001:10001", architecture="linux/amd64", labels={}, entrypoint=["python"], command=[], environment={}
+    "x",
+    user="10001:10001",
+    architecture="linux/amd64",
+    labels=LABELS,
+    entrypoint=["python"],
+    command=[],
+    environment={},
 )
+GOOD = b"scan.mha: truncated, 5 bytes of voxel data\n"
 
 
 @pytest.fixture
@@ -52,7 +66,7 @@ def test_right_outcome_passes_every_check(pet, output):
     wanted = Wanted(pet, SOCKET, expected=output)
     checks = judge_outcome(Outcome(0), LIMITS, wanted, output)
     assert failures(checks) == []
-    assert len({check.name for check in checks}) == len(checks) == 12
+    assert len({check.name for check in checks}) == len(checks) == 13
     assert checks[-1].found == "1.0000, expected 0.95 at least"
 
 
@@ -71,10 +85,42 @@ def test_right_outcome_passes_every_check(pet, output):
         (Outcome(0, [(1.0, b"socket.gaierror: [Errno -3]\n")]), ["no network"]),
         (Outcome(0, [(1.0, b"[Errno 30] Read-only file system: '/input/x'\n")]), ["input not written"]),
         (Outcome(0, [(1.0, b"[Errno 30] Read-only file system: '/etc/x'\n")]), []),
+        (Outcome(0, changes=frozenset({"C /home", "A /home/x"})), ["only /output and /tmp written"]),
+        (Outcome(0, changes=frozenset({"A /input"})), []),
     ],
 )
 def test_wrong_end_is_named(outcome, names, pet, output):
-    assert wrong(outcome, Wanted(pet, SOCKET), output) == names
+    assert wrong(outcome, Wanted(pet, SOCKET, changes=frozenset({"A /input", "C /opt"})), output) == names
+
+
+@pytest.mark.parametrize(
+    ("outcome", "names"),
+    [
+        (Outcome(201), []),
+        (Outcome(200), ["HTTP status"]),
+        (Outcome(None), ["time", "HTTP status"]),
+        (Outcome(0, answer=b"Connection refused"), ["HTTP status"]),
+        (Outcome(1, ended=1, stderr=b"no weights\n"), ["server lives on", "HTTP status", "stderr empty"]),
+        (Outcome(201, ended=0), ["server lives on"]),
+        (Outcome(201, ended=137), ["memory", "server lives on"]),
+        (Outcome(201, answer=b"caf\xe9"), ["log is UTF-8"]),
+        (Outcome(500, answer=b"MemoryError"), ["memory", "HTTP status"]),
+        (Outcome(201, left=["sleep 60"]), ["no process left"]),
+    ],
+)
+def test_wrong_end_of_a_call_is_named(outcome, names, pet, output):
+    assert wrong(outcome, Wanted(pet, SOCKET, success=201), output) == names
+
+
+def test_what_is_found_is_the_reason(pet, output):
+    dead = Outcome(4, stderr=b"loading\nno weights in x\n \n", ended=4, changes=frozenset({"A /a", "A /ab", "A /a/b"}))
+    found = {c.name: c.found for c in judge_outcome(dead, LIMITS, Wanted(pet, SOCKET, success=201), output)}
+    assert found["server lives on"] == "it ended with 4; no weights in x"
+    assert found["HTTP status"] == "4, expected 201; no weights in x"
+    assert found["only /output and /tmp written"] == "/a/b, /ab"
+    found = {c.name: c.found for c in judge_outcome(Outcome(137), LIMITS, Wanted(pet, SOCKET), output)}
+    assert found["memory"] == "exit code 137; limit 16 GiB"
+    assert found["exit code"] == "137, expected 0"
 
 
 def edited(path, edit):
@@ -127,35 +173,183 @@ def test_missing_doubled_and_unreadable_masks_are_named(pet, output):
 
 def test_failure_is_one_useful_line_and_no_mask(output, tmp_path):
     (tmp_path / "empty").mkdir()
-    exec_case, call = Wanted(None, SOCKET), Wanted(None, SOCKET, success=201)
-    good = b"scan.mha: truncated, 5 bytes of voxel data\n"
-    assert wrong(Outcome(1, stderr=good), exec_case, tmp_path / "empty") == []
-    assert wrong(Outcome(422, stderr=good), call, tmp_path / "empty") == []
-    assert wrong(Outcome(0, stderr=good), exec_case, tmp_path / "empty") == ["exit code"]
-    assert wrong(Outcome(201, stderr=good), call, tmp_path / "empty") == ["exit code"]
-    assert wrong(Outcome(1, stderr=good), exec_case, output) == ["no mask of a failure"]
-    for bad in (b"", b"failed\n", b"Traceback (most recent call last):\n  one\n", good * 2):
-        assert wrong(Outcome(1, stderr=bad), exec_case, tmp_path / "empty") == ["one useful line on stderr"]
+    wanted = Wanted(None, SOCKET)
+    assert wrong(Outcome(1, stderr=GOOD), wanted, tmp_path / "empty") == []
+    assert wrong(Outcome(0, stderr=GOOD), wanted, tmp_path / "empty") == ["exit code"]
+    assert wrong(Outcome(1, stderr=GOOD), wanted, output) == ["no mask of a failure"]
+    for bad in (b"", b"failed\n", b"Traceback (most recent call last):\n  one\n", GOOD * 2):
+        assert wrong(Outcome(1, stderr=bad), wanted, tmp_path / "empty") == ["one useful line on stderr"]
+
+
+def test_failure_of_a_call_says_the_same_in_both_places(tmp_path):
+    def named(outcome):
+        return wrong(outcome, Wanted(None, SOCKET, success=201), tmp_path)
+
+    right = json.dumps({"detail": GOOD.decode().strip()}).encode()
+    assert named(Outcome(422, stderr=GOOD, answer=right)) == []
+    assert named(Outcome(500, stderr=GOOD, answer=right)) == []
+    assert named(Outcome(201, stderr=GOOD, answer=right)) == ["HTTP status"]
+    assert named(Outcome(302, stderr=GOOD, answer=right)) == ["HTTP status"]
+    for other in (b"", b"no", b"[]", b"{}", b'{"detail": "bad input"}'):
+        assert named(Outcome(422, stderr=GOOD, answer=other)) == ["answer is the line on stderr"]
+    assert named(Outcome(422, stderr=GOOD * 2, answer=right)) == [
+        "one useful line on stderr",
+        "answer is the line on stderr",
+    ]
+
+
+def labelled(**values):
+    return replace(IMAGE, labels={**LABELS, **{name.replace("_", "."): value for name, value in values.items()}})
 
 
 @pytest.mark.parametrize(
-    ("image", "cuda", "user", "names"),
+    ("image", "cuda", "uid", "named"),
     [
-        (IMAGE, "None", "10001", []),
-        (IMAGE, "12.6 sm_75 sm_90", "10001", []),
-        (IMAGE, "13.0 sm_75", "10001", ["CUDA version"]),
-        (IMAGE, "12.8 sm_75", "10001", ["CUDA version"]),
-        (IMAGE, "12.6 sm_80 sm_90", "10001", ["CUDA for T4"]),
-        (replace(IMAGE, user=""), "None", "0", ["image user"]),
-        (replace(IMAGE, user="root"), "None", "0", ["image user"]),
-        (replace(IMAGE, user="admin"), "None", "0", ["image user"]),  # a name for uid 0
-        (replace(IMAGE, architecture="linux/arm64"), "None", "1", ["image architecture"]),
-        (replace(IMAGE, labels={"org.grand-challenge.api-method": "http"}), "None", "1", ["image label"]),
-        (replace(IMAGE, entrypoint=[]), "None", "1", ["image entrypoint"]),
+        (IMAGE, None, 10001, {}),
+        (IMAGE, "12.6 sm_75 sm_90", 10001, {}),
+        (replace(IMAGE, user="algorithm"), None, 10001, {}),
+        (IMAGE, "13.0 sm_75", 10001, {"CUDA version": "13.0, expected 12.6 at most"}),
+        (IMAGE, "12.8 sm_75", 10001, {"CUDA version": "12.8, expected 12.6 at most"}),
+        (IMAGE, "12.6 sm_80 sm_90", 10001, {"CUDA for T4": "sm_80 sm_90, expected sm_75 among them"}),
+        (
+            replace(IMAGE, user=""),
+            None,
+            0,
+            {"image user": "not set, expected one that is not root", "image uid": "0"},
+        ),
+        (
+            replace(IMAGE, user="00:1"),
+            None,
+            0,
+            {"image user": "00:1, expected one that is not root", "image uid": "0"},
+        ),
+        (replace(IMAGE, user="admin"), None, 0, {"image uid": "0"}),  # a name for root
+        (
+            replace(IMAGE, user="my-user"),
+            None,
+            1,
+            {"image user": "my-user, expected letters and digits only, as in 10001:10001"},
+        ),
+        (
+            replace(IMAGE, architecture="linux/arm64"),
+            None,
+            1,
+            {"image architecture": "linux/arm64, expected linux/amd64"},
+        ),
+        (
+            replace(IMAGE, labels={**LABELS, "org.grand-challenge.api-method": "http"}),
+            None,
+            1,
+            {"image api-method": "http, expected exec or invoke"},
+        ),
+        (replace(IMAGE, entrypoint=[]), None, 1, {"image entrypoint": "none, and no command"}),
+        (
+            replace(IMAGE, labels={**LABELS, "org.opencontainers.image.licenses": ""}),
+            None,
+            1,
+            {"image labels": "no org.opencontainers.image.licenses: build with ./build.sh"},
+        ),
+        (
+            replace(IMAGE, labels={**LABELS, "org.opencontainers.image.version": "unknown"}),
+            None,
+            1,
+            {"image labels": "no org.opencontainers.image.version: build with ./build.sh"},
+        ),
     ],
 )
-def test_wrong_image_is_named(image, cuda, user, names):
-    assert [check.name for check in failures(judge_image(image, cuda=cuda, user=user))] == names
+def test_wrong_image_is_named(image, cuda, uid, named):
+    version, *architectures = cuda.split() if cuda else [None]
+    checks = judge_image(image, cuda=version, architectures=architectures, uid=uid)
+    assert {check.name: check.found for check in failures(checks)} == named
+
+
+SEEN = {
+    "/input": "link to /mnt/case, 755, read only, empty",
+    "/output": "777, writable, empty",
+    "/tmp": "777, writable, empty",
+    "/opt/ml": "755, read only, empty",
+    "network": ["lo"],
+    "capabilities": [0, 0],
+    "no new privileges": 1,
+    "memory": 16 * GIB,
+    "memory and swap": 16 * GIB,
+    "shared memory": 8 * GIB,
+    "data segment": 15 * GIB,
+    "processes": 256,
+    "LOG_LEVEL": "INFO",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("/input", "755, read only, empty"),
+        ("/output", "777, writable, images"),
+        ("/tmp", "777, writable, cache"),
+        ("/opt/ml", "no folder"),
+        ("network", ["lo", "eth0"]),
+        ("capabilities", [0, 0xA80425FB]),
+        ("no new privileges", 0),
+        ("memory", "max"),
+        ("memory and swap", 32 * GIB),
+        ("shared memory", 64 * 2**20),
+        ("data segment", -1),
+        ("processes", 4096),
+        ("LOG_LEVEL", None),
+    ],
+)
+def test_limit_that_a_container_does_not_see_is_named(name, value):
+    assert failures(judge_limits(SEEN, LIMITS)) == []
+    (check,) = failures(judge_limits({**SEEN, name: value}, LIMITS))
+    assert (check.name, check.found) == (f"limit: {name}", f"{value}, expected {SEEN[name]}")
+    (check,) = failures(judge_limits({key: kept for key, kept in SEEN.items() if key != name}, LIMITS))
+    assert check.name == f"limit: {name}"
+
+
+class Told:
+    """In place of an engine: every container ends in the same way."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def run(self, *_):
+        return self.outcome
+
+    def empty(self, *_):
+        pass
+
+
+def test_first_rows_are_of_the_image_and_its_limits():
+    told = {"uid": 10001, "cuda": None, "architectures": [], "limits": {**SEEN, "network": ["lo", "eth0"]}}
+    engine = Told(Outcome(0, [(0.5, json.dumps(told).encode())]))
+    image, limits = Trial(engine, IMAGE, LIMITS, []).rows(())
+    assert (image.name, failures(image.checks)) == ("image", [])
+    assert image.remark == "user 10001:10001; architecture linux/amd64; api-method exec"
+    assert (limits.name, limits.remark) == ("limits", "16 GiB, 8 shared, 15 data; 300 s a case")
+    assert [check.name for check in failures(limits.checks)] == ["limit: network"]
+    engine = Told(Outcome(127, stderr=b"sh: python: not found\n"))
+    (row,) = Trial(engine, IMAGE, LIMITS, []).rows(())
+    assert [(check.name, check.found) for check in failures(row.checks)] == [
+        ("image has Python with torch", "sh: python: not found")
+    ]
+
+
+def test_processes_of_a_container_are_told_from_its_peak():
+    assert peak_and_others("12345\n7 sleep 60 \n19 python -c x\n") == (12345, {7: "sleep 60", 19: "python -c x"})
+    assert peak_and_others("7 sleep 60 \n") == (None, {7: "sleep 60"})
+    assert peak_and_others("") == (None, {})
+
+
+def test_warnings_of_an_engine_are_kept_once(tmp_path):
+    engine = Engine(str(tmp_path / "engine"))
+    Path(engine.command).write_text(
+        "#!/bin/sh\necho id\necho 'WARNING: no swap limit' >&2\necho 'time=\"'$1'\" level=warning' >&2\nexit $2\n"
+    )
+    Path(engine.command).chmod(0o755)
+    assert [engine("create", "0"), engine("start", "0")] == ["id\n", "id\n"]
+    assert engine.warnings == ["WARNING: no swap limit", "level=warning"]
+    with pytest.raises(RuntimeError, match="engine start: WARNING: no swap limit"):
+        engine("start", "1")
 
 
 def test_cases_are_what_their_names_say(tmp_path):
@@ -163,7 +357,7 @@ def test_cases_are_what_their_names_say(tmp_path):
     for case in cases(Path(__file__).parent / "input", None):
         folder = tmp_path / case.name.replace("/", " ")
         folder.mkdir()
-        found[case.name] = (case, folder, case.fill(folder))
+        found[case.name] = (case, folder, case.put(folder))
     _, folder, pet = found["all-zero PET with CT"]
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(pet))).any()
     (ct,) = (folder / "images/ct").iterdir()
@@ -182,111 +376,43 @@ def test_cases_are_what_their_names_say(tmp_path):
     assert (folder / "inputs.json").is_file()
 
 
-CONFIG = {
-    "architecture": "amd64",
-    "os": "linux",
-    "config": {"User": "10001:10001", "Entrypoint": ["python"], "Labels": {"org.grand-challenge.api-method": "invoke"}},
-}
+def modes(folder):
+    return {str(path.relative_to(folder)): oct(path.stat().st_mode & 0o777) for path in folder.rglob("*")}
 
 
-def image_archive(path, *, config=CONFIG, blobs=False, packed=False, images=1, spoil=""):
-    """Write the archive of an image with two layers, as Docker before 25 does or, with `blobs`, as it does since."""
-    layers = [b"first layer" * 1000, b"second layer" * 1000]
-    digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
-    config = {**config, "rootfs": {"diff_ids": [f"sha256:{digest}" for digest in digests]}}
-    text = json.dumps(config).encode()
-    name = hashlib.sha256(text).hexdigest()
-    names = [f"blobs/sha256/{digest}" if blobs else f"{digest}/layer.tar" for digest in digests]
-    entry = {"Config": f"blobs/sha256/{name}" if blobs else f"{name}.json", "RepoTags": ["x:y"], "Layers": names}
-    contents = dict(zip(names, [gzip.compress(layer) for layer in layers] if packed else layers, strict=True))
-    contents[entry["Config"]] = text if spoil != "config" else text + b" "
-    contents["manifest.json"] = json.dumps([entry] * images).encode()
-    if spoil == "layer":
-        contents[names[1]] = b"something else"
-    if spoil == "missing":
-        del contents[names[1]]
-    with tarfile.open(path, "w:gz") as tar:
-        for member, content in contents.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
+def test_cases_and_weights_can_be_read_whatever_the_umask_here(tmp_path):
+    before = os.umask(0o077)
+    try:
+        (tmp_path / "in/images/pet").mkdir(parents=True)
+        pet = tmp_path / "in/images/pet/1.mha"
+        sitk.WriteImage(sitk.Image((2, 2, 2), sitk.sitkFloat32), str(pet))
+        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights/1.pt").touch()
+        assert oct(pet.stat().st_mode & 0o777) == "0o600"
+        pack = ["bash", "-c", f"source .ci/image.sh; pack_model {tmp_path / 'weights'} {tmp_path / 'model.tar.gz'}"]
+        subprocess.run(pack, check=True, cwd=Path(__file__).parents[1])
+        shipped, _, inventory, *_ = cases(tmp_path / "in", None)
+        with temporary_folders() as folders:
+            shipped.put(folders.case)
+            assert modes(folders.case) == {"images": "0o755", "images/pet": "0o755", "images/pet/1.mha": "0o644"}
+            folders.clear_case()
+            assert modes(folders.case) == {}
+            inventory.put(folders.case)
+            assert {mode for name, mode in modes(folders.case).items() if "." in name} == {"0o644"}
+            folders.unpack_model(tmp_path / "model.tar.gz")
+            assert modes(folders.model) == {"model": "0o755", "model/1.pt": "0o644"}
+            folded = [folders.case.parent, folders.case, folders.output, folders.scratch, folders.notes, folders.model]
+            assert [oct(folder.stat().st_mode & 0o777) for folder in folded] == [
+                *("0o755", "0o755", "0o777", "0o777", "0o777", "0o755")
+            ]
+    finally:
+        os.umask(before)
 
 
-@pytest.mark.parametrize("blobs", [False, True])
-@pytest.mark.parametrize("packed", [False, True])
-def test_right_image_archive_of_either_layout_passes(blobs, packed, tmp_path):
-    found = archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=blobs, packed=packed))
-    assert found[1:4] == ["one image of 2 layers", "linux/amd64", "user 10001:10001"]
-    assert "api-method invoke" in found
-
-
-def test_linked_layers_are_followed(tmp_path):
-    plain = image_archive(tmp_path / "plain.tar.gz")
-    with tarfile.open(plain) as old, tarfile.open(tmp_path / "x.tar.gz", "w:gz") as new:
-        for member in old.getmembers():
-            file = old.extractfile(member)
-            if member.name.endswith("/layer.tar"):
-                link = tarfile.TarInfo(member.name)
-                link.type, link.linkname = tarfile.SYMTYPE, f"../{member.name.split('/')[0]}.tar"
-                new.addfile(link)
-                member.name = f"{member.name.split('/')[0]}.tar"
-            new.addfile(member, file)
-    assert "one image of 2 layers" in archive.check_image(tmp_path / "x.tar.gz")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"images": 2}, "manifest.json holds 2 images, expected one"),
-        ({"images": 0}, "manifest.json holds 0 images, expected one"),
-        ({"spoil": "config"}, "the configuration's sha256 is"),
-        ({"spoil": "layer"}, "1 layer(s) do not have the sha256"),
-        ({"spoil": "missing"}, "1 of 2 layers are missing"),
-        ({"config": {**CONFIG, "architecture": "arm64"}}, "built for linux/arm64, expected linux/amd64"),
-        ({"config": {**CONFIG, "config": {"Cmd": ["x"]}}}, "its user is not set"),
-        ({"config": {**CONFIG, "config": {"User": "0:5", "Cmd": ["x"]}}}, "its user is 0:5"),
-        ({"config": {**CONFIG, "config": {"User": "1"}}}, "neither entrypoint nor command"),
-        (
-            {"config": {**CONFIG, "config": {"User": "1", "Labels": {"org.grand-challenge.api-method": "http"}}}},
-            "api-method is http, expected exec or invoke",
-        ),
-    ],
-)
-def test_unfit_image_archive_is_refused(change, words, tmp_path):
-    with pytest.raises(archive.Unfit) as caught:
-        archive.check_image(image_archive(tmp_path / "x.tar.gz", **change))
-    assert words in str(caught.value)
-
-
-def test_damaged_archives_are_refused(tmp_path, capsys):
-    path = image_archive(tmp_path / "x.tar.gz")
-    path.write_bytes(path.read_bytes()[:-200])
-    assert archive.main([str(path)]) == 1
-    assert "not a readable archive" in capsys.readouterr().err
-    path.write_bytes(b"hello")
-    assert archive.main([str(path)]) == 1
-    assert archive.main([str(tmp_path / "none.tar.gz")]) == 1
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (["0.safetensors", "1.pt"], None),
-        (["folder/0.safetensors"], "expected weights on the top level"),
-        (["README.md"], "expected weights on the top level"),
-        ([], "found nothing"),
-        (["../0.safetensors"], "holds what is no plain file"),
-        (["/0.safetensors"], "holds what is no plain file"),
-    ],
-)
-def test_model_tarball_holds_weights_on_its_top_level(names, words, tmp_path):
-    path = tmp_path / "model.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name in names:
-            tar.addfile(tarfile.TarInfo(name))
-    if words is None:
-        assert archive.check_model(path)[1:] == ["0.safetensors (0.0 MB)", "1.pt (0.0 MB)"]
-        return
-    with pytest.raises(archive.Unfit, match=words):
-        archive.check_model(path)
+def test_a_container_tells_what_it_sees():
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "trial/inside.py")], capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    assert (told["uid"], told["limits"].keys()) == (os.getuid(), SEEN.keys())
+    assert told["limits"]["/output"] in ("no folder", *(f"{mode}, writable, empty" for mode in ("755", "777")))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from trial.containers import Engine
+from trial.judge import failures
+from trial.limits import GIB, Limits, judge_limits, temporary_folders
+from trial.rows import INSIDE
 
 HERE = Path(__file__).parent
 ENGINE, IMAGE = os.environ.get("TRIAL_ENGINE", ""), os.environ.get("TRIAL_IMAGE", "")
@@ -18,10 +25,19 @@ pytestmark = [
 ]
 
 
-def tried(image, *options):
-    command = [sys.executable, "-m", "trial", "--engine", ENGINE, "--image", image, "--methods", "exec", *options]
+def tried(image, method, *options):
+    command = [sys.executable, "-m", "trial", "--engine", ENGINE, "--image", image, "--methods", method, *options]
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
+
+
+def assert_fails(done, *checks):
+    """Each of these checks fails, and no other."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = [line.removeprefix("    FAILED ") for line in done.stdout.splitlines() if line.startswith("    FAILED ")]
+    assert len(found) == len(checks), done.stdout
+    for line, check in zip(found, checks, strict=True):
+        assert line.startswith(check)
 
 
 @pytest.fixture
@@ -42,59 +58,164 @@ def built():
 
 @pytest.fixture
 def with_fault(built):
-    def build(name):
-        lines = ["COPY fault.py /opt/fault.py", f'ENTRYPOINT ["python", "/opt/fault.py", "{name}"]']
-        return built(name, [*lines, 'ENV SWFASTEDIT_OPTIONS=""', "LABEL org.grand-challenge.api-method=exec"])
+    def build(name, method="exec"):
+        program = {"exec": "fault.py", "invoke": "fault_server.py"}[method]
+        return built(
+            f"{method} {name}",
+            [
+                "COPY fault.py fault_server.py /opt/",
+                "COPY fault.py /opt/ml/model/weights",  # is there in each of them, and to be used by none
+                f'ENTRYPOINT ["python", "/opt/{program}", "{name}"]',
+                'ENV SWFASTEDIT_OPTIONS=""',
+                f"LABEL org.grand-challenge.api-method={method}",
+            ],
+        )
 
     return build
 
 
 def test_image_without_a_fault_passes(with_fault):
-    done = tried(with_fault("none"), "--only", "left-handed PET")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = tried(with_fault("none"), "exec", "--only", "left-handed PET")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "all checks hold" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("fault", "check", "options"),
+    ("fault", "checks", "options"),
     [
-        ("float mask", "mask is uint8 of 0 and 1: 32-bit float", ()),
-        ("values", "mask is uint8 of 0 and 1: 8-bit unsigned integer: 0 2", ()),
-        ("two files", "exactly one .mha", ()),
-        ("nifti", "exactly one .mha", ()),
-        ("nothing", "exactly one .mha", ()),
-        ("wrong spacing", "geometry equals the PET's: spacing", ()),
-        ("input", "input not written", ()),
-        ("child", "no process left: sleep 3600", ()),
-        ("memory", "memory", ("--memory-gb", "1")),
-        ("time", "time", ("--time-limit", "4")),
-        ("network", "no network", ()),
-        ("stderr", "stderr empty: a warning of a library", ()),
-        ("log", "log is UTF-8", ()),
-        ("exit code", "exit code: 3, expected 0", ()),
+        ("float mask", ["mask is uint8 of 0 and 1: 32-bit float"], ()),
+        ("values", ["mask is uint8 of 0 and 1: 8-bit unsigned integer: 0 2"], ()),
+        ("two files", ["exactly one .mha"], ()),
+        ("nifti", ["exactly one .mha"], ()),
+        ("nothing", ["exactly one .mha"], ()),
+        ("wrong spacing", ["geometry equals the PET's: spacing"], ()),
+        ("input", ["input not written", "exit code: 1, expected 0", "stderr empty", "exactly one .mha"], ()),
+        (
+            "hidden file",
+            [
+                "exit code: 1, expected 0; FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/model/w",
+                "stderr empty",
+                "exactly one .mha",
+            ],
+            (),
+        ),
+        ("cache", ["only /output and /tmp written: /home/algorithm/.cache/kernels"], ()),
+        ("child", ["no process left: sleep 3600"], ()),
+        (
+            "heap",
+            ["memory: MemoryError; limit 1 GiB", "exit code: 1, expected 0", "stderr empty", "exactly one .mha"],
+            ("--memory-gb", "1"),
+        ),
+        (
+            "shared memory",
+            ["memory: exit code 137; limit 1 GiB", "exit code: 137, expected 0", "exactly one .mha"],
+            ("--memory-gb", "1"),
+        ),
+        ("time", ["time: limit 6 s", "exit code: None, expected 0", "exactly one .mha"], ("--time-limit", "6")),
+        ("network", ["no network", "exit code: 1, expected 0", "stderr empty", "exactly one .mha"], ()),
+        ("stderr", ["stderr empty: a warning of a library"], ()),
+        ("log", ["log is UTF-8"], ()),
+        ("exit code", ["exit code: 3, expected 0"], ()),
     ],
 )
-def test_fault_is_found_by_name(fault, check, options, with_fault):
-    done = tried(with_fault(fault), "--only", "left-handed PET", *options)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert f"FAILED {check}" in done.stdout
+def test_fault_is_found_by_name(fault, checks, options, with_fault):
+    assert_fails(tried(with_fault(fault), "exec", "--only", "left-handed PET", *options), *checks)
 
 
 @pytest.mark.parametrize(
-    ("name", "lines", "check"),
+    ("fault", "checks"),
     [
-        ("root", ["USER root"], "image user: root (uid 0)"),
-        ("uid 0", ["USER 0:10001"], "image user: 0:10001 (uid 0)"),
-        ("label", ["LABEL org.grand-challenge.api-method=http"], "image label: api-method http"),
+        ("none", []),
+        ("health", ["health 200: 500 "]),
+        ("loopback", ["health 200: 0 [Errno 111] Connection refused"]),
+        ("dead", ["health 200: it ended with 1; no weights that could be loaded"]),
+        ("status", ["HTTP status: 200, expected 201"]),
+        ("detail", ["answer is the line on stderr: bad input, on stderr 0b6e4b0e"]),
+        (
+            "fragile",
+            [
+                "server lives on: it ended with 4; 0b6e4b0e",
+                "HTTP status: 4, expected 4xx or 5xx",
+                "answer is the line on stderr",
+            ],
+        ),
+        ("child", ["no process left: sleep 3600"]),
+        ("cache", ["only /output and /tmp written: /home/algorithm/kernels"]),
+        ("deaf", ["SIGTERM ends it at once: still running after 10 s"]),
     ],
 )
-def test_wrong_image_is_found_by_name(name, lines, check, built):
-    done = tried(built(name, lines), "--only", "truncated PET")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert f"FAILED {check}" in done.stdout
+def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
+    calls = ("truncated PET", "left-handed PET")
+    patience = ("--start-limit", "10") if fault in ("health", "loopback") else ()
+    done = tried(with_fault(fault, "invoke"), "invoke", *patience, "--only", *calls)
+    if checks:
+        assert_fails(done, *checks)
+    else:
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        rows = [line[:34].strip() for line in done.stdout.splitlines() if line.startswith("invoke: ")]
+        assert rows == ["invoke: health", "invoke: truncated PET", "invoke: left-handed PET", "invoke: SIGTERM"]
 
 
-def test_mask_that_differs_from_the_expected_one_is_found(with_fault):
-    done = tried(with_fault("none"), "--only", "test/input")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "FAILED Dice against expected_output: 0.0000" in done.stdout
+@pytest.mark.parametrize(
+    ("name", "lines", "checks"),
+    [
+        ("root", ["USER root"], ["image user: root, expected one that is not root", "image uid: 0"]),
+        ("uid 0", ["USER 0:10001"], ["image user: 0:10001, expected one that is not root", "image uid: 0"]),
+        (
+            "api method",
+            ["LABEL org.grand-challenge.api-method=http"],
+            ["image api-method: http, expected exec or invoke"],
+        ),
+        (
+            "labels",
+            ['LABEL org.opencontainers.image.licenses=""'],
+            ["image labels: no org.opencontainers.image.licenses"],
+        ),
+    ],
+)
+def test_wrong_image_is_found_by_name(name, lines, checks, built):
+    assert_fails(tried(built(name, lines), "exec", "--only", "truncated PET"), *checks)
+
+
+def test_mask_that_differs_and_a_model_that_is_not_used_are_found(with_fault, tmp_path):
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("1.pt"))
+    done = tried(with_fault("none"), "exec", "--only", "test/input", "--model", str(tmp_path / "model.tar.gz"))
+    dice = "Dice against expected_output: 0.0000"
+    socket = "exactly one .mha: images/tumor-lesion-segmentation: nothing"
+    assert_fails(done, dice, dice, "mounted model used", socket, "data-centric-model.json: nothing")
+
+
+@dataclass(frozen=True)
+class Laxer(Limits):
+    """Limits that are not all asked for; the host's network is there on every machine, unlike the engine's own."""
+
+    without: tuple[str, ...] = ()
+
+    def flags(self):
+        kept = [flag for flag in super().flags() if not flag.startswith(self.without)]
+        return [*kept, "--network=host"] if "--network=none" not in kept else kept
+
+
+@pytest.mark.parametrize(
+    ("without", "names"),
+    [
+        (("--network=",), ["network"]),
+        (("--memory=", "--memory-swap="), ["memory", "memory and swap"]),
+        (("--memory-swap=",), ["memory and swap"]),
+        (("--shm-size=",), ["shared memory"]),
+        (("--ulimit=data=",), ["data segment"]),
+        (("--cap-drop=",), ["capabilities"]),
+        (("--security-opt=",), ["no new privileges"]),
+        (("--pids-limit=",), ["processes"]),
+        (("--env=LOG_LEVEL=",), ["LOG_LEVEL"]),
+    ],
+)
+def test_limit_that_is_not_asked_for_is_found_by_name(without, names):
+    engine, limits = Engine(ENGINE), Laxer(60.0, GIB, without=without)
+    image = engine.inspect(IMAGE)
+    with temporary_folders() as folders:
+        outcome = engine.run(image, folders, limits, ("python", "-c", INSIDE))
+        engine.empty(image, folders, "/mnt/notes")
+    checks = judge_limits(json.loads(outcome.stdout)["limits"], limits)
+    assert [check.name for check in failures(checks)] == [f"limit: {name}" for name in names]

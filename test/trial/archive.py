@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from trial.image import Image, judge_config
+
 LARGEST_BYTES = 10 * 10**9  # grand-challenge.org's COMPONENTS_MAXIMUM_IMAGE_SIZE, taken as decimal
-API_METHODS = ("exec", "invoke")
 WEIGHTS = (".safetensors", ".pt")
 TEXT_BYTES = 4 * 2**20  # manifest and configuration are far smaller, layers far larger
 BLOCK = 4 * 2**20
+GZIP, GZIP_ONLY = b"\x1f\x8b", zlib.MAX_WBITS + 16
+OTHER_PACKINGS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
 
 
 class Unfit(Exception):  # noqa: N818 - it says what an upload is
@@ -30,11 +33,24 @@ class Unfit(Exception):  # noqa: N818 - it says what an upload is
 
 @dataclass(frozen=True)
 class Member:
-    """A file of an archive: digests of its bytes as they are and unpacked, and its content if it is small."""
+    """A file of an archive.
+
+    Attributes
+    ----------
+    digest
+        Of its bytes as they are.
+    unpacked_digest
+        Of what they are unpacked; of the bytes themselves where they are not compressed.
+    content
+        The bytes, if they are few.
+    packing
+        A compression that is not known here, and was left as it is.
+    """
 
     digest: str
     unpacked_digest: str
     content: bytes | None
+    packing: str = ""
 
 
 def check_image(path: Path) -> list[str]:
@@ -112,14 +128,31 @@ def _members(path: Path) -> dict[str, Member]:
 
 def _digested(file: IO[bytes], *, keep: bool) -> Member:
     plain, unpacked, content = hashlib.sha256(), hashlib.sha256(), b""
-    unpack = None
+    unpack, packing = None, ""
     for number, block in enumerate(_blocks(file)):
-        if number == 0 and block.startswith(b"\x1f\x8b"):
-            unpack = zlib.decompressobj(zlib.MAX_WBITS + 16)
+        if number == 0:
+            unpack = Gunzip() if block.startswith(GZIP) else None
+            packing = next((name for magic, name in OTHER_PACKINGS.items() if block.startswith(magic)), "")
         plain.update(block)
-        unpacked.update(unpack.decompress(block) if unpack else block)
+        for part in unpack(block) if unpack else (block,):
+            unpacked.update(part)
         content += block if keep else b""
-    return Member(plain.hexdigest(), unpacked.hexdigest(), content if keep else None)
+    return Member(plain.hexdigest(), unpacked.hexdigest(), content if keep else None, packing)
+
+
+class Gunzip:
+    """Unpacks gzip block by block; it may be of several members, as parallel and seekable writers make it."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(GZIP_ONLY)
+
+    def __call__(self, block: bytes) -> Iterator[bytes]:
+        """Give what a block holds."""
+        while block:
+            if self._member.eof:
+                self._member = zlib.decompressobj(GZIP_ONLY)
+            yield self._member.decompress(block)
+            block = self._member.unused_data
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -145,6 +178,9 @@ def _image(members: dict[str, Member]) -> tuple[dict[str, Any], list[Member]]:
 
 
 def _check_layers(config: dict[str, Any], layers: list[Member]) -> None:
+    packings = sorted({layer.packing for layer in layers} - {""})
+    if packings:
+        raise Unfit(f"layers are compressed with {', '.join(packings)}, expected gzip or none: build and save them so")
     wanted = [digest.removeprefix("sha256:") for digest in config["rootfs"]["diff_ids"]]
     found = [layer.unpacked_digest for layer in layers]
     if wanted != found:
@@ -153,22 +189,12 @@ def _check_layers(config: dict[str, Any], layers: list[Member]) -> None:
 
 
 def _check_config(config: dict[str, Any]) -> list[str]:
-    inner = config.get("config") or {}
-    platform = f"{config.get('os')}/{config.get('architecture')}"
-    if platform != "linux/amd64":
-        raise Unfit(f"built for {platform}, expected linux/amd64: build with --platform linux/amd64")
-    user = str(inner.get("User") or "")
-    if user.split(":")[0] in ("", "0", "root"):
-        raise Unfit(f"its user is {user or 'not set'}, expected one that is not root")
-    labels = inner.get("Labels") or {}
-    method = labels.get("org.grand-challenge.api-method", "exec")
-    if method not in API_METHODS:
-        raise Unfit(f"its label org.grand-challenge.api-method is {method}, expected {' or '.join(API_METHODS)}")
-    if not (inner.get("Entrypoint") or inner.get("Cmd")):
-        raise Unfit("it has neither entrypoint nor command")
-    version = labels.get("org.opencontainers.image.version", "unknown")
-    revision = labels.get("org.opencontainers.image.revision", "unknown")
-    return [platform, f"user {user}", f"api-method {method}", f"version {version}", f"revision {revision}"]
+    image = Image.of("", f"{config.get('os')}/{config.get('architecture')}", config.get("config") or {})
+    checks = judge_config(image)
+    wrong = [check for check in checks if not check.holds]
+    if wrong:
+        raise Unfit("; ".join(f"{check.name}: {check.found}" for check in wrong))
+    return [f"{check.name.removeprefix('image ')} {check.found}" for check in checks]
 
 
 def _json(members: dict[str, Member], name: str) -> Any:

@@ -5,6 +5,7 @@ Apart from its fault it is a correct algorithm that finds no lesions.
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 import time
@@ -21,6 +22,13 @@ def main(fault: str) -> int:
     (file,) = Path("/input/images/pet").glob("*.mha")
     pet = sitk.ReadImage(str(file))
     before(fault)
+    write_mask(pet, file.name, fault)
+    after(fault)
+    return 3 if fault == "exit code" else 0
+
+
+def write_mask(pet: sitk.Image, name: str, fault: str) -> None:
+    """Find nothing, and write that down."""
     mask = sitk.Image(pet.GetSize(), sitk.sitkFloat32 if fault == "float mask" else sitk.sitkUInt8)
     mask.CopyInformation(pet)
     if fault == "wrong spacing":
@@ -31,23 +39,31 @@ def main(fault: str) -> int:
     if fault == "nifti":
         sitk.WriteImage(mask, str(SOCKET / "mask.nii.gz"))
     elif fault != "nothing":
-        sitk.WriteImage(mask, str(SOCKET / file.name))
+        sitk.WriteImage(mask, str(SOCKET / name))
     if fault == "two files":
         sitk.WriteImage(mask, str(SOCKET / "second.mha"))
-    after(fault)
-    return 3 if fault == "exit code" else 0
 
 
 def before(fault: str) -> None:
     """Do what should not be done while working."""
     if fault == "input":
         Path("/input/marker").touch()
+    if fault == "hidden file":
+        Path("/opt/ml/model/weights").read_bytes()
+    if fault == "cache":
+        (Path.home() / ".cache").mkdir()
+        (Path.home() / ".cache/kernels").touch()
     if fault == "network":
         urllib.request.urlopen("http://grand-challenge.org", timeout=5)
-    if fault == "memory":
+    if fault == "heap":  # meets the limit of the data segment
         blocks = []
         while True:
             blocks.append(bytearray(2**26))
+    if fault == "shared memory":  # is no part of it, and meets the control group's limit
+        maps = []
+        while True:
+            maps.append(mmap.mmap(-1, 2**26))
+            maps[-1].write(bytes(2**26))
     if fault == "time":
         time.sleep(3600)
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from trial.containers import Image, Outcome
-from trial.limits import Limits
+from trial.containers import Outcome
+from trial.image import Check, Image, judge_config
+from trial.limits import GIB, Limits
 
 GEOMETRY_MM = 1e-3
 LEAST_DICE = 0.95  # against the mask of another machine: processors round bfloat16 differently
 MOST_CUDA = (12, 6)  # beyond it the driver of the platform's T4 is too old
 T4 = "sm_75"
-API_METHODS = ("exec", "invoke")
+CREATED = 201  # what a call has to answer
 KILLED = 137
 NO_NETWORK = re.compile(
     rb"Temporary failure in name resolution|Name or service not known|Network is unreachable|getaddrinfo|gaierror|"
@@ -26,15 +27,6 @@ NO_NETWORK = re.compile(
 )
 NO_WRITING = re.compile(rb"Read-only file system[^\n]*(/input|/mnt/case)|(/input|/mnt/case)[^\n]*Read-only file system")
 NO_MEMORY = re.compile(rb"MemoryError|Cannot allocate memory|out of memory|bad_alloc", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A name, whether it holds, and what was found."""
-
-    name: str
-    holds: bool
-    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,8 @@ class Wanted:
         Folder with the mask of this case; None if there is none.
     values
         JSON files below /output that have to be there, with their content.
+    changes
+        What the engine itself changes in a container, as it lists it.
     """
 
     pet: Path | None
@@ -60,9 +54,15 @@ class Wanted:
     success: int = 0
     expected: Path | None = None
     values: tuple[tuple[str, object], ...] = ()
+    changes: frozenset[str] = frozenset()
+
+    @property
+    def by_http(self) -> bool:
+        """Whether it comes of a call."""
+        return self.success == CREATED
 
 
-def judge_image(image: Image, *, cuda: str, user: str) -> list[Check]:
+def judge_image(image: Image, *, cuda: str | None, architectures: Sequence[str], uid: int) -> list[Check]:
     """Look at what the upload looks at, and at what the platform's GPUs need.
 
     Parameters
@@ -70,64 +70,87 @@ def judge_image(image: Image, *, cuda: str, user: str) -> list[Check]:
     image
         As the engine describes it.
     cuda
-        torch's version of CUDA, and its architectures, in one line; ``None`` first where there is no CUDA.
-    user
-        What ``id -u`` prints in the container.
+        torch's version of CUDA; None where it has none.
+    architectures
+        Those torch was compiled for.
+    uid
+        Of the user in the container.
     """
-    label = image.labels.get("org.grand-challenge.api-method", "exec")
-    version, *architectures = cuda.split() or ["None"]
-    numbers = tuple(int(part) for part in version.split(".")) if version != "None" else None
-    named = image.user.split(":")[0]
+    checks = [*judge_config(image), Check("image uid", uid != 0, f"{uid}")]
+    if cuda is None:
+        return checks
+    version = tuple(int(part) for part in cuda.split("."))
+    most = ".".join(map(str, MOST_CUDA))
     return [
-        Check("image user", named not in ("", "0", "root") and user != "0", f"{image.user or 'none'} (uid {user})"),
-        Check("image architecture", image.architecture == "linux/amd64", image.architecture),
-        Check("image label", label in API_METHODS, f"api-method {label}"),
-        Check("image entrypoint", bool(image.entrypoint or image.command), " ".join(image.entrypoint) or "none"),
-        Check("CUDA version", numbers is None or numbers <= MOST_CUDA, version if numbers else "no CUDA in the image"),
-        Check("CUDA for T4", numbers is None or T4 in architectures, T4 if numbers else "no CUDA in the image"),
+        *checks,
+        Check("CUDA version", version <= MOST_CUDA, f"{cuda}, expected {most} at most"),
+        Check("CUDA for T4", T4 in architectures, f"{' '.join(architectures) or 'nothing'}, expected {T4} among them"),
     ]
 
 
 def judge_outcome(outcome: Outcome, limits: Limits, wanted: Wanted, output: Path) -> list[Check]:
     """Check how a case ended and what it left in the output folder."""
-    log = outcome.stdout + outcome.stderr
+    log = outcome.stdout + outcome.stderr + outcome.answer
+    killed = f"exit code {KILLED}" if KILLED in (outcome.code, outcome.ended) else _line_with(NO_MEMORY, log)
+    written = _innermost(line.split(" ", 1)[1] for line in outcome.changes - wanted.changes)
     checks = [
         Check("time", outcome.code is not None, f"limit {limits.seconds:g} s"),
-        Check(
-            "memory", outcome.code != KILLED and not NO_MEMORY.search(log), f"limit {limits.memory_bytes / 1e9:.0f} GB"
-        ),
+        Check("memory", not killed, f"{killed}; limit {limits.memory_bytes / GIB:.3g} GiB"),
         Check("no network", not NO_NETWORK.search(log), _line_with(NO_NETWORK, log)),
         Check("input not written", not NO_WRITING.search(log), _line_with(NO_WRITING, log)),
+        Check("only /output and /tmp written", not written, ", ".join(written[:3])),
         Check("no process left", not outcome.left, "; ".join(outcome.left)),
-        Check("log is UTF-8", _is_utf8(outcome.stdout) and _is_utf8(outcome.stderr)),
+        Check("log is UTF-8", all(_is_utf8(text) for text in (outcome.stdout, outcome.stderr, outcome.answer))),
     ]
+    if wanted.by_http:
+        checks.append(
+            Check("server lives on", outcome.ended is None, f"it ended with {outcome.ended}; {outcome.last_line}")
+        )
     if wanted.pet is None:
         return [*checks, *_judge_failure(outcome, wanted, output)]
-    last = (outcome.stderr.decode(errors="replace").splitlines() or [""])[-1]
     checks += [
-        Check(
-            "exit code",
-            outcome.code == wanted.success,
-            f"{outcome.code}, expected {wanted.success}; {last}".rstrip("; "),
-        ),
-        Check("stderr empty", not outcome.stderr.strip(), last),
+        _judge_code(outcome, wanted, outcome.code == wanted.success, f"{wanted.success}"),
+        Check("stderr empty", not outcome.stderr.strip(), outcome.last_line),
     ]
     return [*checks, *_judge_output(wanted, wanted.pet, output)]
+
+
+def _judge_code(outcome: Outcome, wanted: Wanted, holds: bool, expected: str) -> Check:
+    reason = outcome.last_line or outcome.answer.decode(errors="replace")
+    found = f"{outcome.code}, expected {expected}"
+    return Check("HTTP status" if wanted.by_http else "exit code", holds, f"{found}; {reason}" if reason else found)
 
 
 def _judge_failure(outcome: Outcome, wanted: Wanted, output: Path) -> list[Check]:
     """A case that cannot be used: refused in one line that names what is wrong, and nothing written."""
     lines = outcome.stderr.decode(errors="replace").splitlines()
-    refused = outcome.code is not None and outcome.code != wanted.success
-    if wanted.success >= 200:
-        refused = outcome.code is not None and 400 <= outcome.code < 600
     useful = len(lines) == 1 and len(lines[0].split()) >= 4 and "Traceback" not in lines[0]
     left = [str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()]
-    return [
-        Check("exit code", refused, f"{outcome.code}, expected a failure"),
+    checks = [
         Check("one useful line on stderr", useful, " / ".join(lines) or "nothing"),
         Check("no mask of a failure", not left, ", ".join(left)),
     ]
+    if not wanted.by_http:
+        refused = outcome.code is not None and outcome.code != wanted.success
+        return [_judge_code(outcome, wanted, refused, "a failure"), *checks]
+    refused = outcome.code is not None and 400 <= outcome.code < 600
+    detail = _detail(outcome.answer)
+    return [
+        _judge_code(outcome, wanted, refused, "4xx or 5xx"),
+        *checks,
+        Check(
+            "answer is the line on stderr", [detail] == lines, f"{detail}, on stderr {' / '.join(lines) or 'nothing'}"
+        ),
+    ]
+
+
+def _detail(answer: bytes) -> object:
+    """Return the reason in the answer to a call; the answer itself where it is none."""
+    text = answer.decode(errors="replace")
+    try:
+        return json.loads(text)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return text or "nothing"
 
 
 def _judge_output(wanted: Wanted, pet: Path, output: Path) -> list[Check]:
@@ -193,6 +216,12 @@ def _judge_dice(array: np.ndarray, expected: Path) -> Check:
 def failures(checks: Sequence[Check]) -> list[Check]:
     """Return those that do not hold."""
     return [check for check in checks if not check.holds]
+
+
+def _innermost(paths: Iterable[str]) -> list[str]:
+    """Leave out the folders of other paths: they have changed because of those."""
+    found = sorted(paths)
+    return [path for path in found if not any(other.startswith(f"{path}/") for other in found)]
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -40,6 +40,13 @@ class Case:
     usable: bool = True
     expected: Path | None = None
 
+    def put(self, folder: Path) -> Path:
+        """Fill an input folder, readable for everybody whatever the umask and the modes of the files here."""
+        pet = self.fill(folder)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        return pet
+
 
 def cases(shipped: Path, expected: Path | None) -> list[Case]:
     """List the cases.
@@ -72,7 +79,6 @@ def _write(image: sitk.Image, folder: Path, name: str = "images/pet/0b6e4b0e-5f3
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path))
-    path.chmod(0o644)
     return path
 
 

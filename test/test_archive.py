@@ -1,0 +1,166 @@
+"""The check of what is to be uploaded, on archives made by hand."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import tarfile
+
+import pytest
+from trial import archive
+
+LABELS = {
+    "org.grand-challenge.api-method": "invoke",
+    "org.opencontainers.image.title": "swfastedit",
+    "org.opencontainers.image.version": "1.2.3",
+    "org.opencontainers.image.revision": "abc",
+    "org.opencontainers.image.licenses": "Apache-2.0",
+    "org.opencontainers.image.source": "unknown",
+}
+INNER = {"User": "10001:10001", "Entrypoint": ["python"], "Labels": LABELS}
+CONFIG = {"architecture": "amd64", "os": "linux", "config": INNER}
+
+
+def configured(**inner):
+    return {"config": {**CONFIG, "config": {**INNER, **inner}}}
+
+
+def in_members(content):
+    """Pack as parallel writers do: one gzip member after the other."""
+    return b"".join(gzip.compress(content[begin : begin + 700]) for begin in range(0, len(content), 700))
+
+
+def in_zstd(content):
+    """Pretend: a frame's first bytes are what tells it."""
+    return b"\x28\xb5\x2f\xfd" + content
+
+
+def image_archive(path, *, config=CONFIG, blobs=False, pack=bytes, images=1, spoil=""):
+    """Write the archive of an image with two layers, as Docker before 25 does or, with `blobs`, as it does since."""
+    layers = [b"first layer" * 1000, b"second layer" * 1000]
+    digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
+    config = {**config, "rootfs": {"diff_ids": [f"sha256:{digest}" for digest in digests]}}
+    text = json.dumps(config).encode()
+    name = hashlib.sha256(text).hexdigest()
+    names = [f"blobs/sha256/{digest}" if blobs else f"{digest}/layer.tar" for digest in digests]
+    entry = {"Config": f"blobs/sha256/{name}" if blobs else f"{name}.json", "RepoTags": ["x:y"], "Layers": names}
+    contents = dict(zip(names, map(pack, layers), strict=True))
+    contents[entry["Config"]] = text if spoil != "config" else text + b" "
+    contents["manifest.json"] = json.dumps([entry] * images).encode()
+    if spoil == "layer":
+        contents[names[1]] = b"something else"
+    if spoil == "missing":
+        del contents[names[1]]
+    with tarfile.open(path, "w:gz") as tar:
+        for member, content in contents.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("blobs", [False, True])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, in_members])
+@pytest.mark.parametrize("block", [archive.BLOCK, 100, 7])
+def test_right_image_archive_of_either_layout_passes(blobs, pack, block, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "BLOCK", block)  # members of a layer begin anywhere in a block
+    found = archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=blobs, pack=pack))
+    assert found[1:] == [
+        "one image of 2 layers",
+        "user 10001:10001",
+        "architecture linux/amd64",
+        "api-method invoke",
+        "entrypoint python",
+        "labels title swfastedit, version 1.2.3, revision abc, licenses Apache-2.0, source unknown",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pack", "name"), [(in_zstd, "zstd"), (lzma.compress, "xz"), (bz2.compress, "bzip2")], ids=["zstd", "xz", "bzip2"]
+)
+def test_compression_that_is_not_known_is_named(pack, name, tmp_path):
+    with pytest.raises(archive.Unfit, match=f"^layers are compressed with {name}, expected gzip or none"):
+        archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=True, pack=pack))
+
+
+def test_linked_layers_are_followed(tmp_path):
+    plain = image_archive(tmp_path / "plain.tar.gz")
+    with tarfile.open(plain) as old, tarfile.open(tmp_path / "x.tar.gz", "w:gz") as new:
+        for member in old.getmembers():
+            file = old.extractfile(member)
+            if member.name.endswith("/layer.tar"):
+                link = tarfile.TarInfo(member.name)
+                link.type, link.linkname = tarfile.SYMTYPE, f"../{member.name.split('/')[0]}.tar"
+                new.addfile(link)
+                member.name = f"{member.name.split('/')[0]}.tar"
+            new.addfile(member, file)
+    assert "one image of 2 layers" in archive.check_image(tmp_path / "x.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": 2}, "manifest.json holds 2 images, expected one"),
+        ({"images": 0}, "manifest.json holds 0 images, expected one"),
+        ({"spoil": "config"}, "the configuration's sha256 is"),
+        ({"spoil": "layer"}, "1 layer(s) do not have the sha256"),
+        ({"spoil": "missing"}, "1 of 2 layers are missing"),
+        (
+            {"config": {**CONFIG, "architecture": "arm64"}},
+            "image architecture: linux/arm64, expected linux/amd64",
+        ),
+        (configured(User=None), "image user: not set, expected one that is not root"),
+        (configured(User="0:5"), "image user: 0:5, expected one that is not root"),
+        (configured(User="my-user"), "image user: my-user, expected letters and digits only, as in 10001:10001"),
+        (configured(Entrypoint=None), "image entrypoint: none, and no command"),
+        (
+            configured(Labels={**LABELS, "org.grand-challenge.api-method": "http"}),
+            "image api-method: http, expected exec or invoke",
+        ),
+        (
+            configured(Labels=None),
+            "image labels: no org.opencontainers.image.title, version, revision, licenses, source: build with",
+        ),
+    ],
+)
+def test_unfit_image_archive_is_refused(change, words, tmp_path):
+    with pytest.raises(archive.Unfit) as caught:
+        archive.check_image(image_archive(tmp_path / "x.tar.gz", **change))
+    assert words in str(caught.value)
+
+
+def test_damaged_archives_are_refused(tmp_path, capsys):
+    path = image_archive(tmp_path / "x.tar.gz")
+    path.write_bytes(path.read_bytes()[:-200])
+    assert archive.main([str(path)]) == 1
+    assert "not a readable archive" in capsys.readouterr().err
+    path.write_bytes(b"hello")
+    assert archive.main([str(path)]) == 1
+    assert archive.main([str(tmp_path / "none.tar.gz")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["0.safetensors", "1.pt"], None),
+        (["folder/0.safetensors"], "expected weights on the top level"),
+        (["README.md"], "expected weights on the top level"),
+        ([], "found nothing"),
+        (["../0.safetensors"], "holds what is no plain file"),
+        (["/0.safetensors"], "holds what is no plain file"),
+    ],
+)
+def test_model_tarball_holds_weights_on_its_top_level(names, words, tmp_path):
+    path = tmp_path / "model.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    if words is None:
+        assert archive.check_model(path)[1:] == ["0.safetensors (0.0 MB)", "1.pt (0.0 MB)"]
+        return
+    with pytest.raises(archive.Unfit, match=words):
+        archive.check_model(path)

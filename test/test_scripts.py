@@ -1,0 +1,270 @@
+"""build.sh, test.sh and export.sh in a copy of the repository, with stand-ins for Docker, podman and the tools."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from test_archive import configured, image_archive
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("build.sh", "test.sh", "export.sh", ".ci", "Dockerfile", ".dockerignore", "LICENSE", "process.py")
+COPIED += ("requirements.txt", "pyproject.toml", "test/trial")
+SETTINGS = (
+    "CONTAINER_ENGINE",
+    "BASE_IMAGE",
+    "API_METHOD",
+    "OPTIONS",
+    "SOURCE",
+    "CONTAINER_BUILD_FLAGS",
+    "IMAGE",
+    "VENV",
+)
+# What it answers lies in files beside it; it writes down what it was asked.
+ENGINE = r"""#!/usr/bin/env bash
+here=$(dirname "${BASH_SOURCE[0]}")
+printf '%s\n' "$@" >>"$here/${0##*/}.log"
+case "$*" in
+info) [ -f "$here/${0##*/}.answers" ] ;;
+"image inspect"*Size*) echo 123456789 ;;
+"image inspect"*api-method*) cat "$here/labels" ;;
+"image inspect"*) cat "$here/content" 2>/dev/null ;;
+save*) cat "$here/image.tar" ;;
+esac
+"""
+TOOL = r"""#!/usr/bin/env bash
+echo "${0##*/} $*" >>"$(dirname "$0")/log"
+[ -z "$TRIAL_IMAGE" ] || echo "TRIAL_ENGINE=$TRIAL_ENGINE TRIAL_IMAGE=$TRIAL_IMAGE" >>"$(dirname "$0")/log"
+"""
+NO_ENGINE = "no container engine answers: install Docker or podman and start it, or set CONTAINER_ENGINE\n"
+
+
+class Clone:
+    """A copy of the repository, and the engines beside it: none of them answers until it is told to."""
+
+    def __init__(self, top):
+        self.top, self.bin, self.venv = top / "clone", top / "bin", top / "venv"
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (self.top / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, self.top / name)
+        (self.top / "swfastedit_core").mkdir()
+        (self.top / "swfastedit_core/__init__.py").write_text('__version__ = "1.2.3"\n')
+        (self.top / "weights").mkdir()
+        (self.top / "weights/one.safetensors").write_bytes(b"weights")
+        for tool in (self.bin / "docker", self.bin / "podman"):
+            put(tool, ENGINE)
+        for name in ("python", "ruff", "mypy", "lint-imports"):
+            put(self.venv / "bin" / name, TOOL)
+        wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _wanted . dev")
+        (self.venv / "installed.txt").write_text(wanted)
+
+    def answers(self, engine):
+        """Let an engine answer, with the image that belongs to these files."""
+        (self.bin / f"{engine}.answers").touch()
+        (self.bin / "content").write_text(self.content() + "\n")
+        (self.bin / "labels").write_text(f"exec {self.content()}\n")
+
+    def content(self):
+        return self.ask(".ci/image.sh", 'describe_image .; echo "$CONTENT"').strip()
+
+    def ask(self, file, command):
+        return self._bash("-c", f"source {file}; {command}").stdout
+
+    def run(self, script, *arguments, **settings):
+        return self._bash(script, *arguments, **settings)
+
+    def asked(self, engine):
+        """Return all that an engine was asked, word by word."""
+        log = self.bin / f"{engine}.log"
+        return log.read_text().splitlines() if log.is_file() else []
+
+    def tools(self):
+        return (self.venv / "bin/log").read_text().splitlines()
+
+    def _bash(self, *command, **settings):
+        kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        kept |= {"PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHON": sys.executable, "VENV": str(self.venv)}
+        return subprocess.run(
+            ["bash", *command], cwd=self.top, env=kept | settings, capture_output=True, text=True, check=False
+        )
+
+
+def put(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path)
+
+
+@pytest.mark.parametrize("command", [("build.sh",), ("test.sh", "--container"), ("export.sh",)])
+def test_no_engine_is_said_in_one_line(command, clone):
+    done = clone.run(*command)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", NO_ENGINE)
+
+
+@pytest.mark.parametrize("command", [("build.sh",), ("test.sh",), ("test.sh", "--container"), ("export.sh",)])
+@pytest.mark.parametrize("named", ["podmann", "podman"])  # not installed, not started
+def test_engine_that_is_named_has_to_answer(command, named, clone):
+    clone.answers("docker")
+    done = clone.run(*command, CONTAINER_ENGINE=named)
+    reason = f"CONTAINER_ENGINE={named} does not answer: is it installed, and its service running?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    assert clone.asked("docker") == []
+
+
+@pytest.mark.parametrize("arguments", [("test.sh",), ("test.sh", "--container"), ("export.sh",)])
+def test_image_has_to_be_there_and_of_these_files(arguments, clone):
+    clone.answers("docker")
+    (clone.top / "weights/one.safetensors").write_bytes(b"other")
+    done = clone.run(*arguments)
+    reason = "the image swfastedit:latest was built from other files than these: run ./build.sh again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    (clone.bin / "content").unlink()
+    done = clone.run(*arguments, IMAGE="mine:1")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no image mine:1: run ./build.sh first\n")
+
+
+def test_build_passes_its_settings_on(clone):
+    clone.answers("docker")
+    (clone.bin / "labels").write_text(f"invoke {clone.content()}\n")
+    done = clone.run(
+        *("build.sh",),
+        API_METHOD="invoke",
+        OPTIONS="--task autopet4",
+        BASE_IMAGE="base:1",
+        CONTAINER_BUILD_FLAGS="--network=host --pull",
+        SOURCE="https://example.org/mine",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("built swfastedit:unknown (invoke, 123 MB), also as swfastedit:latest; next: ./test.sh\n")
+    asked = clone.asked("docker")
+    assert asked[: asked.index("image")] == [
+        *("info", "build", "--platform", "linux/amd64", "--network=host", "--pull"),
+        *("--build-arg", "BASE_IMAGE=base:1", "--build-arg", "API_METHOD=invoke"),
+        *("--build-arg", "OPTIONS=--task autopet4", "--build-arg", "VERSION=1.2.3"),
+        *("--build-arg", "REVISION=unknown", "--build-arg", f"CONTENT={clone.content()}"),
+        *("--build-arg", "SOURCE=https://example.org/mine"),
+        *("--tag", "swfastedit:unknown", "--tag", "swfastedit:latest", str(clone.top)),
+    ]
+
+
+def test_build_takes_the_second_engine_and_names_the_base_in_full(clone):
+    clone.answers("podman")
+    done = clone.run("build.sh")
+    assert done.returncode == 0
+    assert clone.asked("docker") == ["info"]
+    assert "BASE_IMAGE=docker.io/pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime" in clone.asked("podman")
+
+
+def test_source_is_the_remote_without_its_password_or_is_said_to_be_unknown(clone):
+    clone.answers("docker")
+    said = "the image does not say where its code is to be found: SOURCE=https://… ./build.sh\n"
+    assert said in clone.run("build.sh").stdout
+    assert "SOURCE=unknown" in clone.asked("docker")
+    subprocess.run(["git", "init", "--quiet", clone.top], check=True)
+    remote = "https://name:password@example.org/mine.git"
+    subprocess.run(["git", "-C", clone.top, "remote", "add", "origin", remote], check=True)
+    assert said not in clone.run("build.sh").stdout
+    assert "SOURCE=https://example.org/mine.git" in clone.asked("docker")
+
+
+def test_build_refuses_an_unknown_method_and_an_image_from_an_old_cache(clone):
+    clone.answers("docker")
+    done = clone.run("build.sh", API_METHOD="http")
+    assert (done.returncode, done.stderr) == (1, "API_METHOD=http, expected exec or invoke\n")
+    assert "build" not in clone.asked("docker")
+    (clone.bin / "labels").write_text("exec 0123\n")
+    done = clone.run("build.sh")
+    reason = "docker took a part of an older build from its cache: CONTAINER_BUILD_FLAGS=--no-cache ./build.sh\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+NATIVE = [
+    "ruff check .",
+    "ruff format --check .",
+    "mypy ",
+    "lint-imports --no-logo",
+    "python -m pytest -m not container",
+    "python process.py --input test/input --output SCRATCH/output --precision float32",
+    "python test/compare_masks.py expected_output SCRATCH/output",
+]
+TRIAL = "python -m trial --engine docker --image swfastedit:latest --time-limit 300 --model SCRATCH/model.tar.gz"
+FAULTS = ["python -m pytest -m container", "TRIAL_ENGINE=docker TRIAL_IMAGE=swfastedit:latest"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "arguments", "ran"),
+    [
+        (None, (), NATIVE),
+        (None, ("--native",), NATIVE),
+        ("docker", ("--native",), NATIVE),
+        ("docker", (), [*NATIVE, TRIAL, *FAULTS]),
+        ("docker", ("--container",), [TRIAL, *FAULTS]),
+        ("docker", ("--container", "--no-faults"), [TRIAL]),
+        (
+            "docker",
+            ("--container", "--no-faults", "--memory-gb", "31", "--time-limit", "600"),
+            [TRIAL.replace(" --model", " --memory-gb 31 --time-limit 600 --model")],
+        ),
+        ("docker", ("-k", "parity"), [line + " -k parity" if "pytest" in line else line for line in NATIVE]),
+    ],
+)
+def test_parts_of_the_test_command(engine, arguments, ran, clone, tmp_path):
+    if engine:
+        clone.answers(engine)
+    done = clone.run("test.sh", *arguments, TMPDIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    scratch = next((word for line in clone.tools() for word in line.split() if word.startswith(str(tmp_path))), "")
+    assert [line.replace(scratch.rpartition("/")[0] or "-", "SCRATCH") for line in clone.tools()] == ran
+    left_out = "\nno container engine answers: the container was not tried\n"
+    assert done.stdout.endswith("\nall tests passed\n")
+    assert (left_out in done.stdout) == (engine is None and not arguments)
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "clone", "venv"}  # nothing left behind
+
+
+def saved(clone, **change):
+    """Let the engine save an image, packed as Docker does: not at all."""
+    clone.answers("docker")
+    packed = image_archive(clone.bin / "image.tar.gz", blobs=True, **change)
+    (clone.bin / "image.tar").write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def test_export_writes_both_files_and_says_what_is_next(clone):
+    saved(clone)
+    done = clone.run("export.sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "one image of 2 layers, user 10001:10001, architecture linux/amd64" in done.stdout
+    assert "upload a container: dist/swfastedit-1.2.3.tar.gz" in done.stdout
+    assert sorted(path.name for path in (clone.top / "dist").iterdir()) == ["model.tar.gz", "swfastedit-1.2.3.tar.gz"]
+    with tarfile.open(clone.top / "dist/model.tar.gz") as tar:
+        assert [(member.name, member.uid, oct(member.mode)) for member in tar] == [("one.safetensors", 0, "0o644")]
+
+
+def test_export_leaves_nothing_where_the_upload_would_be_refused(clone):
+    saved(clone, **configured(User="my-user"))
+    done = clone.run("export.sh")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "swfastedit-1.2.3.tar.gz: image user: my-user, expected letters and digits only, as in 10001:10001\n"
+    )
+    assert list((clone.top / "dist").iterdir()) == []
+
+
+def test_export_without_weights_says_so(clone):
+    (clone.top / "weights/one.safetensors").unlink()
+    saved(clone)
+    done = clone.run("export.sh")
+    reason = f"no weights in {clone.top}/weights: nothing to put into model.tar.gz\n"
+    assert (done.returncode, done.stderr) == (1, reason)
+    assert list((clone.top / "dist").iterdir()) == []
