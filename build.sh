@@ -5,13 +5,15 @@
 #   BASE_IMAGE             an image with Python and torch (default: the Dockerfile's)
 #   API_METHOD             exec or invoke (default: exec)
 #   SOURCE                 where the code is to be found, for the image's label (default: the clone's remote)
-#   OPTIONS                options of process.py to bake in, such as "--task autopet4"
+#   OPTIONS                options of process.py to bake in: OPTIONS="--task autopet4" ./build.sh
 #   CONTAINER_BUILD_FLAGS  more flags for the build, such as --network=host
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"
+only_help "${BASH_SOURCE[0]}" "$@"
 find_engine
+require_weights "$here/weights"
 describe_image "$here"
 API_METHOD=${API_METHOD:-exec}
 case $API_METHOD in
@@ -34,6 +36,12 @@ if [ "$built" != "$API_METHOD $CONTENT" ]; then # a cache that does not look at 
     echo "$ENGINE took a part of an older build from its cache: CONTAINER_BUILD_FLAGS=--no-cache ./build.sh" >&2
     exit 1
 fi
+# The options are read as they will be, so that a slip is not found in the cases of a test.
+"$ENGINE" run --rm --network=none --entrypoint=python "$NAME:latest" -c '
+import sys, process
+from swfastedit_core.command import attempt
+failure = attempt(lambda: process.parse([]))
+sys.exit(f"OPTIONS: {failure.reason}" if failure else 0)'
 if [ -z "$SOURCE" ]; then echo "the image does not say where its code is to be found: SOURCE=https://… ./build.sh"; fi
 size=$("$ENGINE" image inspect --format '{{.Size}}' "$NAME:$REVISION")
 echo "built $NAME:$REVISION ($API_METHOD, $((size / 1000000)) MB), also as $NAME:latest; next: ./test.sh"

@@ -6,7 +6,9 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"
+only_help "${BASH_SOURCE[0]}" "$@"
 find_engine
+require_weights "$here/weights"
 describe_image "$here"
 require_image
 python=${PYTHON:-python3}
@@ -23,7 +25,7 @@ if command -v pigz >/dev/null; then compress=(pigz -6); fi
 echo "saving $IMAGE; this takes minutes"
 "$ENGINE" save "$IMAGE" | "${compress[@]}" >"$partial/${image##*/}"
 
-pack_model "$here/weights" "$partial/model.tar.gz"
+pack_model "$partial/model.tar.gz"
 (cd "$partial" && PYTHONPATH=$here/test "$python" -m trial.archive "${image##*/}" model.tar.gz)
 mv "$partial/${image##*/}" "$image"
 mv "$partial/model.tar.gz" "$model"

@@ -196,6 +196,9 @@ def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     else:
         masks = options.output / TASKS[options.task].mask
         pairs = [(pet, masks / pet.name) for pet in find_pets(options.input)]
+    if options.api_method == "invoke" and len(pairs) > 1:
+        names = ", ".join(pet.name for pet, _ in pairs[:5])
+        raise UserError(f"{options.input}: {len(pairs)} scans ({names}), expected the one of this call")
     for pet, mask in pairs:
         if pet.exists() and mask.exists() and pet.samefile(mask):
             raise UserError(f"{mask}: the mask would replace the scan; choose another --output")

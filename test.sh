@@ -40,7 +40,8 @@ container() {
     describe_image "$here"
     require_image
     step "$IMAGE as the platform runs it ($ENGINE)"
-    pack_model weights "$scratch/model.tar.gz"
+    require_weights weights
+    pack_model "$scratch/model.tar.gz"
     PYTHONPATH=test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" "${limits[@]}" --model "$scratch/model.tar.gz"
     if [ "$faults" = no ]; then return; fi
     step "the checks themselves, on images that break them"
@@ -54,13 +55,11 @@ while [ $# -gt 0 ]; do
     --container) part=container ;;
     --no-faults) faults=no ;;
     --time-limit | --memory-gb)
-        limits+=("$1" "${2:?$1 needs a number}")
+        [[ ${2:-} =~ ^[0-9]+([.][0-9]+)?$ && $2 =~ [1-9] ]] || { echo "$1 ${2:-}: expected a number above 0" >&2; exit 1; }
+        limits+=("$1" "$2")
         shift
         ;;
-    -h | --help)
-        sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-        exit
-        ;;
+    -h | --help) only_help "${BASH_SOURCE[0]}" "$1" ;;
     *) break ;;
     esac
     shift

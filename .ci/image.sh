@@ -3,7 +3,10 @@
 #   find_engine             sets ENGINE to docker or podman, whichever answers; CONTAINER_ENGINE names one
 #   describe_image FOLDER   sets NAME, VERSION, REVISION, CONTENT and, unless it is set, IMAGE
 #   require_image           fails unless IMAGE is there and was built from these files
-#   pack_model FOLDER FILE  writes the weights in FOLDER into FILE, a tarball as it is uploaded
+#   require_weights FOLDER  sets WEIGHTS to FOLDER, or the folder in it that holds the weights; refuses what the image
+#                           would leave out
+#   pack_model FILE         writes the weights in WEIGHTS into FILE, a tarball as it is uploaded
+#   only_help SCRIPT ARG…   prints the comment at the head of SCRIPT where ARG is --help; refuses any other argument
 
 find_engine() {
     local candidate
@@ -45,13 +48,36 @@ require_image() {
     fi
 }
 
+require_weights() {
+    local folder=$1 odd found
+    odd=$(find "$folder" ! -type f ! -type d -print -quit)
+    if [ -n "$odd" ]; then
+        echo "$odd: is no plain file, and a link would not get into the image; put the weights themselves there" >&2
+        return 1
+    fi
+    found=$(find "$folder" -type f \( -name '*.safetensors' -o -name '*.pt' \) ! -path '*/.*' -exec dirname {} + | sort -u)
+    case $found in
+    "") echo "$folder: no weights, expected .safetensors or .pt files" >&2 && return 1 ;;
+    *$'\n'*) echo "$folder: weights in several folders (${found//$'\n'/, }), expected one" >&2 && return 1 ;;
+    esac
+    WEIGHTS=$found
+}
+
 pack_model() {
-    local folder=$1 target=$2 file weights=()
-    for file in "$folder"/*.safetensors "$folder"/*.pt; do
+    local target=$1 file weights=()
+    for file in "$WEIGHTS"/*.safetensors "$WEIGHTS"/*.pt; do
         if [ -f "$file" ]; then weights+=("${file##*/}"); fi
     done
-    [ ${#weights[@]} -gt 0 ] || { echo "no weights in $folder: nothing to put into model.tar.gz" >&2; return 1; }
-    tar -C "$folder" --owner=0 --group=0 --mode=a+r -czf "$target" -- "${weights[@]}"
+    tar -C "$WEIGHTS" --owner=0 --group=0 --mode=a+r -czf "$target" -- "${weights[@]}"
+}
+
+only_help() {
+    local script=$1
+    if [ $# -eq 1 ]; then return; fi
+    case $2 in
+    -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$script" && exit ;;
+    *) echo "$2: ${script##*/} takes no arguments, only settings before it; see ${script##*/} --help" >&2 && exit 1 ;;
+    esac
 }
 
 _sha256() {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -261,10 +263,101 @@ def test_export_leaves_nothing_where_the_upload_would_be_refused(clone):
     assert list((clone.top / "dist").iterdir()) == []
 
 
-def test_export_without_weights_says_so(clone):
-    (clone.top / "weights/one.safetensors").unlink()
+def no_weights(weights):
+    (weights / "one.safetensors").unlink()
+    return f"{weights}: no weights, expected .safetensors or .pt files"
+
+
+def linked_weights(weights):
+    (weights / "mine.safetensors").symlink_to("one.safetensors")
+    return (
+        f"{weights}/mine.safetensors: is no plain file, and a link would not get into the image; "
+        "put the weights themselves there"
+    )
+
+
+def scattered_weights(weights):
+    (weights / "fold 0").mkdir()
+    (weights / "fold 0/mine.pt").touch()
+    return f"{weights}: weights in several folders ({weights}, {weights}/fold 0), expected one"
+
+
+@pytest.mark.parametrize("script", ["build.sh", "export.sh"])
+@pytest.mark.parametrize("spoil", [no_weights, linked_weights, scattered_weights])
+def test_weights_that_the_image_would_not_have_are_refused_at_once(script, spoil, clone):
+    reason = spoil(clone.top / "weights")
     saved(clone)
-    done = clone.run("export.sh")
-    reason = f"no weights in {clone.top}/weights: nothing to put into model.tar.gz\n"
-    assert (done.returncode, done.stderr) == (1, reason)
-    assert list((clone.top / "dist").iterdir()) == []
+    done = clone.run(script)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{reason}\n")
+    assert clone.asked("docker") == ["info"]
+    assert not (clone.top / "dist").exists()
+
+
+def test_weights_in_a_folder_of_their_own_are_packed_on_the_top_level(clone):
+    (clone.top / "weights/fold0").mkdir()
+    (clone.top / "weights/one.safetensors").rename(clone.top / "weights/fold0/one.safetensors")
+    saved(clone)
+    assert clone.run("export.sh").returncode == 0
+    with tarfile.open(clone.top / "dist/model.tar.gz") as tar:
+        assert tar.getnames() == ["one.safetensors"]
+
+
+@pytest.mark.parametrize("script", ["build.sh", "export.sh"])
+def test_arguments_are_refused_and_help_is_given(script, clone):
+    clone.answers("docker")
+    done = clone.run(script, "--task", "autopet4")
+    reason = f"--task: {script} takes no arguments, only settings before it; see {script} --help\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    done = clone.run(script, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(("Build the algorithm's image", "Write what is uploaded"))
+    assert clone.asked("docker") == []
+
+
+def test_build_reads_the_options_once(clone):
+    clone.answers("docker")
+    engine = clone.bin / "docker"
+    engine.write_text(engine.read_text().replace("save*)", "run*) echo 'OPTIONS: wrong' >&2; exit 1 ;;\nsave*)"))
+    done = clone.run("build.sh", OPTIONS="--wrong")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "OPTIONS: wrong\n")
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--memory-gb"])
+@pytest.mark.parametrize("value", [("abc",), ("-5",), ("nan",), ("0",), ("0.0",), ()])
+def test_limits_are_checked_before_anything_runs(option, value, clone):
+    done = clone.run("test.sh", option, *value)
+    reason = f"{option} {''.join(value)}: expected a number above 0\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+HANGS = r"""#!/usr/bin/env bash
+here=$(dirname "${BASH_SOURCE[0]}")
+printf '%s ' "$@" >>"$here/log"
+echo >>"$here/log"
+case "$*" in
+"image inspect"*) echo '[{"Os": "linux", "Architecture": "amd64", "Config": {}}]' ;;
+create*) echo 0123 ;;
+start*) touch "$here/started" && exec sleep 60 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_interrupted_trial_removes_its_container_and_folders(number, tmp_path):
+    put(tmp_path / "engine", HANGS)
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trial", "--engine", tmp_path / "engine", "--image", "x", "--only", "test/input"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "test"), "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert "rm --force 0123 " in (tmp_path / "log").read_text().splitlines()
+    assert list((tmp_path / "tmp").iterdir()) == []

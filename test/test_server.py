@@ -200,6 +200,18 @@ def test_health_is_503_until_a_window_has_run(serve, tmp_path):
     assert server.ready() == {503, 200}
 
 
+def test_call_with_two_scans_is_refused(serve):
+    server = serve()
+    server.ready()
+    server.put(random_scan(1), name="a.mha")
+    folder = server.input / "images/pet"
+    shutil.copy(folder / "a.mha", folder / "b.mha")
+    status, answer = server.ask("/invoke", "POST")
+    reason = f"{server.input}: 2 scans (a.mha, b.mha), expected the one of this call"
+    assert (status, answer) == (422, {"detail": reason})
+    assert list(server.output.rglob("*.mha")) == []
+
+
 def test_call_with_a_large_body_is_answered_as_any_other(serve):
     server = serve()
     server.ready()

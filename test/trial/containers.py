@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -140,7 +141,9 @@ class Engine:
         flags = [*limits.flags(), *folders.mounts(), *self.gpu_flags()]
         container = self("create", *flags, f"--entrypoint={program[0]}", image.name, *program[1:]).strip()
         try:
-            self("cp", "-", f"{container}:/", input=_link("input", CASE))
+            # Podman leaves a copy of what is piped into it in the folder for temporary files.
+            where = {**os.environ, "TMPDIR": str(folders.case.parent)}
+            self("cp", "-", f"{container}:/", input=_link("input", CASE), env=where)
             yield container
         finally:
             subprocess.run([self.command, "rm", "--force", container], capture_output=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +57,11 @@ class Image:
 
     @property
     def options(self) -> list[str]:
-        """The options of process.py that are baked into the image."""
-        return self.environment.get("SWFASTEDIT_OPTIONS", "").split()
+        """The options of process.py that are baked into the image; none where it could not read them either."""
+        try:
+            return shlex.split(self.environment.get("SWFASTEDIT_OPTIONS", ""))
+        except ValueError:
+            return []
 
     def program(self, arguments: Sequence[str] = ()) -> list[str]:
         """Return the command line that its start runs."""

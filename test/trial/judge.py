@@ -89,12 +89,14 @@ def judge_image(image: Image, *, cuda: str | None, architectures: Sequence[str],
 
 
 def judge_outcome(outcome: Outcome, limits: Limits, wanted: Wanted, output: Path) -> list[Check]:
-    """Check how a case ended and what it left in the output folder."""
+    """Check how a case ended and what it left in the output folder; only its time where that was up."""
+    if outcome.code is None:
+        return [Check("time", False, f"not done after {limits.seconds:g} s, the limit")]
     log = outcome.stdout + outcome.stderr + outcome.answer
     killed = f"exit code {KILLED}" if KILLED in (outcome.code, outcome.ended) else _line_with(NO_MEMORY, log)
     written = _innermost(line.split(" ", 1)[1] for line in outcome.changes - wanted.changes)
     checks = [
-        Check("time", outcome.code is not None, f"limit {limits.seconds:g} s"),
+        Check("time", True, f"limit {limits.seconds:g} s"),
         Check("memory", not killed, f"{killed}; limit {limits.memory_bytes / GIB:.3g} GiB"),
         Check("no network", not NO_NETWORK.search(log), _line_with(NO_NETWORK, log)),
         Check("input not written", not NO_WRITING.search(log), _line_with(NO_WRITING, log)),
@@ -131,7 +133,7 @@ def _judge_failure(outcome: Outcome, wanted: Wanted, output: Path) -> list[Check
         Check("no mask of a failure", not left, ", ".join(left)),
     ]
     if not wanted.by_http:
-        refused = outcome.code is not None and outcome.code != wanted.success
+        refused = outcome.code != wanted.success
         return [_judge_code(outcome, wanted, refused, "a failure"), *checks]
     refused = outcome.code is not None and 400 <= outcome.code < 600
     detail = _detail(outcome.answer)

@@ -101,7 +101,7 @@ class Trial:
             program = self.image.program([*self._method("exec"), *extra])
             outcome = self.engine.run(self.image, folders, self.limits, program)
             checks = judge_outcome(outcome, self.limits, self._wanted(case, pet, extra, 0), folders.output)
-            if model is not None:
+            if model is not None and outcome.code is not None:
                 used = b"/opt/ml/model/" in outcome.stdout
                 checks.append(Check("mounted model used", used, "no file of /opt/ml/model in the log"))
             self._empty(folders)
@@ -143,7 +143,8 @@ class Trial:
         task = _value(options, "--task") or "autopet2"
         data_centric = _value(options, "--data-centric")
         values = () if data_centric is None else (("data-centric-model.json", data_centric == "true"),)
-        return Wanted(pet if case.usable else None, SOCKETS[task], success, case.expected, values, self.changes)
+        socket = SOCKETS.get(task, SOCKETS["autopet2"])  # an unknown one is the container's to refuse
+        return Wanted(pet if case.usable else None, socket, success, case.expected, values, self.changes)
 
 
 def _health_row(health: Outcome) -> Row:
@@ -156,7 +157,8 @@ def _stop_row(server: Server) -> Row:
     outcome = server.stop()
     prompt = outcome.code in STOPPED and outcome.seconds < PROMPT_SECONDS
     found = "still running" if outcome.code is None else f"exit code {outcome.code}"
-    check = Check("SIGTERM ends it at once", prompt, f"{found} after {outcome.seconds:.0f} s")
+    found = f"{found} after {outcome.seconds:.1f} s, expected 0 or 143 within {PROMPT_SECONDS:g} s"
+    check = Check("SIGTERM ends it at once", prompt, found)
     return Row("invoke: SIGTERM", [check], outcome.seconds)
 
 
