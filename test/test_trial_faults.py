@@ -141,7 +141,7 @@ def test_fault_is_found_by_name(fault, checks, options, with_fault):
         ),
         ("child", ["no process left: sleep 3600"]),
         ("cache", ["only /output and /tmp written: /home/algorithm/kernels"]),
-        ("deaf", ["SIGTERM ends it at once: still running after 10 s"]),
+        ("deaf", ["SIGTERM ends it at once: still running after 1"]),
     ],
 )
 def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
