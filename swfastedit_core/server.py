@@ -61,14 +61,19 @@ def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: Te
     Thread(target=uvicorn.Server(settings).run, args=([listening],), daemon=True).start()
     work = prepare()
     ready.set()
-    while True:
-        try:
+    at_work = False
+    try:
+        while True:
             answer = calls.get()
-        except Stopped:  # the usual end of a server, and no failure
-            say("stopped")
-            return
-        if answer.set_running_or_notify_cancel():  # else the caller has gone
-            answer.set_result(_answered(work, stderr))
+            if answer.set_running_or_notify_cancel():  # else the caller has gone
+                at_work = True
+                result = _answered(work, stderr)
+                at_work = False  # before the caller knows, who may send the signal as soon as it does
+                answer.set_result(result)
+    except Stopped:
+        if at_work:
+            raise
+        say("stopped")  # the usual end of a server, and no failure
 
 
 def _answered(work: Callable[[], Reports], stderr: TextIO) -> tuple[Failure | None, Reports]:
