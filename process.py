@@ -1,6 +1,7 @@
 """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
-Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation.
+Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation. The
+CT is read, from /input/images/ct or the file that --ct names, where a network takes it.
 Options in the environment variable SWFASTEDIT_OPTIONS go before those of the command line: an image has its own there.
 With --pet its --api-method and --data-centric do not count.
 """
@@ -17,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,6 +31,7 @@ from swfastedit_core.contract import (
     TASKS,
     click_notice,
     default_weights,
+    find_cts,
     find_pets,
     write_data_centric,
 )
@@ -36,10 +39,20 @@ from swfastedit_core.errors import DataWarning, UserError
 
 if TYPE_CHECKING:
     from swfastedit_core.engine import Engine
+    from swfastedit_core.volume import Volume
 
 STARTED = time.perf_counter()
 LINES_OF_PROGRESS = 10
 OPTIONS = "SWFASTEDIT_OPTIONS"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scan and the file its mask goes to; no CT where no network takes one."""
+
+    pet: Path
+    mask: Path
+    ct: Path | None = None
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,13 +64,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=path_argument,
         default=INPUT,
         metavar="DIR",
-        help="folder with images/pet/*.mha (default: %(default)s)",
+        help="folder with images/pet/*.mha, and images/ct/*.mha for networks that take CT (default: %(default)s)",
     )
     data.add_argument(
         "--pet",
         type=path_argument,
         metavar="FILE",
         help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
+    )
+    parser.add_argument(
+        "--ct",
+        type=path_argument,
+        metavar="FILE",
+        help="its CT in HU, on any grid in the same patient coordinates, for networks that take CT",
     )
     parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
     parser.add_argument(
@@ -133,6 +152,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"{OPTIONS}: {error}")
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args([*baked_in, *given])
+    if options.ct is not None and options.pet is None:
+        parser.error("--ct is of one scan: it needs --pet FILE; in a folder the CT lies in images/ct")
     if options.pet is not None:
         _without_the_platform(options, parser.parse_args(given), parser)
     if not 0 < options.port < 2**16:
@@ -187,36 +208,57 @@ def load(options: argparse.Namespace) -> list[Engine]:
     return networks
 
 
-def jobs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+def jobs(options: argparse.Namespace) -> list[Job]:
     """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
     from swfastedit_core.volume import read_geometry
 
     if options.pet is not None:
-        pairs = [(options.pet, options.output / options.pet.name)]
+        found = [Job(options.pet, options.output / options.pet.name, options.ct)]
     else:
         masks = options.output / TASKS[options.task].mask
-        pairs = [(pet, masks / pet.name) for pet in find_pets(options.input)]
-    if options.api_method == "invoke" and len(pairs) > 1:
-        names = ", ".join(pet.name for pet, _ in pairs[:5])
-        raise UserError(f"{options.input}: {len(pairs)} scans ({names}), expected the one of this call")
-    for pet, mask in pairs:
-        if pet.exists() and mask.exists() and pet.samefile(mask):
-            raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
-        require_writable(mask)
-        read_geometry(pet)
-    return pairs
+        found = [Job(pet, masks / pet.name) for pet in find_pets(options.input)]
+    if options.api_method == "invoke" and len(found) > 1:
+        names = ", ".join(job.pet.name for job in found[:5])
+        raise UserError(f"{options.input}: {len(found)} scans ({names}), expected the one of this call")
+    for job in found:
+        require_writable(job.mask)
+        for scan in (job.pet, *([job.ct] if job.ct else [])):
+            if scan.exists() and job.mask.exists() and scan.samefile(job.mask):
+                raise UserError(f"{job.mask}: the mask would replace the scan; choose another --output")
+            read_geometry(scan)
+    return found
+
+
+def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespace) -> list[Job]:
+    """Give each scan its CT where a network takes one; refuse as `jobs` does."""
+    from swfastedit_core.preprocess import require_overlap
+    from swfastedit_core.volume import read_geometry
+
+    takers = [network.source for network in networks if "ct" in network.config.channels]
+    if not takers:
+        if options.ct is not None and not options.quiet:
+            say(f"notice: {options.ct}: not used, the networks take PET only")
+        return [replace(case, ct=None) for case in cases]
+    if options.pet is None:
+        cts = find_cts(options.input, [case.pet for case in cases])
+        cases = [replace(case, ct=ct) for case, ct in zip(cases, cts, strict=True)]
+    for case in cases:
+        if case.ct is None:
+            raise UserError(f"{case.pet}: {takers[0]} takes its CT as well; name the CT with --ct FILE")
+        require_overlap(read_geometry(case.ct), read_geometry(case.pet), source=str(case.ct))
+    return cases
 
 
 def segment_cases(
-    cases: list[tuple[Path, Path]], networks: list[Engine], options: argparse.Namespace, *, load_seconds: float
+    cases: list[Job], networks: list[Engine], options: argparse.Namespace, *, load_seconds: float
 ) -> list[dict[str, Any]]:
     """Segment scan after scan; print and return a report on each."""
     notice = None if options.pet is not None else click_notice(options.input, TASKS[options.task])
     if notice and not options.quiet:
         say(f"notice: {notice}")
     reports = []
-    for pet, mask in cases:
-        report = process(pet, mask, networks, options)
+    for case in add_cts(cases, networks, options):
+        report = process(case, networks, options)
         report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
         reports.append(report)
         say(json.dumps(report, ensure_ascii=False))
@@ -225,19 +267,22 @@ def segment_cases(
     return reports
 
 
-def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
+def process(case: Job, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
     """Segment one scan and write its mask; return what there is to report."""
     from swfastedit_core.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
     from swfastedit_core.pipeline import segment
-    from swfastedit_core.volume import read_volume, write_mask
+    from swfastedit_core.volume import read_ct, read_volume, write_mask
 
     clock, begin = Stopwatch(networks[0].device), time.perf_counter()
     with data_warnings(quiet=options.quiet) as messages, clock.stage("read"):
-        volume = read_volume(pet)
-    with progress_bar(pet.name, quiet=options.quiet) as progress:
+        scans: dict[str, Volume] = {"pet": read_volume(case.pet)}
+        if case.ct is not None:
+            scans["ct"] = read_ct(case.ct)
+    with progress_bar(case.pet.name, quiet=options.quiet) as progress:
         result = segment(
-            volume,
+            scans.pop("pet"),  # handed over, not kept: `segment` lets go of the voxels before the networks run
             networks,
+            ct=scans.pop("ct", None),
             full_grid=options.region == "full",
             overlap=options.overlap,
             window_batch=options.window_batch,
@@ -246,11 +291,12 @@ def process(pet: Path, mask: Path, networks: list[Engine], options: argparse.Nam
             progress=progress,
         )
     with clock.stage("write"):
-        write_mask(result.mask, mask)
+        write_mask(result.mask, case.mask)
     seconds = {"read": clock.seconds["read"], **result.seconds, "write": clock.seconds["write"]}
     seconds["total"] = time.perf_counter() - begin
     return {
-        "output": str(mask),
+        "output": str(case.mask),
+        **({"ct": str(case.ct)} if case.ct is not None else {}),
         "engine": networks[0].name,
         "device": str(networks[0].device),
         "precision": networks[0].precision,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from swfastedit_core.errors import DataWarning, UserError
     from swfastedit_core.pipeline import Segmentation, load_networks, segment
-    from swfastedit_core.volume import Geometry, Volume, read_volume, write_mask, write_volume
+    from swfastedit_core.volume import Geometry, Volume, read_ct, read_volume, write_mask, write_volume
 
 __all__ = [
     "DataWarning",
@@ -21,6 +21,7 @@ __all__ = [
     "UserError",
     "Volume",
     "load_networks",
+    "read_ct",
     "read_volume",
     "segment",
     "write_mask",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ OUTPUT = Path("/output")
 MODEL = Path("/opt/ml/model")  # an uploaded model tarball is unpacked here
 PORT = 4743  # of the invoke method
 PET = Path("images/pet")
+CT = Path("images/ct")
 INVENTORY = Path("inputs.json")
 DATA_CENTRIC = Path("data-centric-model.json")
 WEIGHTS = (".safetensors", ".pt")
@@ -62,20 +64,43 @@ def find_pets(folder: Path) -> list[Path]:
     UserError
         If there is none.
     """
-    pet = folder / PET
-    try:
-        names = sorted(path.name for path in pet.iterdir())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            f"{pet}: no such folder, expected the PET there as one .mha file; use --pet FILE for a file elsewhere"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{pet}: cannot be read ({error.strerror}); expected the PET there as one .mha file") from error
-    found = [pet / name for name in names if name.endswith(".mha") and not name.startswith(".")]
-    if not found:
-        raise UserError(f"{pet}: found {', '.join(names[:5]) or 'nothing'}, expected one .mha file")
-    named = _names_in_inventory(folder / INVENTORY)
-    return [path for path in found if path.stem in named] or found
+    return _scans(folder, PET, "the PET", otherwise="; use --pet FILE for a file elsewhere")
+
+
+def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
+    """List the CT of each PET of a case.
+
+    The platform names CT and PET as it likes: the only CT belongs to the only PET. Where there are more, an
+    ``inputs.json`` may name one; else a CT belongs to the PET whose name it has.
+
+    Parameters
+    ----------
+    folder
+        The platform's ``/input``, or one like it.
+    pets
+        From `find_pets`.
+
+    Returns
+    -------
+    list of Path
+        A file of ``images/ct/*.mha`` for each PET.
+
+    Raises
+    ------
+    UserError
+        If there is none for a PET, or it is not clear which.
+    """
+    found = _scans(folder, CT, "the CT, which the network takes as well,")
+    if len(pets) == len(found) == 1:
+        return found
+    names = [ct.name for ct in found]
+    for pet in pets:
+        if pet.name not in names:
+            raise UserError(
+                f"{folder / CT}: found {', '.join(names[:5])} for {len(pets)} PET, expected one file for one PET, "
+                f"or one named {pet.name} as its PET is"
+            )
+    return [folder / CT / pet.name for pet in pets]
 
 
 def click_notice(folder: Path, task: Task) -> str | None:
@@ -144,8 +169,24 @@ def _files(folder: Path) -> list[Path]:
     return [Path(top) / name for top, _, names in os.walk(folder, onerror=refuse) for name in names]
 
 
-def _names_in_inventory(path: Path) -> set[str]:
-    """Return what the PET's file may be called, without its ending, as the platform's list of inputs has it.
+def _scans(folder: Path, socket: Path, what: str, *, otherwise: str = "") -> list[Path]:
+    """List the .mha files of a socket, at least one, sorted; where the inventory names some of them, only those."""
+    place = folder / socket
+    try:
+        names = sorted(path.name for path in place.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{place}: no such folder, expected {what} there as one .mha file{otherwise}") from error
+    except OSError as error:
+        raise UserError(f"{place}: cannot be read ({error.strerror}), expected {what} there") from error
+    found = [place / name for name in names if name.endswith(".mha") and not name.startswith(".")]
+    if not found:
+        raise UserError(f"{place}: found {', '.join(names[:5]) or 'nothing'}, expected one .mha file")
+    named = _names_in_inventory(folder / INVENTORY, socket)
+    return [path for path in found if path.stem in named] or found
+
+
+def _names_in_inventory(path: Path, place: Path) -> set[str]:
+    """Return what a socket's file may be called, without its ending, as the platform's list of inputs has it.
 
     An entry is ``{"socket": {"relative_path": "images/pet", …}, "image": {"pk": …, "name": …}, …}``; the platform
     wrote ``interface`` instead of ``socket`` before 2025 and may still for older images.
@@ -156,13 +197,13 @@ def _names_in_inventory(path: Path) -> set[str]:
         if not isinstance(entry, dict):
             continue
         socket, image = entry.get("socket") or entry.get("interface"), entry.get("image")
-        if isinstance(socket, dict) and isinstance(image, dict) and _is_pet(socket.get("relative_path")):
+        if isinstance(socket, dict) and isinstance(image, dict) and _is(place, socket.get("relative_path")):
             names |= {str(image.get(key)).removesuffix(".mha") for key in ("pk", "name") if image.get(key)}
     return names
 
 
-def _is_pet(relative_path: Any) -> bool:
-    return isinstance(relative_path, str) and Path(relative_path) == PET
+def _is(place: Path, relative_path: Any) -> bool:
+    return isinstance(relative_path, str) and Path(relative_path) == place
 
 
 def _json(path: Path) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swfastedit_core.checkpoint import find_checkpoints, read_checkpoint
+from swfastedit_core.checkpoint import PET, PET_CT, find_checkpoints, read_checkpoint
 from swfastedit_core.clock import Stopwatch
 from swfastedit_core.engine import Engine, TorchEngine, resolve_device, resolve_precision
 from swfastedit_core.errors import UserError
@@ -20,7 +20,9 @@ from swfastedit_core.preprocess import (
     Placement,
     Preprocessing,
     place,
+    resample_ct,
     restore,
+    scale_hu,
     scale_intensity,
     to_network_grid,
 )
@@ -77,10 +79,11 @@ def load_networks(*paths: str | Path, device: str = "auto", precision: str = "au
     engines: list[Engine] = []
     for path in find_checkpoints(paths):
         checkpoint = read_checkpoint(path)
-        if checkpoint.config.channels != ("pet",):
-            channels = ", ".join(checkpoint.config.channels)
+        channels = checkpoint.config.channels
+        if channels not in (PET, PET_CT):
             raise UserError(
-                f"{path}: the network takes {len(checkpoint.config.channels)} channels ({channels}), expected one: pet"
+                f"{path}: the network takes {len(channels)} channels ({', '.join(channels)}), "
+                "expected one: pet, or two: pet and ct"
             )
         engines.append(TorchEngine(checkpoint, device=where, precision=resolve_precision(precision, where)))
     if not engines:
@@ -98,15 +101,17 @@ def warm_up(networks: Sequence[Engine], *, window_batch: int | None = None) -> N
     """
     for network in networks:
         x, y, z = network.config.window
-        image = (x * (window_batch or network.default_batch), y, z)
-        plan = plan_windows(image, window=network.config.window, overlap=0.0)
-        infer(torch.zeros((1, *image), device=network.device), plan, network, batch=window_batch)
+        shape = (x * (window_batch or network.default_batch), y, z)
+        plan = plan_windows(shape, window=network.config.window, overlap=0.0)
+        image = torch.zeros((len(network.config.channels), *shape), device=network.device)
+        infer(image, plan, network, batch=window_batch)
 
 
 def segment(
     pet: Volume,
     networks: Sequence[Engine],
     *,
+    ct: Volume | None = None,
     full_grid: bool = False,
     overlap: float = OVERLAP,
     window_batch: int | None = None,
@@ -116,12 +121,18 @@ def segment(
 ) -> Segmentation:
     """Find the lesions in a scan.
 
+    Voxels of PET and CT are let go of as soon as the networks' input is made of them: where nobody else holds them,
+    they take no memory while the networks run.
+
     Parameters
     ----------
     pet
         SUV, float32 [Z, Y, X], of any geometry.
     networks
-        From `load_networks`; all on one device.
+        From `load_networks`; all on one device. Those that see PET only and those that see CT as well may be mixed.
+    ct
+        HU, [Z, Y, X], of any geometry: it is brought to the PET's grid by patient coordinates. Needed where a network
+        has it among its channels, else not looked at.
     full_grid
         Cover the whole volume with windows, as the recipe does, instead of the body. Without it a scan whose voxels
         are all the same, in which there is nothing to see, is given an empty mask at once.
@@ -144,24 +155,33 @@ def segment(
     Raises
     ------
     UserError
-        If the overlap is out of range or memory runs out.
+        If a network needs a CT and there is none, or it shows another part of the patient; if the overlap is out of
+        range or memory runs out.
     """
-    device = networks[0].device
+    device, grid = networks[0].device, pet.geometry
     clock = Stopwatch(device)
     with clock.stage("prepare"):
-        scans = {p: _prepare(pet, p, device, full_grid=full_grid) for p in {n.config.preprocessing for n in networks}}
+        with_ct = _require_ct(networks, ct)
+        ct = resample_ct(ct, grid) if ct and with_ct else None
+        scans = {
+            p: _prepare(pet, ct if p in with_ct else None, p, device, full_grid=full_grid)
+            for p in {n.config.preprocessing for n in networks}
+        }
+        flat = bool(pet.array_zyx.min() == pet.array_zyx.max())
+        del pet, ct
         plans = [_plan(scans[n.config.preprocessing], n.config.window, overlap) for n in networks]
-        if not full_grid and pet.array_zyx.min() == pet.array_zyx.max():
+        if flat and not full_grid:
             plans = [replace(plan, starts=()) for plan in plans]
         full = [_plan(scans[n.config.preprocessing], n.config.window, overlap, everywhere=True) for n in networks]
     opinion = hard_vote if vote or len(networks) == 1 else probability
-    total = torch.zeros(pet.array_zyx.shape, dtype=opinion(torch.zeros(1)).dtype, device=device)
+    total = torch.zeros(grid.shape_zyx, dtype=opinion(torch.zeros(1)).dtype, device=device)
     windows, done = sum(len(plan.starts) for plan in plans), 0
     for network, plan in zip(networks, plans, strict=True):
         scan = scans[network.config.preprocessing]
         with clock.stage("network"):
             report = None if progress is None else lambda count, before=done: progress(before + count, windows)
-            logits = infer(scan.image[None], plan, network, batch=window_batch, progress=report)
+            image = scan.image[: len(network.config.channels)]  # PET comes first
+            logits = infer(image, plan, network, batch=window_batch, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
             on_file, box = restore(logits, plan.image_box, scan.placement)
@@ -170,13 +190,13 @@ def segment(
     with clock.stage("restore"):
         lesions = consensus(total, len(networks))
         if min_lesion_ml > 0:
-            lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / pet.geometry.voxel_ml)
+            lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
         mask = lesions.to(torch.uint8).cpu().numpy()
     voxels = int(np.count_nonzero(mask))
     return Segmentation(
-        mask=Volume(mask, pet.geometry),
+        mask=Volume(mask, grid),
         lesion_voxels=voxels,
-        lesion_ml=voxels * pet.geometry.voxel_ml,
+        lesion_ml=voxels * grid.voxel_ml,
         windows=windows,
         windows_full_grid=sum(len(plan.starts) for plan in full),
         seconds=clock.seconds,
@@ -185,18 +205,43 @@ def segment(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """A scan as a network wants it: [X, Y, Z] in [0, 1], and where it lies."""
+    """A scan as networks want it, and where it lies.
+
+    Attributes
+    ----------
+    image
+        float32 [1, X, Y, Z] in [0, 1], the PET; with a CT [2, X, Y, Z].
+    """
 
     image: Tensor
     placement: Placement
     body: Body | None
 
 
-def _prepare(pet: Volume, preprocessing: Preprocessing, device: torch.device, *, full_grid: bool) -> _Scan:
+def _require_ct(networks: Sequence[Engine], ct: Volume | None) -> set[Preprocessing]:
+    """Return the preprocessing of the networks that see CT; refuse to go on without one where they need it."""
+    takers = [network for network in networks if "ct" in network.config.channels]
+    if takers and ct is None:
+        raise UserError(f"{takers[0].source}: the network takes PET and CT, and no CT was given; pass it as ct=")
+    return {network.config.preprocessing for network in takers}
+
+
+def _prepare(
+    pet: Volume, ct: Volume | None, preprocessing: Preprocessing, device: torch.device, *, full_grid: bool
+) -> _Scan:
+    """Bring a PET, and a CT on the same grid, to a network's grid and intensities."""
     placement = place(pet.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(pet, placement, device)
     body = None if full_grid else find_body(suv, preprocessing.spacing_mm)
-    return _Scan(scale_intensity(suv, preprocessing.intensity), placement, body)
+    scaled = scale_intensity(suv, preprocessing.intensity)
+    if ct is None:
+        return _Scan(scaled[None], placement, body)
+    del suv  # here and below: the memory is wanted for the CT
+    image = torch.empty((2, *placement.network_shape), device=device)
+    image[0] = scaled
+    del scaled
+    image[1] = scale_hu(to_network_grid(ct, placement, device), preprocessing.ct_hu)
+    return _Scan(image, placement, body)
 
 
 def _plan(scan: _Scan, window: tuple[int, int, int], overlap: float, *, everywhere: bool = False) -> WindowPlan:

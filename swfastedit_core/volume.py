@@ -1,4 +1,4 @@
-"""A PET volume or a mask with its place in the patient, and its files (.mha, .nii, .nii.gz, .nrrd)."""
+"""A PET, a CT or a mask with its place in the patient, and its files (.mha, .nii, .nii.gz, .nrrd)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,8 @@ SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
 MAX_BYTES = 4 * 2**30  # of the volume as float32
 SPACING_MM = (1e-3, 1e3)  # what no scanner comes near
 MAX_SUV = 1000.0  # above it the values are hardly SUV
+AIR_HU = -1024.0  # what scanners write where nothing was measured
+AIR_BELOW_HU = -500.0  # the values of a CT without a voxel below are hardly HU: there is air around every patient
 ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI keeps its axes as float32 quaternions
 MAX_NON_FINITE = 0.5  # share of the voxels
 
@@ -70,6 +73,13 @@ class Geometry:
         """The direction as a float64 array [3, 3]: column i is array axis i (x, y, z) in LPS."""
         return np.array(self.direction, dtype=np.float64).reshape(3, 3)
 
+    @property
+    def corners_mm(self) -> np.ndarray:
+        """Patient coordinates (L, P, S) of the eight outermost voxel centres, float64 [8, 3]."""
+        index_xyz = np.array(list(product(*((0, side - 1) for side in self.size_xyz))))
+        corners: np.ndarray = index_xyz * self.spacing_mm @ self.axes_lps.T + self.origin_mm
+        return corners
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -78,7 +88,7 @@ class Volume:
     Attributes
     ----------
     array_zyx
-        Values, [Z, Y, X]: SUV as float32, or a mask as uint8.
+        Values, [Z, Y, X]: SUV or HU as float32, or a mask as uint8.
     geometry
         The grid. Its size is the array's shape reversed.
     """
@@ -97,7 +107,7 @@ def suffix_of(path: Path) -> str | None:
 
 
 def read_geometry(path: str | Path) -> Geometry:
-    """Read a PET volume's header and check it, without its voxels.
+    """Read the header of a PET or a CT and check it, without its voxels.
 
     Raises
     ------
@@ -132,19 +142,49 @@ def read_volume(path: str | Path) -> Volume:
         component, has an impossible geometry, is larger than 4 GiB as float32, or is mostly not finite.
     """
     path = Path(path)
-    with _opened(path) as reader:
-        geometry = _checked_geometry(reader, path)
-        verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
-        reader.SetOutputPixelType(sitk.sitkFloat32)
-        try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise UserError(
-                f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?"
-            ) from error
-    array = sitk.GetArrayFromImage(image)
-    del image
-    return Volume(_checked_values(array, path), geometry)
+    volume = _read(path)
+    array = volume.array_zyx
+    low, high = _make_finite(array, path, fill=0.0, expected="a PET in SUV")
+    if array.size > 1 and low == high:
+        warnings.warn(DataWarning(f"{path}: every voxel is {low:g}, there is no image in it"), stacklevel=2)
+    if high > MAX_SUV:
+        warnings.warn(
+            DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),
+            stacklevel=2,
+        )
+    return volume
+
+
+def read_ct(path: str | Path) -> Volume:
+    """Read a CT volume: as `read_volume`, but what is odd about HU is not what is odd about SUV.
+
+    Voxels that are not finite become air (`AIR_HU`), with a `DataWarning` that counts them; a minimum above -500
+    gives another (not HU?). A CT of nothing but air is taken as it is.
+
+    Parameters
+    ----------
+    path
+        A .mha, .nii, .nii.gz or .nrrd file.
+
+    Returns
+    -------
+    Volume
+        HU, float32 [Z, Y, X].
+
+    Raises
+    ------
+    UserError
+        As `read_volume`.
+    """
+    path = Path(path)
+    volume = _read(path)
+    low, _ = _make_finite(volume.array_zyx, path, fill=AIR_HU, expected="a CT in HU")
+    if low > AIR_BELOW_HU:
+        warnings.warn(
+            DataWarning(f"{path}: minimum {low:,.0f}, and air has -1,000 HU; is it a CT, and not rescaled?"),
+            stacklevel=2,
+        )
+    return volume
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
@@ -164,10 +204,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """
     path = Path(path)
     suffix = _known_suffix(path)
-    image = sitk.GetImageFromArray(volume.array_zyx)
-    image.SetSpacing(volume.geometry.spacing_mm)
-    image.SetOrigin(volume.geometry.origin_mm)
-    image.SetDirection(volume.geometry.direction)
+    image = to_image(volume)
     try:
         with replacing(path) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=True)
@@ -207,6 +244,30 @@ def write_mask(mask: Volume, path: str | Path) -> None:
     write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
 
 
+def to_image(volume: Volume) -> sitk.Image:
+    """Copy a volume into an image of SimpleITK's, of the array's type."""
+    image = sitk.GetImageFromArray(volume.array_zyx)
+    image.SetSpacing(volume.geometry.spacing_mm)
+    image.SetOrigin(volume.geometry.origin_mm)
+    image.SetDirection(volume.geometry.direction)
+    return image
+
+
+def _read(path: Path) -> Volume:
+    """Read a volume as float32; its header is checked before any voxel is read, its values are not."""
+    with _opened(path) as reader:
+        geometry = _checked_geometry(reader, path)
+        verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise UserError(
+                f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?"
+            ) from error
+    return Volume(sitk.GetArrayFromImage(image), geometry)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sitk.ImageFileReader]:
     """Read the header, nothing else; the reader can read the voxels while the context lasts."""
@@ -214,7 +275,7 @@ def _opened(path: Path) -> Iterator[sitk.ImageFileReader]:
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
-        raise UserError(f"{path}: is not a file, expected one PET volume")
+        raise UserError(f"{path}: is not a file, expected one volume")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     if not os.access(path, os.R_OK):
@@ -258,7 +319,7 @@ def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
     size = reader.GetSize()
     if len(size) != 3:
         raise UserError(
-            f"{path}: {len(size)} dimensions ({'×'.join(map(str, size))}), expected three: one static PET volume"
+            f"{path}: {len(size)} dimensions ({'×'.join(map(str, size))}), expected three: one static volume"
         )
     if reader.GetNumberOfComponents() != 1 or reader.GetPixelID() not in SCALAR_PIXELS:
         kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
@@ -289,24 +350,18 @@ def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
     return Geometry(size, spacing, origin, direction)
 
 
-def _checked_values(array: np.ndarray, path: Path) -> np.ndarray:
+def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -> tuple[float, float]:
+    """Put `fill` where a voxel is not a finite number, with a warning; return the lowest and the highest value."""
     low, high = float(array.min()), float(array.max())  # both are NaN or infinite as soon as one voxel is
-    if not (np.isfinite(low) and np.isfinite(high)):
-        bad = ~np.isfinite(array)
-        count = int(np.count_nonzero(bad))
-        if count > MAX_NON_FINITE * array.size:
-            raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected a PET in SUV")
-        array[bad] = 0.0
-        warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became 0"), stacklevel=3)
-        low, high = float(array.min()), float(array.max())
-    if array.size > 1 and low == high:
-        warnings.warn(DataWarning(f"{path}: every voxel is {low:g}, there is no image in it"), stacklevel=3)
-    if high > MAX_SUV:
-        warnings.warn(
-            DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),
-            stacklevel=3,
-        )
-    return array
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    bad = ~np.isfinite(array)
+    count = int(np.count_nonzero(bad))
+    if count > MAX_NON_FINITE * array.size:
+        raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected {expected}")
+    array[bad] = fill
+    warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became {fill:g}"), stacklevel=3)
+    return float(array.min()), float(array.max())
 
 
 def _itk_reason(error: Exception) -> str:

@@ -39,6 +39,14 @@ EVERYTHING = CheckpointConfig(
 )
 
 
+WITH_CT = replace(
+    EVERYTHING,
+    network=NetworkConfig("smalldynunet", (3, 4, 5), in_channels=2),
+    preprocessing=Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0), ct_hu=(-160.0, 240.0)),
+    channels=("pet", "ct"),
+)
+
+
 def monai_network(config, seed=0):
     """Build MONAI's own network as the authors did."""
     torch.manual_seed(seed)
@@ -115,12 +123,13 @@ def test_other_channel_counts_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_round_trip(half, tmp_path):
+@pytest.mark.parametrize("config", [EVERYTHING, WITH_CT], ids=["pet", "pet and ct"])
+def test_round_trip(config, half, tmp_path):
     path = tmp_path / "folder" / "all.safetensors"
-    before = checkpoint(EVERYTHING)
+    before = checkpoint(config)
     write_checkpoint(before, path, half=half)
     after = read_checkpoint(path)
-    assert after.config == EVERYTHING == read_config(path)
+    assert after.config == config == read_config(path)
     for name, tensor in before.tensors.items():
         torch.testing.assert_close(
             after.tensors[name].float(), tensor, rtol=1e-3 if half else 0, atol=1e-6 if half else 0
@@ -296,6 +305,9 @@ def edited(**changes):
     return json.dumps(plain)
 
 
+WANTS_CT = {"network__in_channels": 2, "channels": ["pet", "ct"]}
+
+
 @pytest.mark.parametrize(
     ("header", "words"),
     [
@@ -336,6 +348,22 @@ def edited(**changes):
         (edited(window=[2**17] * 3), "expected numbers up to 65536"),
         (edited(window=[-64, 64, 64]), "window (-64, 64, 64), expected multiples of"),
         (edited(channels=[1]), "[1], expected a list of str"),
+        (
+            edited(channels=["ct"]),
+            "channels ('ct',), expected one of ('pet',), ('pet', 'ct'), ('pet', 'tumour guidance'",
+        ),
+        (edited(channels=["pet", "ct"], preprocessing__ct_hu=[-1000, 1000]), "do not fit a network of 1 channel(s)"),
+        (edited(network__in_channels=2, channels=["ct", "pet"]), "channels ('ct', 'pet'), expected one of"),
+        (edited(**WANTS_CT), "not a checkpoint's configuration (KeyError: 'ct_hu')"),
+        (edited(**WANTS_CT, preprocessing__ct_hu=[-1000, 0, 1000]), "[-1000, 0, 1000], expected a list of two numbers"),
+        (
+            edited(**WANTS_CT, preprocessing__ct_hu=[240, -160]),
+            "CT's HU from 240.0 to -160.0, expected a lower and a higher",
+        ),
+        (
+            edited(**WANTS_CT, preprocessing__ct_hu=[0, float("inf")]),
+            "CT's HU from 0.0 to inf, expected a lower and a higher",
+        ),
         (edited(labels="ab"), "'ab', expected a list of str"),
         (edited(surprise=1), "not a checkpoint's configuration"),
     ],
@@ -352,6 +380,25 @@ def test_header_is_json_that_reads_back():
         "lower_suv": 0.5,
         "upper_suv": 20.0,
     }
+
+
+def test_range_of_the_ct_stands_in_the_header_where_ct_is_a_channel():
+    assert from_header(to_header(WITH_CT), "x") == WITH_CT
+    assert json.loads(to_header(WITH_CT))["preprocessing"]["ct_hu"] == [-160.0, 240.0]
+    assert "ct_hu" not in to_header(EVERYTHING)
+
+
+def test_header_of_before_ct_was_known_reads_as_it_did():
+    header = (
+        '{"format": 1, "network": {"name": "dynunet", "filters": [2, 3, 4, 5, 6, 7], "in_channels": 1, '
+        '"out_channels": 2}, "preprocessing": {"spacing_mm": [4.0, 4.0, 4.0], "intensity": {"kind": "range", '
+        '"lower_suv": 0.0, "upper_suv": 20.0}}, "window": [96, 64, 96], "channels": ["pet"], "labels": ["background", '
+        '"tumour"], "training": {}, "licence": "CC0", "attribution": "", "demonstration": false}'
+    )
+    preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 20.0), ct_hu=(-1000.0, 1000.0))
+    expected = CheckpointConfig(NARROW, preprocessing, window=(96, 64, 96), licence="CC0")
+    assert from_header(header, "x") == expected
+    assert to_header(expected) == header
 
 
 def test_weights_are_found_in_files_and_folders(tmp_path):
@@ -398,6 +445,16 @@ def test_command_converts_and_shows(tmp_path):
     assert about["licence"] == "CC0"
     assert about["network"]["filters"] == [2, 3, 4, 5, 6, 7]
     assert about["bytes"] == target.stat().st_size
+
+
+def test_command_shows_the_channels_and_keeps_them(tmp_path):
+    write_checkpoint(checkpoint(WITH_CT), tmp_path / "both.safetensors")
+    done = run("convert", tmp_path / "both.safetensors", tmp_path / "new.safetensors", "--suv-range", 0, 43)
+    assert (done.returncode, done.stderr) == (0, "")
+    about = json.loads(run("show", tmp_path / "new.safetensors").stdout)
+    assert about["channels"] == ["pet", "ct"]
+    assert about["preprocessing"]["ct_hu"] == [-160.0, 240.0]
+    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
 
 
 def test_command_fails_in_one_line_whatever_the_file_says(tmp_path):

@@ -38,7 +38,9 @@ class SaysEverywhere:
     def __init__(self, offset=0.0, gain=1.0):
         self.offset, self.gain, self.source = offset, gain, f"{offset}.safetensors"
         self.config = SimpleNamespace(
-            window=(8, 8, 8), preprocessing=Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0))
+            window=(8, 8, 8),
+            channels=("pet",),
+            preprocessing=Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0)),
         )
 
     def __call__(self, windows):

@@ -10,10 +10,12 @@ import torch
 from swfastedit_core.preprocess import (
     Box,
     PercentileIntensity,
+    Preprocessing,
     RangeIntensity,
     percentiles,
     place,
     restore,
+    scale_hu,
     scale_intensity,
     to_network_grid,
 )
@@ -161,6 +163,13 @@ def test_percentile_scaling_maps_and_clips():
 def test_range_scaling_does_not_depend_on_the_image():
     scaled = scale_intensity(torch.tensor([-1.0, 0.0, 5.0, 20.0, 90.0]), RangeIntensity(0.0, 20.0))
     assert scaled.tolist() == [0.0, 0.0, 0.25, 1.0, 1.0]
+
+
+def test_hu_are_mapped_and_clipped():
+    hu = torch.tensor([-1024.0, -1000.0, -100.0, 0.0, 1000.0, 3071.0])
+    assert scale_hu(hu, Preprocessing().ct_hu).tolist() == pytest.approx([0.0, 0.0, 0.45, 0.5, 1.0, 1.0])
+    assert scale_hu(hu, (-160.0, 240.0)).tolist() == pytest.approx([0.0, 0.0, 0.15, 0.4, 1.0, 1.0])
+    assert hu[0] == -1024.0
 
 
 def test_empty_image_stays_empty():

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,31 @@ def test_calls_with_changing_inputs_and_a_bad_one_between(serve):
     assert (code, err) == (0, f"{detail}\n")
     assert seconds < 5
     assert [json.loads(line)["lesion_voxels"] for line in out.splitlines() if line.startswith("{")] == sizes
+
+
+def test_each_call_reads_its_own_ct(serve, tmp_path):
+    network = NetworkConfig("dynunet", (2,) * 6, in_channels=2)
+    config = replace(CONFIG, network=network, channels=("pet", "ct"))
+    torch.manual_seed(1)
+    write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), tmp_path / "both.safetensors")
+    server = serve(weights=tmp_path / "both.safetensors")
+    server.ready()
+    server.put(random_scan(1))
+    status, answer = server.ask("/invoke", "POST")
+    assert status == 422
+    assert answer["detail"].startswith(f"{server.input / 'images/ct'}: no such folder, expected the CT")
+    (server.input / "images/ct").mkdir()
+    masks = []
+    for hu in (-1000.0, 500.0):
+        ct = sitk.GetImageFromArray(np.full((20, 24, 28), -1000.0, np.float32))
+        ct[4:20, 4:20, 4:16] = hu
+        ct.SetSpacing((4.0, 4.0, 4.0))
+        sitk.WriteImage(ct, str(server.input / "images/ct" / "ct.mha"))
+        status, answer = server.ask("/invoke", "POST")
+        (report,) = answer["reports"]
+        assert (status, report["ct"]) == (201, str(server.input / "images/ct/ct.mha"))
+        masks.append(sitk.GetArrayFromImage(sitk.ReadImage(report["output"])))
+    assert np.count_nonzero(masks[0] != masks[1]) > 100
 
 
 def test_a_second_call_waits_and_health_answers_meanwhile(serve):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_volume, write_mask, write_volume
+from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_ct, read_volume, write_mask, write_volume
 from swfastedit_core.volume import SUFFIXES, read_geometry
 
 C, S = np.cos(0.3), np.sin(0.3)
@@ -271,7 +271,7 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "plain.nii.gz").write_bytes(b"not gzip at all" * 40)
     expected = {
         "none.mha": "no such file",
-        "folder.mha": "is not a file, expected one PET volume",
+        "folder.mha": "is not a file, expected one volume",
         "text.txt": "unknown file type, expected one of .mha .nii.gz .nii .nrrd, in lower case",
     }
     for suffix in SUFFIXES:
@@ -343,6 +343,46 @@ def test_values_that_cannot_be_suv_give_a_warning(maximum, warned, tmp_path):
         warnings.simplefilter("always", DataWarning)
         read_volume(tmp_path / "scan.mha")
     assert ["Bq/ml" in str(warning.message) for warning in caught] == [True] * warned
+
+
+def warnings_of(read, path):
+    """Read a file; return the values and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        found = read(path).array_zyx
+    return found, [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize(
+    ("hu", "words"),
+    [
+        ([-1000, -100, 40, 3071], None),
+        ([-1024, -1024, -1024, -1024], None),  # beside the patient
+        ([-500, 0, 0, 0], None),
+        ([-499, 0, 0, 0], "minimum -499, and air has -1,000 HU; is it a CT, and not rescaled?"),
+        ([0, 0, 0, 0], "minimum 0, and air has -1,000 HU"),
+        ([0, 24, 1064, 4095], "minimum 0, and air has -1,000 HU"),  # stored values, without the rescale intercept
+    ],
+)
+def test_ct_is_asked_for_air_and_not_for_a_low_maximum(hu, words, tmp_path):
+    path = tmp_path / "ct.mha"
+    sitk.WriteImage(image(np.array(hu, np.int16).reshape(1, 2, 2)), str(path))
+    found, said = warnings_of(read_ct, path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.ravel(), hu)
+    assert len(said) == (words is not None)
+    if words:
+        assert said[0].startswith(f"{path}: {words}")
+
+
+def test_voxels_of_a_ct_that_are_no_numbers_become_air(tmp_path):
+    path = tmp_path / "ct.mha"
+    sitk.WriteImage(image(np.array([np.nan, -1000, 30, np.inf], np.float32).reshape(1, 2, 2)), str(path))
+    found, said = warnings_of(read_ct, path)
+    assert found.ravel().tolist() == [-1024, -1000, 30, -1024]
+    assert said == [f"{path}: 2 voxels were not finite numbers and became -1024"]
+    sitk.WriteImage(image(np.array([np.nan, np.nan, 30, np.inf], np.float32).reshape(1, 2, 2)), str(path))
+    assert refused(path, read_ct) == "3 of 4 voxels are not finite numbers, expected a CT in HU"
 
 
 def test_mask_is_compressed_uint8(tmp_path):

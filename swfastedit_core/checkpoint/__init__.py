@@ -16,11 +16,13 @@ from torch import Tensor
 
 from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint.authors import read_authors_tensors
-from swfastedit_core.checkpoint.header import HEADER_KEY, CheckpointConfig, from_header, to_header
+from swfastedit_core.checkpoint.header import HEADER_KEY, PET, PET_CT, CheckpointConfig, from_header, to_header
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import DynUNet, build_network, network_from_shapes
 
 __all__ = [
+    "PET",
+    "PET_CT",
     "Checkpoint",
     "CheckpointConfig",
     "find_checkpoints",

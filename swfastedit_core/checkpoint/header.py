@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from swfastedit_core.errors import UserError
@@ -17,7 +17,11 @@ MOST = 2**16  # channels of a level, or voxels of a window's side: beyond it siz
 MOST_IN_WINDOW = 2**28  # voxels: 1 GiB as float32, before the network
 SPACING_MM = (0.1, 100.0)  # what a voxel of a PET may measure
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
-CHANNELS = {1: ("pet",), 3: ("pet", "tumour guidance", "background guidance")}
+PET = ("pet",)
+PET_CT = ("pet", "ct")
+CLICKS = ("pet", "tumour guidance", "background guidance")
+CHANNELS = (PET, PET_CT, CLICKS)
+OF_THE_AUTHORS = {len(channels): channels for channels in (PET, CLICKS)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class CheckpointConfig:
     window
         Sides of a window, x, y, z, in voxels at that spacing.
     channels
-        What each input channel is.
+        What each input channel is: one of ``CHANNELS``.
     labels
         What each class is.
     training
@@ -60,6 +64,8 @@ class CheckpointConfig:
                 f"channels {self.channels} and labels {self.labels} do not fit a network of "
                 f"{self.network.in_channels} channel(s) and {self.network.out_channels} classes"
             )
+        if self.channels not in CHANNELS:
+            raise UserError(f"channels {self.channels}, expected one of {', '.join(map(str, CHANNELS))}")
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
         cells = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
@@ -73,16 +79,16 @@ class CheckpointConfig:
         low, high = SPACING_MM
         if not all(low <= mm <= high for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected numbers from {low} to {high}")
-        _check_intensity(self.preprocessing.intensity)
+        _check_intensity(self.preprocessing)
 
     @classmethod
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
         """Assume the published recipe, for weights that do not describe themselves."""
-        if network.in_channels not in CHANNELS:
+        if network.in_channels not in OF_THE_AUTHORS:
             raise UserError(
                 f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
             )
-        return cls(network, channels=CHANNELS[network.in_channels])
+        return cls(network, channels=OF_THE_AUTHORS[network.in_channels])
 
 
 def to_header(config: CheckpointConfig) -> str:
@@ -91,6 +97,8 @@ def to_header(config: CheckpointConfig) -> str:
     intensity = config.preprocessing.intensity
     kind = next(name for name, cls in INTENSITIES.items() if isinstance(intensity, cls))
     plain["preprocessing"]["intensity"] = {"kind": kind, **asdict(intensity)}
+    if config.channels != PET_CT:
+        del plain["preprocessing"]["ct_hu"]
     return json.dumps({"format": FORMAT, **plain})
 
 
@@ -116,11 +124,6 @@ def from_header(text: str, source: str) -> CheckpointConfig:
                 f"{source}: weights of format {plain['format']!r}, this version reads {FORMAT}; update the program"
             )
         del plain["format"]
-        intensity = dict(plain["preprocessing"]["intensity"])
-        preprocessing = Preprocessing(
-            spacing_mm=_numbers(plain["preprocessing"]["spacing_mm"]),
-            intensity=INTENSITIES[intensity.pop("kind")](**{key: float(value) for key, value in intensity.items()}),
-        )
         network = dict(plain["network"])
         network["filters"] = _list_of(int, network["filters"])
         _list_of(int, [network["in_channels"], network["out_channels"]])
@@ -128,6 +131,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             if key in plain and type(plain[key]) is not kind:
                 raise TypeError(f"{key} {plain[key]!r}, expected {kind.__name__}")
         lists = {key: _list_of(kind, plain[key]) for key, kind in (("window", int), ("channels", str), ("labels", str))}
+        preprocessing = _preprocessing(plain["preprocessing"], with_ct=lists["channels"] == PET_CT)
         return CheckpointConfig(
             **{**plain, **lists, "network": NetworkConfig(**network), "preprocessing": preprocessing}
         )
@@ -139,11 +143,21 @@ def from_header(text: str, source: str) -> CheckpointConfig:
         ) from error
 
 
-def _numbers(values: Any) -> tuple[float, float, float]:
-    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values) or len(values) != 3:
-        raise TypeError(f"{values!r}, expected a list of three numbers")
-    x, y, z = (float(value) for value in values)
-    return x, y, z
+def _preprocessing(plain: dict[str, Any], *, with_ct: bool) -> Preprocessing:
+    x, y, z = _numbers(plain["spacing_mm"], 3)
+    intensity = dict(plain["intensity"])
+    kind = INTENSITIES[intensity.pop("kind")]
+    preprocessing = Preprocessing((x, y, z), kind(**{key: float(value) for key, value in intensity.items()}))
+    if not with_ct:
+        return preprocessing
+    low, high = _numbers(plain["ct_hu"], 2)
+    return replace(preprocessing, ct_hu=(low, high))
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...]:
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values) or len(values) != count:
+        raise TypeError(f"{values!r}, expected a list of {'two' if count == 2 else 'three'} numbers")
+    return tuple(float(value) for value in values)
 
 
 def _list_of(kind: type, values: Any) -> tuple[Any, ...]:
@@ -155,9 +169,10 @@ def _list_of(kind: type, values: Any) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _check_intensity(intensity: PercentileIntensity | RangeIntensity) -> None:
-    low, high = astuple(intensity)
-    if not -math.inf < low < high < math.inf:
-        raise UserError(f"intensity from {low} to {high}, expected a lower and a higher number")
-    if isinstance(intensity, PercentileIntensity) and not 0 <= low < high <= 100:
-        raise UserError(f"percentiles {low} and {high}, expected numbers from 0 to 100")
+def _check_intensity(preprocessing: Preprocessing) -> None:
+    intensity = preprocessing.intensity
+    for name, (low, high) in (("intensity", astuple(intensity)), ("CT's HU", preprocessing.ct_hu)):
+        if not -math.inf < low < high < math.inf:
+            raise UserError(f"{name} from {low} to {high}, expected a lower and a higher number")
+    if isinstance(intensity, PercentileIntensity) and not 0 <= intensity.lower < intensity.upper <= 100:
+        raise UserError(f"percentiles {intensity.lower} and {intensity.upper}, expected numbers from 0 to 100")
