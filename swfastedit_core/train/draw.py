@@ -1,0 +1,62 @@
+"""From a case to a crop as the network gets it: read, transplant, turn, augment, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from swfastedit_core.train.augment import augmented, with_gamma
+from swfastedit_core.train.crops import draw_box, read_crop, to_network_input, turned
+from swfastedit_core.train.recipe import Recipe
+from swfastedit_core.train.store import PreparedCase
+from swfastedit_core.train.transplant import Donors, transplanted
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Makes crops; goes to the processes that do so.
+
+    Attributes
+    ----------
+    recipe
+        What to do with them.
+    cases
+        To learn from.
+    donors
+        Their lesions that may be transplanted.
+    """
+
+    recipe: Recipe
+    cases: Sequence[PreparedCase]
+    donors: Donors
+
+    @classmethod
+    def of(cls, recipe: Recipe, cases: Sequence[PreparedCase]) -> Draw:
+        """Let the cases of the recipe's donor data sets give lesions, all of them cases that are learned from."""
+        giving = [case for case in cases if case.group in recipe.data.donors]
+        spacing_mm = recipe.config.preprocessing.spacing_mm
+        return cls(recipe, cases, Donors(giving, recipe.transplant, spacing_mm=spacing_mm))
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Make a crop of a case.
+
+        Returns
+        -------
+        image : ndarray
+            float32 [C, X, Y, Z], 0 to 1.
+        label : ndarray
+            uint8 [X, Y, Z].
+        """
+        recipe, case = self.recipe, self.cases[index]
+        preprocessing, channels = recipe.config.preprocessing, recipe.config.channels
+        spacing_mm = preprocessing.spacing_mm
+        image, label = read_crop(case, draw_box(case, rng, recipe.crops))
+        image, label = transplanted(
+            image, label, rng, donors=self.donors, settings=recipe.transplant, spacing_mm=spacing_mm
+        )
+        image, label = turned(image, label, rng, recipe.crops)
+        image = augmented(image, rng, recipe.augment, spacing_mm=spacing_mm, channels=channels)
+        image = to_network_input(image, case, preprocessing)
+        return with_gamma(image, rng, recipe.augment, channels=channels), label

@@ -1,0 +1,143 @@
+"""A graft: a lesion with its surroundings, and how it is pasted into a crop of another patient.
+
+A graft has a weight: 1 on the lesion, falling smoothly to 0 at the margin. The recipient becomes
+``(1 - weight) · recipient + weight · graft``, with the graft brought to the recipient's level: the two are compared by
+their medians over the outer half of the margin, beyond the lesion's own blur, so that no halo of the donor's level
+remains. HU are absolute and stay as they are; a place is refused where the CT says another tissue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from swfastedit_core.preprocess import Box
+
+IN_PATIENT = 0.9  # share of a lesion's voxels in view that lie in the patient; a superficial one may bulge
+HOT_SUV = 4.0  # bladder, brain, heart, kidneys: half an organ left beside a lesion is what no scanner sees
+HOT_SHARE = 0.05  # of the voxels that a graft reaches
+SAME_TISSUE_HU = 250.0  # fat and muscle are, lung and muscle are not
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Graft:
+    """A lesion with its surroundings, ready to be pasted.
+
+    Attributes
+    ----------
+    image
+        float32 [C, X, Y, Z] in SUV and HU, the PET first.
+    lesion
+        bool [X, Y, Z].
+    weight
+        float32 [X, Y, Z]: 1 on the lesion, 0.5 at half the margin, 0 beyond it and on neighbouring lesions.
+    backgrounds
+        Median SUV and HU over the ring. SUV above 0.
+    contrast
+        Mean SUV of the lesion over that of the background.
+    """
+
+    image: np.ndarray
+    lesion: np.ndarray
+    weight: np.ndarray
+    backgrounds: tuple[float, ...]
+    contrast: float
+
+    @property
+    def ring(self) -> np.ndarray:
+        """The outer half of the margin, bool [X, Y, Z]: where background is compared with background."""
+        return ring_of(self.weight)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory."""
+        return self.image.nbytes + self.lesion.nbytes + self.weight.nbytes
+
+    def part(self, box: Box) -> Graft:
+        """Return a block of it; backgrounds and contrast remain those of the whole."""
+        x, y, z = box.slices
+        return replace(self, image=self.image[:, x, y, z], lesion=self.lesion[x, y, z], weight=self.weight[x, y, z])
+
+    def turned(self, rng: np.random.Generator) -> Graft:
+        """Turn it into one of the 48 orientations of a cube, equally likely.
+
+        Voxels change places: where the axes' spacings differ the lesion is stretched by their ratio.
+        """
+        axes = [int(axis) - 3 for axis in rng.permutation(3)]
+        flipped = tuple(axis for axis in (-3, -2, -1) if rng.random() < 0.5)
+        lesion, weight = (np.flip(array.transpose(axes), flipped) for array in (self.lesion, self.weight))
+        return replace(self, image=np.flip(self.image.transpose(0, *axes), flipped), lesion=lesion, weight=weight)
+
+
+def paste(
+    image: np.ndarray, label: np.ndarray, graft: Graft, *, centre: Triple, factor: float, patient: np.ndarray
+) -> bool:
+    """Paste a graft into a crop, in place, unless the place is refused.
+
+    Refused is a place where more than a tenth of the lesion would lie outside the patient, where a lesion that is there
+    would be touched, where an organ hotter than `HOT_SUV` would be cut, or where the CT shows another tissue.
+
+    Parameters
+    ----------
+    image, label, patient
+        The crop, float32 [C, X, Y, Z] and uint8 [X, Y, Z], and where the patient is in it, bool [X, Y, Z].
+    centre
+        Voxel of the crop on which the graft's middle comes to lie.
+    factor
+        On what the lesion has above its background.
+
+    Returns
+    -------
+    bool
+        False where the place was refused and nothing changed.
+    """
+    start = np.subtract(centre, np.array(graft.lesion.shape) // 2)
+    stop = np.minimum(start + graft.lesion.shape, label.shape)
+    place = Box(_triple(np.maximum(start, 0)), _triple(stop))
+    graft = graft.part(Box(_triple(place.start - start), _triple(place.stop - start)))
+    x, y, z = place.slices
+    there, label_there, patient_there = image[:, x, y, z], label[x, y, z], patient[x, y, z]
+    reached, ring = graft.weight > 0, graft.ring & patient_there
+    if (
+        not graft.lesion.any()
+        or not ring.any()
+        or label_there[reached].any()
+        or patient_there[graft.lesion].mean() < IN_PATIENT
+        or (there[0][reached] > HOT_SUV).mean() > HOT_SHARE
+    ):
+        return False
+    # Of a donor without a CT, or into a crop without one, only the PET is taken.
+    levels = [(float(np.median(values[ring])), level) for values, level in zip(there, graft.backgrounds, strict=False)]
+    if any(abs(here - level) > SAME_TISSUE_HU for here, level in levels[1:]):
+        return False
+    suv = at_level(graft.image[0], level_suv=levels[0][1], new_level_suv=levels[0][0], factor=factor)
+    for recipient, donor in zip(there, [suv, *graft.image[1:]], strict=False):
+        recipient += graft.weight * (donor - recipient)
+    label_there[graft.lesion] = 1
+    return True
+
+
+def at_level(suv: np.ndarray, *, level_suv: float, new_level_suv: float, factor: float) -> np.ndarray:
+    """Bring SUV from one background to another.
+
+    Above the background the difference to it is kept, times `factor`; below it the ratio to it, so that a necrosis
+    remains one and no SUV falls below 0.
+    """
+    excess = np.maximum(suv - np.float32(level_suv), 0)
+    level: np.ndarray = (suv - excess) * np.float32(new_level_suv / level_suv)
+    level += excess * np.float32(factor)
+    return level
+
+
+def ring_of(weight: np.ndarray) -> np.ndarray:
+    """Mark the outer half of the margin: where background is compared with background."""
+    ring: np.ndarray = (weight > 0) & (weight < 0.5)
+    return ring
+
+
+def _triple(values: Iterable[int]) -> Triple:
+    x, y, z = (int(value) for value in values)
+    return x, y, z
