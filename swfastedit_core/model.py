@@ -157,13 +157,26 @@ class DynUNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips = [self.input_block(x)]
-        for downsample in self.downsamples:
-            skips.append(downsample(skips[-1]))
-        x = self.bottleneck(skips[-1])
+        x, skips = self._encoded(x)
         for upsample in self.upsamples:
             x = upsample(x, skips.pop())
         return self.output_block(x)  # type: ignore[no-any-return]
+
+    def decoded(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps of the decoder, the finest first: [N, filters[i], X, Y, Z] at level i."""
+        x, skips = self._encoded(x)
+        levels: list[Tensor] = []
+        for upsample in self.upsamples:
+            x = upsample(x, skips.pop())
+            levels.insert(0, x)
+        return levels
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the feature map of the bottleneck, and those of the levels above it, the finest first."""
+        skips = [self.input_block(x)]
+        for downsample in self.downsamples:
+            skips.append(downsample(skips[-1]))
+        return self.bottleneck(skips[-1]), skips
 
 
 class Convolution(nn.Sequential):

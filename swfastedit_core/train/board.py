@@ -1,0 +1,152 @@
+"""What a run shows of itself: metrics.csv, TensorBoard, curves, and masks of the validation."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swfastedit_core.atomic import replacing
+from swfastedit_core.train.validate import Projection
+
+METRICS = "metrics.csv"
+COLUMNS = (
+    "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped",
+    "dice", "fpv_ml", "fnv_ml", "validated",
+)  # fmt: skip
+SUV_BLACK = 7.0
+ROW = 6  # scans side by side in a picture
+MOST_SHOWN = 12  # scans in a picture
+
+
+class Board:
+    """Keeps the records of a run in its folder.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    step
+        Where it goes on: later records, of a run that went further before it was cut off, are dropped.
+    """
+
+    def __init__(self, folder: Path, *, step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        self._rows = [row for row in read_metrics(folder) if int(row["step"]) <= step]
+        with replacing(folder / METRICS) as temporary:
+            self._append(temporary, self._rows, header=True)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """Add a row: numbers by name, of `COLUMNS`."""
+        row = {"step": str(step), **{name: _short(value) for name, value in values.items()}}
+        self._rows.append(row)
+        self._append(self._folder / METRICS, [row])
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def show(self, step: int, projections: Sequence[Projection]) -> None:
+        """Draw the curves and the scans of a validation."""
+        draw_curves(self._rows, self._folder / "curves.png")
+        if projections:
+            path = self._folder / "validation" / f"{step:08d}.png"
+            draw_projections(projections, path)
+            import matplotlib.image
+
+            picture = matplotlib.image.imread(path)
+            self._writer.add_image("validation", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+    def _append(self, path: Path, rows: Sequence[dict[str, str]], *, header: bool = False) -> None:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            if header:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """Read the rows of a run's metrics.csv; none where there is no such file yet."""
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
+    return [row for row in rows if None not in row.values()]  # a killed run may have left half a line
+
+
+def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw loss, Dice and false volumes against the steps."""
+    figure, (loss, scores, volumes) = _figure(1, 3, (11.0, 3.2))
+    _curve(loss, rows, "loss", "loss")
+    _curve(scores, rows, "dice", "mean Dice")
+    _curve(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
+    _curve(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
+    scores.set_ylim(0, 1)
+    volumes.set_yscale("symlog", linthresh=1)
+    volumes.set_ylim(bottom=0)
+    for axes in (loss, scores, volumes):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    _save(figure, path, dpi=100)
+
+
+def draw_projections(projections: Sequence[Projection], path: Path) -> None:
+    """Draw scans from the front, SUV 0 to 7 in inverted grey, with label and mask outlined."""
+    shown = projections[:MOST_SHOWN]
+    columns = min(ROW, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, panels = _figure(rows, columns, (2.4 * columns, 4.0 * rows))
+    for axes, scan in zip(panels, shown, strict=False):
+        (z_mm, x_mm), (height, width) = scan.pixel_mm, scan.suv.shape
+        extent = (0.0, width * x_mm, 0.0, height * z_mm)
+        axes.imshow(scan.suv, cmap="gray_r", vmin=0, vmax=SUV_BLACK, origin="lower", extent=extent)
+        for outline, colour in ((scan.truth, "#1f77b4"), (scan.found, "#d62728")):
+            if outline.any():
+                axes.contour(outline, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=extent)
+        score = scan.score
+        axes.set_title(
+            f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml", fontsize=6
+        )
+    for axes in panels:
+        axes.set_axis_off()
+    left = len(projections) - len(shown)
+    more = f", {left} more not shown" if left else ""
+    figure.suptitle(f"blue: label, red: network{more}", fontsize=8)
+    _save(figure, path, dpi=110)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+
+
+def _curve(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:
+    points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column) not in (None, "", "nan")]
+    if points:
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker="." if len(points) < 20 else "")
+
+
+def _save(figure: Any, path: Path, *, dpi: int) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

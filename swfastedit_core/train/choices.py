@@ -1,0 +1,164 @@
+"""What a command line chose, as the plain values of a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import NetworkConfig
+from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+from swfastedit_core.train.augment import AugmentSettings
+from swfastedit_core.train.crops import CropSettings
+from swfastedit_core.train.options import CHANNELS, PROGRAM
+from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
+from swfastedit_core.train.splits import parse_fold
+from swfastedit_core.train.transplant import TransplantSettings
+
+PHANTOM = "phantom:"
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """Put together what is learned.
+
+    Raises
+    ------
+    UserError
+        If a value is not what it should be.
+    """
+    _check(options)
+    real = [spec for spec in options.data if not spec.startswith(PHANTOM)]
+    data = replace(
+        data_of(options),
+        shares=tuple(options.shares),
+        donors=tuple(real if options.donors is None else options.donors),
+        seed=options.seed,
+    )
+    crops = CropSettings(
+        size=tuple(options.crop),
+        small_lesion_exponent=options.small_lesions,
+        **_same(options, CropSettings),
+    )
+    learning = Learning(
+        squared=not options.plain_dice, window_overlap=options.train_in_windows, **_same(options, Learning)
+    )
+    transplant = TransplantSettings(
+        probability=options.transplant,
+        most=options.most_transplants,
+        margin_mm=options.margin,
+        contrast_range=tuple(options.contrast),
+        least_contrast=options.least_contrast,
+        largest_ml=options.largest_donor,
+    )
+    augment = AugmentSettings(**_same(options, AugmentSettings))
+    return Recipe(_config(options), data, crops, augment, transplant, learning)
+
+
+def data_of(options: argparse.Namespace) -> DataSettings:
+    """Put together what `add_data` reads, as far as a survey needs it.
+
+    Raises
+    ------
+    UserError
+        If a data set is named twice, or the fold is none.
+    """
+    doubled = next((spec for spec in options.data if options.data.count(spec) > 1), None)
+    if doubled:
+        raise UserError(f"--data names {doubled} twice; use --shares to take more crops of it")
+    return DataSettings(
+        specs=tuple(options.data),
+        fold=None if options.fold is None else parse_fold(options.fold),
+        split_file=options.split,
+        skip_bad=options.skip_bad,
+        lesion_labels=tuple(options.lesion_labels),
+    )
+
+
+def machine_of(options: argparse.Namespace, *, precision: str, cuda: bool) -> Machine:
+    """Put together how the machine is used."""
+    loaders = options.loaders
+    if loaders is None:
+        loaders = min(8, max(1, (os.cpu_count() or 1) - 1)) if cuda else 1
+    return Machine(precision, options.compile, loaders, options.preparers)
+
+
+def cadence_of(options: argparse.Namespace) -> Cadence:
+    """Put together how often a run looks up."""
+    return Cadence(
+        log_steps=options.log_every,
+        save_minutes=options.save_every,
+        keep=options.keep,
+        validate_steps=options.validate_every,
+        validation_cases=options.validation_cases,
+        validation_overlap=options.validation_overlap,
+    )
+
+
+def about_of(options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
+    """Say how the weights came to be: the command, and every option's value."""
+    left_out = {"run", "recipe", "resume", "store", "licence", "attribution", "demonstration"}
+    chosen = {name: value for name, value in vars(options).items() if name not in left_out}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
+    return {"command": shlex.join([*PROGRAM.split(), *arguments]), "options": plain, "seed": options.seed}
+
+
+def _config(options: argparse.Namespace) -> CheckpointConfig:
+    intensity: PercentileIntensity | RangeIntensity
+    intensity = RangeIntensity(*options.suv_range) if options.suv_range else PercentileIntensity(*options.percentiles)
+    channels = CHANNELS[options.channels]
+    return CheckpointConfig(
+        network=NetworkConfig(options.network, tuple(options.filters), in_channels=len(channels)),
+        preprocessing=Preprocessing(tuple(options.spacing), intensity, tuple(options.ct_range)),
+        window=tuple(options.window),
+        channels=channels,
+        licence=options.licence,
+        attribution=options.attribution,
+        demonstration=options.demonstration,
+    )
+
+
+def _same(options: argparse.Namespace, settings: type) -> dict[str, Any]:
+    """Take the options that are called as a field of some settings is."""
+    return {field.name: getattr(options, field.name) for field in fields(settings) if hasattr(options, field.name)}
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is read."""
+    least = {
+        "epochs": 1, "steps": 1, "batch": 1, "seed": 0, "preparers": 1, "loaders": 0, "validate_every": 0,
+        "validation_cases": 0, "log_every": 1, "save_every": 0, "keep": 1, "clip": 0,
+    }  # fmt: skip
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and not value >= bound:
+            raise UserError(f"--{name.replace('_', '-')} {value}, expected {bound} or more")
+    for name in ("ema", "validation_overlap", "train_in_windows"):
+        value = getattr(options, name)
+        if value is not None and not 0 <= value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}, expected 0 or more and less than 1")
+    if not 0 < options.learning_rate < 1:
+        raise UserError(f"--learning-rate {options.learning_rate}, expected more than 0 and less than 1")
+    if options.shares and (len(options.shares) != len(options.data) or not all(x > 0 for x in options.shares)):
+        raise UserError(
+            f"--shares {options.shares}, expected a number above 0 for each of the {len(options.data)} data sets"
+        )
+    unknown = [spec for spec in options.donors or [] if spec not in options.data]
+    if unknown:
+        raise UserError(f"--donors {unknown[0]} is none of --data")
+    if options.deep_supervision and options.train_in_windows is not None:
+        raise UserError("--deep-supervision and --train-in-windows cannot be combined: windows are put together "
+                        "from the network's own output only")  # fmt: skip
+    _check_crop(options)
+
+
+def _check_crop(options: argparse.Namespace) -> None:
+    """Refuse crops that the network cannot take, unless they are cut into windows."""
+    divisor = NetworkConfig(options.network, tuple(options.filters)).divisor_xyz
+    in_windows = options.train_in_windows is not None
+    if not in_windows and any(side % step for side, step in zip(options.crop, divisor, strict=True)):
+        raise UserError(f"--crop {options.crop}, expected multiples of {divisor} for '{options.network}'")

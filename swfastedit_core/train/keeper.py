@@ -1,0 +1,206 @@
+"""What a run keeps while it learns: records, states, and the weights of its best and last validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import distributed
+
+from swfastedit_core.checkpoint import Checkpoint, write_checkpoint
+from swfastedit_core.train.board import Board
+from swfastedit_core.train.recipe import Cadence
+from swfastedit_core.train.sources import Source
+from swfastedit_core.train.state import remove_unfinished, write_state
+from swfastedit_core.train.trainer import Trainer
+from swfastedit_core.train.validate import Projection, means, validate
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+STATES = "states"
+PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
+
+T = TypeVar("T")
+
+
+class Pace:
+    """Measures steps: their losses, their time, and how much of it went into waiting for crops."""
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+        self._waited = self._rested = 0.0
+        self._begin = time.perf_counter()
+
+    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
+        """Pass batches on, and count the time until each comes."""
+        source = iter(batches)
+        while True:
+            begin = time.perf_counter()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - begin
+            yield batch
+
+    def add(self, loss: float) -> None:
+        """Count a step."""
+        self._losses.append(loss)
+
+    def resting(self, work: Callable[[], object]) -> None:
+        """Do what is no part of a step."""
+        begin = time.perf_counter()
+        work()
+        self._rested += time.perf_counter() - begin
+
+    def taken(self) -> dict[str, float]:
+        """Return the figures since the last call, under the names of `board.COLUMNS`."""
+        seconds = max(time.perf_counter() - self._begin - self._rested, 1e-9)
+        finite = [loss for loss in self._losses if math.isfinite(loss)]
+        figures = {
+            "loss": sum(finite) / len(finite) if finite else math.nan,
+            "seconds_per_step": seconds / max(len(self._losses), 1),
+            "waiting": self._waited / seconds,
+            "skipped": len(self._losses) - len(finite),
+        }
+        self._losses, self._waited, self._rested, self._begin = [], 0.0, 0.0, time.perf_counter()
+        return figures
+
+
+class Keeper:
+    """Writes what a run keeps; of several processes the first one writes.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    trainer
+        The network, at the step it goes on from.
+    settings
+        What a resumed run must have in common with this one.
+    about
+        What the weights say of how they were made, beside what is known here.
+    held_out
+        Scans for validation.
+    cadence
+        How often to save, and how to validate.
+    best
+        Highest mean Dice so far.
+    say
+        Takes lines for the user.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        *,
+        settings: dict[str, Any],
+        about: dict[str, Any],
+        held_out: Sequence[Source],
+        cadence: Cadence,
+        best: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._folder, self._trainer, self._fabric = folder, trainer, trainer.fabric
+        self._settings, self._about, self._cadence, self._say = settings, about, cadence, say
+        self._held_out = held_out[: cadence.validation_cases or None]
+        self._best, self._validation = best, dict[str, Any]()
+        self._saved = time.monotonic()
+        if self._fabric.is_global_zero:
+            (folder / STATES).mkdir(parents=True, exist_ok=True)
+            remove_unfinished(folder / STATES)
+            self._board = Board(folder, step=trainer.step)
+
+    def log(self, figures: dict[str, float], *, epoch: float) -> None:
+        """Record figures of the steps since the last time."""
+        if not self._fabric.is_global_zero:
+            return
+        trainer = self._trainer
+        self._board.record(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **figures})
+        skipped = f", {figures['skipped']} steps skipped" if figures["skipped"] else ""
+        self._say(
+            f"step {trainer.step} of {trainer.steps}: loss {figures['loss']:.4f}, "
+            f"{figures['seconds_per_step']:.2f} s a step, {figures['waiting']:.0%} of it waiting for crops{skipped}"
+        )
+
+    def due(self) -> bool:
+        """Whether it is time to save a state."""
+        return time.monotonic() - self._saved >= 60 * self._cadence.save_minutes
+
+    def save(self) -> None:
+        """Write the state, and the weights as they are; all processes leave together."""
+        trainer = self._trainer
+        if self._fabric.is_global_zero:
+            state = {"settings": self._settings, "best": self._best, "trainer": trainer.state()}
+            write_state(self._folder / STATES, state, step=trainer.step, keep=self._cadence.keep)
+            self._write_weights(LAST)
+        self._saved = time.monotonic()
+        self._fabric.barrier()
+
+    def validate(self) -> None:
+        """Segment the held-out scans, each process a part of them; keep the weights if they are the best so far."""
+        if not self._held_out:
+            return
+        fabric, trainer = self._fabric, self._trainer
+        begin = time.perf_counter()
+        checkpoint = Checkpoint(self._folder / "training", trainer.config, trainer.weights())
+        mine = validate(
+            checkpoint,
+            self._held_out[fabric.global_rank :: fabric.world_size],
+            device=fabric.device,
+            overlap=self._cadence.validation_overlap,
+        )
+        found = _gathered(mine, fabric.world_size)
+        if fabric.is_global_zero:
+            self._judge(found, time.perf_counter() - begin)
+
+    def close(self) -> None:
+        """Finish the records."""
+        if self._fabric.is_global_zero:
+            self._board.close()
+
+    def _judge(self, found: Sequence[Projection], seconds: float) -> None:
+        scores = means([projection.score for projection in found])
+        step = self._trainer.step
+        self._board.record(step, {**scores, "validated": len(found)})
+        self._board.show(step, found)
+        self._validation = {"cases": len(found), **{name: _rounded(value) for name, value in scores.items()}}
+        better = scores["dice"] > self._best
+        if better:
+            self._best = scores["dice"]
+            self._write_weights(BEST)
+        self._say(
+            f"step {step}: {len(found)} held-out scans in {seconds:.0f} s, mean Dice {scores['dice']:.4f}, "
+            f"FPV {scores['fpv_ml']:.1f} ml, FNV {scores['fnv_ml']:.1f} ml{', the best so far' if better else ''}"
+        )
+
+    def _write_weights(self, name: str) -> None:
+        trainer = self._trainer
+        training = {
+            **self._about,
+            "step": trainer.step,
+            "steps": trainer.steps,
+            "validation": self._validation,
+            "versions": {package: version(package) for package in PACKAGES},
+        }
+        path = self._folder / name
+        write_checkpoint(Checkpoint(path, replace(trainer.config, training=training), trainer.weights()), path)
+
+
+def _gathered(mine: list[Projection], processes: int) -> list[Projection]:
+    """Bring the results of all processes together, in the order of the scans."""
+    if processes == 1:
+        return mine
+    parts: list[Any] = [None] * processes
+    distributed.all_gather_object(parts, mine)
+    longest = max(len(part) for part in parts)
+    return [part[i] for i in range(longest) for part in parts if i < len(part)]
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

@@ -1,0 +1,120 @@
+"""Validation on whole scans, by the program that users run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from swfastedit_core.checkpoint import Checkpoint
+from swfastedit_core.engine import TorchEngine, resolve_precision
+from swfastedit_core.metrics import dice, false_negative_ml, false_positive_ml
+from swfastedit_core.pipeline import segment
+from swfastedit_core.train.sources import Scan, Source, read_source
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one mask is.
+
+    Attributes
+    ----------
+    case
+        Name of the scan.
+    dice
+        NaN where there is no lesion.
+    fpv_ml, fnv_ml
+        False positive and false negative volume; the latter NaN where there is no lesion.
+    seconds
+        Reading, segmenting, scoring.
+    """
+
+    case: str
+    dice: float
+    fpv_ml: float
+    fnv_ml: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A scan seen from the front: maxima along its second axis, [Z, X], with the size of a pixel.
+
+    Attributes
+    ----------
+    score
+        Of the mask.
+    suv
+        float32.
+    truth, found
+        bool.
+    pixel_mm
+        Along z and x.
+    """
+
+    score: Score
+    suv: np.ndarray
+    truth: np.ndarray
+    found: np.ndarray
+    pixel_mm: tuple[float, float]
+
+
+def validate(
+    checkpoint: Checkpoint,
+    held_out: Sequence[Source],
+    *,
+    device: torch.device,
+    overlap: float,
+) -> list[Projection]:
+    """Segment scans as the container does and compare with their labels.
+
+    Parameters
+    ----------
+    checkpoint
+        The network as it is now.
+    held_out
+        Scans it does not learn from. One is in memory at a time.
+    device
+        Of the network. Its precision there is the one that users get.
+    overlap
+        Share of a window's side that neighbours have in common.
+
+    Raises
+    ------
+    UserError
+        If a scan cannot be read or does not fit the memory.
+    """
+    engine = TorchEngine(checkpoint, device=device, precision=resolve_precision("auto", device))
+    with_ct = "ct" in checkpoint.config.channels
+    found = []
+    for source in held_out:
+        begin = time.perf_counter()
+        scan = read_source(source, with_ct=with_ct)
+        mask = segment(scan.pet, [engine], ct=scan.ct, overlap=overlap).mask.array_zyx
+        found.append(_compared(source.case, scan, mask, begin))
+    return found
+
+
+def means(scores: Sequence[Score]) -> dict[str, float]:
+    """Average each measure over the scans in which it is defined, as the challenges do; NaN where none is."""
+    columns = {name: [getattr(score, name) for score in scores] for name in ("dice", "fpv_ml", "fnv_ml")}
+    kept = {name: [v for v in values if math.isfinite(v)] for name, values in columns.items()}
+    return {name: sum(values) / len(values) if values else math.nan for name, values in kept.items()}
+
+
+def _compared(case: str, scan: Scan, mask: np.ndarray, begin: float) -> Projection:
+    truth, geometry = scan.label.array_zyx, scan.pet.geometry
+    score = Score(
+        case,
+        dice(truth, mask),
+        false_positive_ml(truth, mask, voxel_ml=geometry.voxel_ml),
+        false_negative_ml(truth, mask, voxel_ml=geometry.voxel_ml),
+        time.perf_counter() - begin,
+    )
+    x_mm, _, z_mm = geometry.spacing_mm
+    suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))
+    return Projection(score, suv, truth > 0, mask > 0, (z_mm, x_mm))
