@@ -1,0 +1,177 @@
+"""What weights do, beside what thresholds do: ``python -m bench.weights``.
+
+Three tests, each left out if its data is: unseen phantoms, the folds of a cross-validation on the scans that they held
+out, and one whole-body scan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from swfastedit_core import load_networks, segment
+from swfastedit_core.atomic import replacing
+from swfastedit_core.command import Parser, path_argument, run_command, say
+from swfastedit_core.engine import Engine
+from swfastedit_core.errors import UserError
+from swfastedit_core.metrics import dice, false_negative_ml, false_positive_ml
+from swfastedit_core.train.fit import SPLIT
+from swfastedit_core.train.keeper import LAST
+from swfastedit_core.train.sources import Scan, Source, find_sources, read_source
+
+FIXED_SUV = 2.5
+SHARE_OF_MAX = 0.41
+TRIED_SUV = np.arange(0.5, 20.01, 0.25)
+
+Mask = Callable[[Scan], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Means of a method over the scans of a test."""
+
+    test: str
+    method: str
+    scans: int
+    dice: float
+    fpv_ml: float
+    fnv_ml: float
+
+
+def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
+    """Compare on synthetic scans that no seed of training made."""
+    sources = find_sources(f"phantom:{count}", seed=seed)
+    networks = load_networks(*weights)
+    pairs = [(source, networks) for source in sources]
+    return compared(f"{count} phantoms, seed {seed}", pairs)
+
+
+def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
+    """Compare on real scans, each segmented by the run that held it out."""
+    sources = {source.patient: source for source in find_sources(data, seed=0)}
+    pairs: list[tuple[Source, list[Engine]]] = []
+    for run in runs:
+        split = json.loads((run / SPLIT).read_text())
+        networks = load_networks(run / LAST)
+        pairs += [(sources[patient], networks) for patient in split["validation"] if patient in sources]
+    held_out = [source.patient for source, _ in pairs]
+    if sorted(held_out) != sorted(sources):
+        raise UserError(
+            f"{len(runs)} runs hold out {len(held_out)} of {len(sources)} scans of {data}, expected each one once"
+        )
+    return compared(f"{len(runs)}-fold cross-validation on {len(sources)} scans", pairs)
+
+
+def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[Row]:
+    """Compare on one real scan."""
+    source = Source(pet.parent.name, pet.parent.name, "scan", pet=pet, label=label)
+    return compared(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
+
+
+def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> list[Row]:
+    """Score networks and thresholds on the same scans.
+
+    Parameters
+    ----------
+    test
+        Its name.
+    pairs
+        Each scan with the networks for it.
+    """
+    scores: dict[str, list[tuple[float, float, float]]] = {}
+    sweeps = []
+    for source, networks in pairs:
+        scan = read_source(source)
+        suv, truth = scan.pet.array_zyx, scan.label.array_zyx > 0
+        masks = {
+            "network": segment(scan.pet, networks).mask.array_zyx,
+            f"SUV {FIXED_SUV}": suv >= FIXED_SUV,
+            f"{SHARE_OF_MAX:.0%} of SUVmax": suv >= SHARE_OF_MAX * suv.max(),
+        }
+        sweep = [_dice(truth, suv >= limit) for limit in TRIED_SUV]
+        sweeps.append(sweep)
+        if truth.any():
+            masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
+        for method, mask in masks.items():
+            scores.setdefault(method, []).append(_scored(truth, mask, scan.pet.geometry.voxel_ml))
+        say(f"{test}: {source.case}: Dice {scores['network'][-1][0]:.3f}")
+    means = np.nanmean(np.array(sweeps), axis=0)
+    rows = [Row(test, method, len(found), *_means(found)) for method, found in scores.items()]
+    best = TRIED_SUV[int(np.argmax(means))]
+    return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(means.max()), math.nan, math.nan)]
+
+
+def _scored(truth: np.ndarray, mask: np.ndarray, voxel_ml: float) -> tuple[float, float, float]:
+    return (
+        dice(truth, mask),
+        false_positive_ml(truth, mask, voxel_ml=voxel_ml),
+        false_negative_ml(truth, mask, voxel_ml=voxel_ml),
+    )
+
+
+def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
+    """Count Dice alone, many times: NaN where there is no lesion, as `metrics.dice`."""
+    total = np.count_nonzero(truth)
+    return 2 * np.count_nonzero(truth & mask) / (total + np.count_nonzero(mask)) if total else math.nan
+
+
+def _means(found: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
+    columns = [[value for value in column if math.isfinite(value)] for column in zip(*found, strict=True)]
+    mean_dice, fpv_ml, fnv_ml = (sum(column) / len(column) if column else math.nan for column in columns)
+    return mean_dice, fpv_ml, fnv_ml
+
+
+def in_markdown(rows: Sequence[Row]) -> str:
+    """Return the table of `docs/weights.md`."""
+    lines = ["| test | method | Dice | FPV ml | FNV ml |", "|---|---|---|---|---|"]
+    for row in rows:
+        figures = (f"{row.dice:.3f}", *(f"{ml:.1f}" if math.isfinite(ml) else "" for ml in (row.fpv_ml, row.fnv_ml)))
+        lines.append(f"| {row.test} | {row.method} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    return run_command(lambda _: _run(_parser().parse_args(arguments)))
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench.weights", description=__doc__)
+    add = parser.add_argument
+    add("--weights", type=path_argument, nargs="+", default=[Path("weights")], help="default: weights/")
+    add("--phantoms", type=int, default=20, help="0 leaves them out (default: %(default)s)")
+    add("--seed", type=int, default=77, help="of the phantoms; not that of training (default: %(default)s)")
+    add("--folds", type=path_argument, nargs="+", default=[], metavar="RUN", help="runs of a cross-validation")
+    add("--data", metavar="SPEC", help="the scans they were trained on, as for training")
+    add("--scan", type=path_argument, nargs=2, metavar=("PET", "LABEL"), help="a whole-body scan and its label")
+    add("--output", type=path_argument, metavar="JSON", help="write the figures there")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if bool(options.folds) != bool(options.data):
+        raise UserError("--folds and --data belong together: runs, and the scans that they learned from and held out")
+    rows: list[Row] = []
+    if options.phantoms:
+        rows += phantoms(options.weights, options.phantoms, options.seed)
+    if options.folds:
+        rows += crossvalidation(options.folds, options.data)
+    if options.scan:
+        rows += whole_body(options.weights, *options.scan)
+    if not rows:
+        raise UserError("nothing to test: give --phantoms, --folds with --data, or --scan")
+    say(in_markdown(rows))
+    if options.output:
+        with replacing(options.output) as temporary:
+            temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
