@@ -29,7 +29,8 @@ native() {
     step "import-linter: rooms"
     "$bin/lint-imports" --no-logo 2>/dev/null || "$bin/lint-imports"
     step "pytest"
-    "$PYTHON" -m pytest -m "not container" "$@"
+    # Two processes with a thread each: most of the time goes into starting programs, one after the other.
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest -n 2 --dist worksteal -m "not container" "$@"
     step "process.py on test/input against expected_output"
     # in float32: processors round bfloat16 differently
     "$PYTHON" process.py --input test/input --output "$output" --precision float32

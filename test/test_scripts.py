@@ -197,7 +197,7 @@ NATIVE = [
     "ruff format --check .",
     "mypy ",
     "lint-imports --no-logo",
-    "python -m pytest -m not container",
+    "python -m pytest -n 2 --dist worksteal -m not container",
     "python process.py --input test/input --output SCRATCH/output --precision float32",
     "python test/compare_masks.py expected_output SCRATCH/output",
 ]
