@@ -107,7 +107,6 @@ def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(options, t
 
 
 def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
-    """The learning rate is far too high after the first validation has been good."""
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--steps", "8", "--learning-rate", "2e-2", "--fold", "2/5"]
     assert command.main([*arguments, "--validate-every", "2", "--validation-cases", "1"]) == 0
@@ -145,12 +144,12 @@ def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(option
     common = [*options, "--steps", "24", "--learning-rate", "1e-2", "--log-every", "1", "--loaders", "1"]
     common += ["--ema", "0.9", "--clip", "1", "--deep-supervision", "--transplant", "0.5", "--noise", "0.5"]
     finished("--output", whole, *common, "--save-every", "60")
-    # States every 6 steps or so: most kills come between two of them.
-    arguments = ["--output", torn, *common, "--save-every", "0.01"]
+    # A state every few steps: kills come between two of them.
+    arguments = ["--output", torn, *common, "--save-every", "0.003"]
     for i, step in enumerate(sorted(np.random.default_rng(24).choice(np.arange(3, 22), 3, replace=False))):
         killed_after(step, started(*arguments, *["--resume"] * bool(i)))
     out = finished(*arguments, "--resume")
-    assert "resumed at step" in out or "nothing to resume" in out
+    assert re.search(r"resumed at step [1-9]", out)
     one, other = read_checkpoint(whole / "last.safetensors"), read_checkpoint(torn / "last.safetensors")
     for name, tensor in one.tensors.items():
         assert tensor.equal(other.tensors[name]), name
@@ -286,7 +285,7 @@ def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path,
     assert not list((tmp_path / "run").glob("states/*"))
 
 
-def test_memory_and_time_stay_level(options, tmp_path):
+def test_memory_stays_level(options, tmp_path):
     """Ten epochs and ten more: what is held in memory after the first ten is all there is."""
     psutil = pytest.importorskip("psutil")
     process = started("--output", tmp_path / "run", *options, "--steps", "60", "--log-every", "3", "--loaders", "1")
