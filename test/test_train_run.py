@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from blobs import blob, write_blobs
 
 from swfastedit_core import load_networks, segment
@@ -126,6 +127,40 @@ def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
     assert len(errors) == 2
     assert "two runs are called run" in errors[0]
     assert "holds no weights yet" in errors[1]
+
+
+def test_run_begins_with_the_weights_that_it_is_given(options, tmp_path, capfd):
+    first, tuned, torn = tmp_path / "first", tmp_path / "tuned", tmp_path / "torn"
+    learn = ["--steps", "40", "--learning-rate", "2e-2", "--log-every", "10"]
+    assert command.main(["--output", str(first), *options, *learn]) == 0
+    weights = tmp_path / "start.safetensors"
+    shutil.copy(first / "last.safetensors", weights)
+    still = [*options, "--steps", "2", "--learning-rate", "1e-9", "--log-every", "1", "--start-from", str(weights)]
+    assert command.main(["--output", str(tuned), *still]) == 0
+    before, after = read_checkpoint(weights), read_checkpoint(tuned / "last.safetensors")
+    for name, tensor in before.tensors.items():  # at this learning rate nothing moves further than two of its steps
+        np.testing.assert_allclose(after.tensors[name], tensor, atol=1e-8)
+    assert losses(tuned)[1] < 0.5 * losses(first)[10]
+    origin = after.config.training["start"]
+    assert (origin["file"], origin["licence"]) == ("start.safetensors", "unknown")
+    assert origin["training"]["step"] == 40
+
+    torn_run = ["--output", str(torn), *still, "--save-every", "0"]
+    assert command.main(torn_run) == 0
+    states(torn / "states")[-1].unlink()
+    weights.unlink()  # a run that is resumed has its own
+    capfd.readouterr()
+    assert command.main([*torn_run, "--resume"]) == 0
+    assert "resumed at step 1 of 2" in capfd.readouterr().out
+    assert read_config(torn / "last.safetensors").training["start"] == origin
+
+
+def test_weights_for_something_else_are_no_start(options, tmp_path, capfd):
+    weights = ROOT / "weights" / "demo.safetensors"
+    assert command.main(["--output", str(tmp_path / "run"), *options, "--start-from", str(weights)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"{weights}: these weights are for other network: NetworkConfig(")
+    assert error.count("\n") == 1
 
 
 def killed_after(step, process):
@@ -299,3 +334,13 @@ def test_memory_stays_level(options, tmp_path):
     assert process.returncode == 0
     first, last = resident[30], resident[57]
     assert last < 1.03 * first, resident
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_memory_stays_level(options, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--steps", "60", "--log-every", "3", "--device", "cuda", "--precision", "float16"]
+    finished("--output", run, *options, *arguments)
+    peaks = {int(row["step"]): float(row["gpu_gb"]) for row in metrics(run) if row["gpu_gb"]}
+    assert list(peaks) == list(range(3, 61, 3))  # twenty epochs
+    assert peaks[60] < 1.03 * peaks[30], peaks

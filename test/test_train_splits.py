@@ -65,6 +65,16 @@ def test_nobody_changes_sides_when_cases_are_added():
         assert len(more_learn) + len(more_held_out) == 42
 
 
+def test_fold_holds_out_phantoms_only_where_there_is_nobody_else():
+    cases = scans(*(f"P{patient}" for patient in range(20)))
+    phantoms = [Source(f"phantom{i}", f"phantom{i}", "phantom:20", phantom_seed=i) for i in range(20)]
+    learn, held_out = split([*phantoms, *cases], fold=(0, 5))
+    assert held_out == split(cases, fold=(0, 5))[1]
+    assert learn[:20] == phantoms
+    assert held_out
+    assert split(phantoms, fold=(0, 5))[1] == [source for source in phantoms if fold_of(source.patient, 5) == 0]
+
+
 def test_without_fold_and_file_all_is_learned_from():
     cases = scans("A", "B")
     assert split(cases) == (cases, [])

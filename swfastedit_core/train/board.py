@@ -13,7 +13,7 @@ from swfastedit_core.train.validate import Projection
 
 METRICS = "metrics.csv"
 COLUMNS = (
-    "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped",
+    "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
     "dice", "fpv_ml", "fnv_ml", "validated",
 )  # fmt: skip
 SUV_BLACK = 7.0

@@ -17,6 +17,7 @@ from swfastedit_core.train.keeper import STATES, Keeper, Pace
 from swfastedit_core.train.recipe import Cadence, DataSettings, Machine, Recipe
 from swfastedit_core.train.sources import Source, find_sources
 from swfastedit_core.train.splits import split, write_split
+from swfastedit_core.train.start import origin_of, read_start
 from swfastedit_core.train.state import newest_state
 from swfastedit_core.train.stop import Request, requests
 from swfastedit_core.train.store import PreparedCase, Store
@@ -75,12 +76,21 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     """
     recipe = run.recipe
     begun = _state_to_resume(run.folder, resume=resume, say=say)
+    start_file = recipe.learning.start if begun is None else None
+    start = None if start_file is None else read_start(start_file, recipe.config)
     with fabric.rank_zero_first():  # the others find the survey and the prepared cases on disk
         learn, held_out = gather_sources(recipe, run.folder, workers=run.machine.preparers, say=say)
         store = Store(run.store, recipe.config.preprocessing, channels=recipe.config.channels)
         cases = store.prepare(learn, workers=run.machine.preparers, progress=say)
     steps = recipe.learning.total_steps(len(cases))
-    trainer = Trainer(recipe.config, recipe.learning, fabric, steps=steps, compiled=run.machine.compiled)
+    trainer = Trainer(
+        recipe.config,
+        recipe.learning,
+        fabric,
+        steps=steps,
+        compiled=run.machine.compiled,
+        start=None if start is None else start.tensors,
+    )
     settings = {**recipe.settings(), "precision": run.machine.precision, "cases": [case.name for case in cases]}
     if begun is not None:
         _require_same(begun["settings"], settings, run.folder)
@@ -91,6 +101,7 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         trainer,
         settings=settings,
         about={**run.about, "data": _summary(learn), "held_out": len(held_out)},
+        origin=begun["origin"] if begun is not None else None if start is None else origin_of(start),
         held_out=held_out,
         cadence=run.cadence,
         best=-math.inf if begun is None else begun["best"],

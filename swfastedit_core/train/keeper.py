@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import distributed
 
 from swfastedit_core.checkpoint import Checkpoint, write_checkpoint
@@ -84,6 +85,8 @@ class Keeper:
         What a resumed run must have in common with this one.
     about
         What the weights say of how they were made, beside what is known here.
+    origin
+        What they say of the weights that the run began with; None for random ones.
     held_out
         Scans for validation.
     cadence
@@ -101,6 +104,7 @@ class Keeper:
         *,
         settings: dict[str, Any],
         about: dict[str, Any],
+        origin: dict[str, Any] | None,
         held_out: Sequence[Source],
         cadence: Cadence,
         best: float,
@@ -108,6 +112,7 @@ class Keeper:
     ) -> None:
         self._folder, self._trainer, self._fabric = folder, trainer, trainer.fabric
         self._settings, self._about, self._cadence, self._say = settings, about, cadence, say
+        self._origin = origin
         self._held_out = held_out[: cadence.validation_cases or None]
         self._best, self._validation = best, dict[str, Any]()
         self._saved = time.monotonic()
@@ -120,7 +125,10 @@ class Keeper:
         """Record figures of the steps since the last time."""
         if not self._fabric.is_global_zero:
             return
-        trainer = self._trainer
+        trainer, device = self._trainer, self._fabric.device
+        if device.type == "cuda":
+            figures = {**figures, "gpu_gb": torch.cuda.max_memory_allocated(device) / 1e9}
+            torch.cuda.reset_peak_memory_stats(device)
         self._board.record(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **figures})
         skipped = f", {figures['skipped']} steps skipped" if figures["skipped"] else ""
         self._say(
@@ -136,7 +144,12 @@ class Keeper:
         """Write the state, and the weights as they are; all processes leave together."""
         trainer = self._trainer
         if self._fabric.is_global_zero:
-            state = {"settings": self._settings, "best": self._best, "trainer": trainer.state()}
+            state = {
+                "settings": self._settings,
+                "origin": self._origin,
+                "best": self._best,
+                "trainer": trainer.state(),
+            }
             write_state(self._folder / STATES, state, step=trainer.step, keep=self._cadence.keep)
             self._write_weights(LAST)
         self._saved = time.monotonic()
@@ -183,6 +196,7 @@ class Keeper:
         trainer = self._trainer
         training = {
             **self._about,
+            **({} if self._origin is None else {"start": self._origin}),
             "step": trainer.step,
             "steps": trainer.steps,
             "validation": self._validation,

@@ -200,6 +200,8 @@ def _add_learning(add: Add) -> None:
     add("--batch", type=int, default=learning.batch, help="crops a step, over all processes (default: %(default)s)")
     add("--learning-rate", type=float, default=learning.learning_rate, metavar="X", help="at the start (default: "
         "%(default)s)")  # fmt: skip
+    add("--start-from", dest="start", type=path_argument, metavar="WEIGHTS", help="fine-tune these, of the "
+        "same network, channels, voxels and intensities (default: random weights)")  # fmt: skip
     add("--seed", type=int, default=learning.seed, help="of weights, crops and phantoms (default: %(default)s)")
     add("--plain-dice", action="store_true", help="probabilities in the Dice loss are not squared: the paper's form "
         "(default: the code's, squared)")  # fmt: skip

@@ -71,6 +71,8 @@ class Learning:
         0 for none.
     deep_supervision
         Let coarser levels of the decoder learn to predict as well.
+    start
+        Weights to begin with; None begins with random ones.
     window_overlap
         Run crops larger than the window in windows that have this share in common; None runs them whole.
     """
@@ -84,6 +86,7 @@ class Learning:
     clip: float = 0.0
     ema: float = 0.0
     deep_supervision: bool = False
+    start: Path | None = None
     window_overlap: float | None = None
 
     def total_steps(self, cases: int) -> int:

@@ -52,7 +52,8 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     sources
         All cases.
     fold
-        (K, N): fold K of N is held out. With a split file that has a list of folds, which of its N is meant.
+        (K, N): fold K of N is held out; of phantoms only where there is nobody else, since what a network does on them
+        says little about patients. With a split file that has a list of folds, which of its N is meant.
     split_file
         JSON, ``{"train": [...], "validation": [...]}`` as `write_split` writes it, or nnU-Net's splits_final.json,
         a list of such with ``val``, of which `fold` chooses. Entries are patients or cases.
@@ -76,7 +77,8 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     else:
         number, folds = fold or (0, 0)
         where = f"fold {number}/{folds}"
-        held_out = {source.patient for source in sources if fold_of(source.patient, folds) == number}
+        real = [source for source in sources if source.phantom_seed is None] or sources
+        held_out = {source.patient for source in real if fold_of(source.patient, folds) == number}
     sides = (
         [source for source in sources if source.patient not in held_out],
         [source for source in sources if source.patient in held_out],

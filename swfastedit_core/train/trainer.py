@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
 
@@ -112,10 +113,19 @@ class Trainer:
         From `connect`.
     compiled
         Let torch compile the network: minutes at the start, faster steps.
+    start
+        Weights of the network to begin with, names as in MONAI's DynUNet; None takes random ones.
     """
 
     def __init__(
-        self, config: CheckpointConfig, learning: Learning, fabric: Fabric, *, steps: int, compiled: bool = False
+        self,
+        config: CheckpointConfig,
+        learning: Learning,
+        fabric: Fabric,
+        *,
+        steps: int,
+        compiled: bool = False,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.learning, self.fabric = config, learning, fabric
         self.steps = steps
@@ -123,6 +133,8 @@ class Trainer:
         self.skipped = 0
         torch.manual_seed(learning.seed)
         network = build_network(config.network)
+        if start is not None:
+            network.load_state_dict({name: tensor.float() for name, tensor in start.items()})
         self.learner = Learner(
             network,
             deep_supervision=learning.deep_supervision,

@@ -1,0 +1,44 @@
+"""Weights to begin with, instead of random ones: fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.errors import UserError
+
+
+def read_start(path: Path, config: CheckpointConfig) -> Checkpoint:
+    """Read weights that a run may go on from.
+
+    They have learned what their network, channels, voxels and intensities mean, so these must be those of the run.
+    The window may be another one: the network is convolutional.
+
+    Parameters
+    ----------
+    path
+        Weights of a run, or the authors' ``.pt``.
+    config
+        Of the run.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or is for something else than the run.
+    """
+    checkpoint = read_checkpoint(path)
+    for what in ("network", "channels", "preprocessing"):
+        theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
+        if theirs != ours:
+            raise UserError(f"{path}: these weights are for other {what}: {theirs}, and the run is for {ours}")
+    return checkpoint
+
+
+def origin_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what weights that began with others say of those."""
+    return {
+        "file": checkpoint.path.name,
+        "licence": checkpoint.config.licence,
+        "training": checkpoint.config.training,
+    }
