@@ -18,6 +18,7 @@ import numpy as np
 
 from swfastedit_core import load_networks, segment
 from swfastedit_core.atomic import replacing
+from swfastedit_core.checkpoint import find_checkpoints, read_config
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
@@ -46,7 +47,17 @@ class Row:
 
 
 def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
-    """Compare on synthetic scans that no seed of training made."""
+    """Compare on synthetic scans that no seed of training made.
+
+    Raises
+    ------
+    UserError
+        If the weights say that they were trained with this seed.
+    """
+    for path in find_checkpoints(weights):
+        training = read_config(path).training
+        if seed in (training.get("seed"), training.get("start", {}).get("training", {}).get("seed")):
+            raise UserError(f"{path}: was trained on phantoms of seed {seed}; choose another --seed")
     sources = find_sources(f"phantom:{count}", seed=seed)
     networks = load_networks(*weights)
     pairs = [(source, networks) for source in sources]
@@ -55,14 +66,14 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
 
 def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
     """Compare on real scans, each segmented by the run that held it out."""
-    sources = {source.patient: source for source in find_sources(data, seed=0)}
+    sources = [source for source in find_sources(data, seed=0) if source.label]
     pairs: list[tuple[Source, list[Engine]]] = []
     for run in runs:
-        split = json.loads((run / SPLIT).read_text())
+        patients = set(json.loads((run / SPLIT).read_text())["validation"])
         networks = load_networks(run / LAST)
-        pairs += [(sources[patient], networks) for patient in split["validation"] if patient in sources]
-    held_out = [source.patient for source, _ in pairs]
-    if sorted(held_out) != sorted(sources):
+        pairs += [(source, networks) for source in sources if source.patient in patients]
+    held_out = sorted(source.case for source, _ in pairs)
+    if held_out != sorted(source.case for source in sources):
         raise UserError(
             f"{len(runs)} runs hold out {len(held_out)} of {len(sources)} scans of {data}, expected each one once"
         )
@@ -88,10 +99,11 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     scores: dict[str, list[tuple[float, float, float]]] = {}
     sweeps = []
     for source, networks in pairs:
-        scan = read_source(source)
+        with_ct = any("ct" in network.config.channels for network in networks)
+        scan = read_source(source, with_ct=with_ct)
         suv, truth = scan.pet.array_zyx, scan.label.array_zyx > 0
         masks = {
-            "network": segment(scan.pet, networks).mask.array_zyx,
+            "network": segment(scan.pet, networks, ct=scan.ct).mask.array_zyx,
             f"SUV {FIXED_SUV}": suv >= FIXED_SUV,
             f"{SHARE_OF_MAX:.0%} of SUVmax": suv >= SHARE_OF_MAX * suv.max(),
         }

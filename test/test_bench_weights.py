@@ -23,7 +23,7 @@ def finds_a_corner(monkeypatch):
     """Let every network mark eight voxels in a corner, far from any lesion."""
     mask = np.zeros(GRID.shape_zyx, np.uint8)
     mask[:2, :2, :2] = 1
-    monkeypatch.setattr(bench, "segment", lambda *_: SimpleNamespace(mask=Volume(mask, GRID)))
+    monkeypatch.setattr(bench, "segment", lambda *_, **__: SimpleNamespace(mask=Volume(mask, GRID)))
     monkeypatch.setattr(bench, "load_networks", lambda *_: [])
 
 

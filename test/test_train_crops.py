@@ -33,7 +33,7 @@ def prepared(tmp_path):
 
 def boxes(case, count, **settings):
     rng = np.random.default_rng(1)
-    return [draw_box(case, rng, CropSettings(**settings)) for _ in range(count)]
+    return [draw_box(case, rng, CropSettings(**settings))[0] for _ in range(count)]
 
 
 # --------------------------------------------------------------------------------------------------- where it lies

@@ -199,7 +199,7 @@ def test_loaded_state_goes_on_as_if_nothing_had_happened(options, trainer_of, tm
     weights_after(first, 3)
     write_state(tmp_path, {"trainer": first.state()}, step=3, keep=1)
     second = trainer_of(**options)
-    second.load(newest_state(tmp_path, warn=print)["trainer"])
+    second.load(newest_state(tmp_path, warn=print)[1]["trainer"])
     resumed = weights_after(second, 6)
     fresh = trainer_of(**options).weights()
     for name, tensor in whole.items():
@@ -260,6 +260,22 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
     assert other.skipped == 0
 
 
+def test_step_whose_gradients_are_no_numbers_is_left_out_and_counted(trainer_of):
+    trainer = trainer_of(ema=0.5)
+    weights_after(trainer, 1)
+    before = trainer.weights()
+    kernel = trainer.learner.network.bottleneck.conv1.conv.weight
+    hook = kernel.register_hook(lambda gradient: gradient * float("inf"))
+    loss, _ = trainer.learn(*crop(1))
+    assert np.isnan(loss)
+    assert trainer.skipped == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
+    hook.remove()
+    loss, _ = trainer.learn(*crop(1))
+    assert np.isfinite(loss)
+    assert trainer.skipped == 0
+
+
 def test_bfloat16_learns_what_float32_learns(trainer_of):
     half = Trainer(CONFIG, Learning(learning_rate=1e-2, seed=5), connect(CPU, "bfloat16"), steps=8)
     full, (image, label) = trainer_of(), crop(0)
@@ -308,7 +324,7 @@ def test_last_states_are_kept_and_the_newest_is_read(tmp_path):
     for step in (2, 4, 100):
         write_state(tmp_path, {"step": step, "tensor": torch.arange(3)}, step=step, keep=2)
     assert [path.name for path in states(tmp_path)] == ["00000004.state", "00000100.state"]
-    state = newest_state(tmp_path, warn=print)
+    _, state = newest_state(tmp_path, warn=print)
     assert state["step"] == 100
     assert torch.equal(state["tensor"], torch.arange(3))
     assert newest_state(tmp_path / "nothing", warn=print) is None
@@ -329,16 +345,24 @@ def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     newest = states(tmp_path)[-1]
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
-    assert newest_state(tmp_path, warn=warnings.append)["step"] == 2
+    assert newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
     assert warnings == [f"warning: {newest} is not whole, the state before it is taken"]
+    write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
+    assert [path.name for path in states(tmp_path)] == ["00000003.state"]
     states(tmp_path)[0].write_bytes(b"x" * 100)
-    with pytest.raises(UserError, match="all 2 states are damaged; remove the folder to start again"):
+    with pytest.raises(UserError, match="all 1 states are damaged; remove the folder to start again"):
         newest_state(tmp_path, warn=warnings.append)
+
+
+def test_state_that_was_just_written_stays_whatever_else_is_there(tmp_path):
+    write_state(tmp_path, {"step": 9}, step=9, keep=2)
+    write_state(tmp_path, {"step": 5}, step=5, keep=1)
+    assert [path.name for path in states(tmp_path)] == ["00000005.state"]
 
 
 def test_state_half_written_by_a_killed_run_is_never_read_and_goes(tmp_path):
     write_state(tmp_path, {"step": 2}, step=2, keep=3)
     (tmp_path / ".4711.00000004.state").write_bytes(b"half")
-    assert newest_state(tmp_path, warn=print)["step"] == 2
+    assert newest_state(tmp_path, warn=print)[1]["step"] == 2
     remove_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["00000002.state"]

@@ -21,7 +21,9 @@ from swfastedit_core import load_networks, segment
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.metrics import dice
 from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.sources import find_sources
 from swfastedit_core.train.state import states
+from swfastedit_core.train.validate import validate
 
 ROOT = Path(__file__).parent.parent
 TRAIN = [sys.executable, "-m", "swfastedit_core.train"]
@@ -48,10 +50,10 @@ def options(data, store):
     return [*NARROW, "--data", f"images:{data}", "--store", str(store)]
 
 
-def started(*arguments, prefix=TRAIN):
+def started(*arguments, prefix=TRAIN, **how):
     command = [*prefix, *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how
     )
 
 
@@ -71,10 +73,14 @@ def losses(run):
     return {int(row["step"]): float(row["loss"]) for row in metrics(run) if row["loss"]}
 
 
-def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(options, tmp_path, capfd):
+def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, capfd):
     run, weights = tmp_path / "blobs", tmp_path / "weights"
+    scan, label = blob(99, organ=True)
+    assert dice(label.array_zyx, scan.array_zyx > 2.5) < 0.4  # a threshold is not enough
+    data = write_blobs(tmp_path / "data", 6, organ=True)
     arguments = [
-        *("--output", str(run), *options, "--steps", "80", "--learning-rate", "2e-2", "--log-every", "20"),
+        *("--output", str(run), *NARROW, "--data", f"images:{data}"),
+        *("--steps", "80", "--learning-rate", "2e-2", "--log-every", "20"),
         *("--fold", "2/5", "--validate-every", "60", "--demonstration", "--licence", "CC0"),
     ]
     assert command.main(arguments) == 0
@@ -99,7 +105,6 @@ def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(options, t
     assert training["data"] == [{"layout": "images", "cases": 6 - len(held_out), "patients": 6 - len(held_out)}]
     assert training["validation"]["dice"] > 0.9
     assert training["options"]["learning_rate"] == 0.02
-    scan, label = blob(99)
     mask = segment(scan, load_networks(weights, device="cpu", precision="float32")).mask
     assert dice(label.array_zyx, mask.array_zyx) > 0.9
     assert {"curves.png", "best.safetensors", "last.safetensors"} <= {path.name for path in run.iterdir()}
@@ -178,6 +183,7 @@ def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(option
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     common = [*options, "--steps", "24", "--learning-rate", "1e-2", "--log-every", "1", "--loaders", "1"]
     common += ["--ema", "0.9", "--clip", "1", "--deep-supervision", "--transplant", "0.5", "--noise", "0.5"]
+    common += ["--fold", "2/5", "--validate-every", "7"]
     finished("--output", whole, *common, "--save-every", "60")
     # A state every few steps: kills come between two of them.
     arguments = ["--output", torn, *common, "--save-every", "0.003"]
@@ -185,21 +191,54 @@ def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(option
         killed_after(step, started(*arguments, *["--resume"] * bool(i)))
     out = finished(*arguments, "--resume")
     assert re.search(r"resumed at step [1-9]", out)
-    one, other = read_checkpoint(whole / "last.safetensors"), read_checkpoint(torn / "last.safetensors")
-    for name, tensor in one.tensors.items():
-        assert tensor.equal(other.tensors[name]), name
+    for which in ("last.safetensors", "best.safetensors"):
+        one, other = read_checkpoint(whole / which), read_checkpoint(torn / which)
+        for name, tensor in one.tensors.items():
+            assert tensor.equal(other.tensors[name]), (which, name)
+        assert one.config.training["validation"] == other.config.training["validation"]
     assert losses(whole) == losses(torn)
-    assert (whole / "best.safetensors").exists() == (torn / "best.safetensors").exists()
+    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated"]] for run in (whole, torn)]
+    assert scores[0] == scores[1]
+    assert [step for step, _ in scores[0]] == ["7", "14", "21", "24"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
+def test_what_a_kill_after_the_last_step_kept_back_is_written_by_resuming(options, tmp_path):
     run = tmp_path / "run"
-    process = started("--output", run, *options, "--steps", "100000", "--log-every", "1", "--save-every", "60")
+    arguments = ["--output", str(run), *options, "--steps", "2", "--fold", "2/5"]
+    assert command.main(arguments) == 0
+    before = {name: (run / name).read_bytes() for name in ("last.safetensors", "best.safetensors")}
+    (run / "last.safetensors").unlink()
+    assert command.main([*arguments, "--resume"]) == 0
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_scan_that_cannot_be_validated_is_told_and_left_out(data, tmp_path):
+    ours = shutil.copytree(data, tmp_path / "data")
+    scan = ours / "imagesTr" / "blob2.mha"
+    scan.write_bytes(scan.read_bytes()[:-100])
+    told = []
+    checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
+    held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append}
+    found = validate(checkpoint, held_out, stop=lambda: False, **how)
+    assert [one.score.case for one in found] == ["blob5"]
+    assert len(told) == 1
+    assert told[0].startswith("warning: blob2 is left out of this validation: ")
+    assert validate(checkpoint, held_out, stop=lambda: True, **how) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
+    """The whole group of processes gets it, those that make crops included, as from a terminal or a scheduler."""
+    run = tmp_path / "run"
+    arguments = ["--output", run, *options, "--steps", "100000", "--log-every", "1", "--save-every", "60"]
+    process = started(*arguments, "--loaders", "2", start_new_session=True)
     for line in process.stdout:
         if line.startswith("step 3 of"):
             break
-    process.send_signal(number)
+    os.killpg(process.pid, number)
+    if number == signal.SIGTERM:  # a scheduler may send it twice
+        os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err.splitlines()[-1].endswith("the same command with --resume goes on from the last saved state")
@@ -224,6 +263,10 @@ def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd)
     after = read_checkpoint(run / "last.safetensors").tensors
     assert all(tensor.equal(after[name]) for name, tensor in before.items())
     assert list(losses(run)) == [1, 2, 3, 4]
+    # Out of the way, or it would push out good ones.
+    assert {path.name for path in (run / "states").iterdir()} == {
+        "00000003.state", "00000004.state", "00000004.damaged"
+    }  # fmt: skip
 
 
 def test_run_is_not_mixed_with_another_one(options, tmp_path, capfd):
@@ -264,6 +307,10 @@ def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, 
     assert (training["step"], training["options"]["learning_rate"]) == (2, 0.01)
     assert training["options"]["deep_supervision"] is True
     assert not read_config(run / "last.safetensors").demonstration
+    other = ["--recipe", str(recipe), "--output", str(tmp_path / "other"), *options]
+    assert command.main([*other, "--epochs", "1", "--no-deep-supervision"]) == 0
+    training = read_config(tmp_path / "other" / "last.safetensors").training
+    assert (training["step"], training["options"]["deep_supervision"]) == (3, False)  # six cases in batches of two
     for text, words in (
         ("stepps = 3\n", "'stepps' is no option"),
         ("steps = [\n", "no recipe in TOML"),
@@ -294,6 +341,11 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--learning-rate", "0"], "--learning-rate 0.0"),
         (["--data", "phantom:1", "--learning-rate", "nan"], "--learning-rate nan"),
         (["--data", "phantom:1", "--ema", "1"], "--ema 1.0, expected 0 or more and less than 1"),
+        (["--data", "phantom:1", "--validate-every", "5"], "need somebody held out: give --fold or --split"),
+        (["--data", "phantom:1", "--misalign", "0.1"], "--misalign moves the CT against the PET and needs --channels"),
+        (["--data", "phantom:1", "--transplant", "0.1"], "phantoms give no lesions unless asked to"),
+        (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them twice that at least"),
+        (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),
         (["--data", "phantom:1", "--validate-every", "-1"], "--validate-every -1, expected 0 or more"),
         (["--data", "phantom:many"], "phantom:many"),
         (["--data", "phantom:1", "--output", "{folder}/file"], "is not a folder"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,11 +275,14 @@ def test_donor_without_a_ct_changes_the_pet_alone(donor):
 # --------------------------------------------------------------------------------------------------------- by chance
 
 
-def run(image, label, cases, seed=0, **settings):
+NOBODY = SimpleNamespace(folder=None)
+
+
+def run(image, label, cases, seed=0, *, of=NOBODY, **settings):
     chosen = TransplantSettings(**{"probability": 1.0, "most": 1, **settings})
     donors = Donors(cases, chosen, spacing_mm=SPACING_MM)
     rng = np.random.default_rng(seed)
-    return transplanted(image, label, rng, donors=donors, settings=chosen, spacing_mm=SPACING_MM)
+    return transplanted(image, label, rng, case=of, donors=donors, settings=chosen, spacing_mm=SPACING_MM)
 
 
 def test_crops_get_lesions_as_often_and_as_many_as_asked(donor):
@@ -319,6 +323,11 @@ def test_same_seed_gives_the_same_crop(donor):
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1], other[1])
     assert (one[0] != third[0]).any()
+
+
+def test_scan_gets_no_lesion_of_its_own(donor):
+    assert run(*recipient(), [donor])[1].any()
+    assert not run(*recipient(), [donor], of=donor)[1].any()
 
 
 def test_cold_lesions_can_be_passed_over(put):

@@ -45,7 +45,7 @@ def _train(arguments: list[str]) -> None:
         recipe,
         options.run,
         options.store or options.run / "store",
-        machine_of(options, precision=precision, cuda=device.type == "cuda"),
+        machine_of(options, precision=precision, cuda=device.type == "cuda", ranks_here=here),
         cadence_of(options),
         {
             **about_of(options, arguments),
@@ -55,12 +55,19 @@ def _train(arguments: list[str]) -> None:
         },
     )
     options.run.mkdir(parents=True, exist_ok=True)
-    fit(run, fabric, resume=options.resume, say=say if fabric.is_global_zero else _silent)
+    fit(run, fabric, resume=options.resume, say=_say_beside_the_bar if fabric.is_global_zero else _silent)
 
 
 def _launched() -> tuple[int, int]:
     """Return how many processes torchrun started in all and on this machine; one where it did not."""
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _say_beside_the_bar(line: str) -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        say(line)
 
 
 def _silent(_: str) -> None:

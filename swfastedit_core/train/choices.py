@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
 from swfastedit_core.train.augment import AugmentSettings
 from swfastedit_core.train.crops import CropSettings
-from swfastedit_core.train.options import CHANNELS, PROGRAM
+from swfastedit_core.train.options import CHANNELS, PROGRAM, cores
 from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
 from swfastedit_core.train.splits import parse_fold
 from swfastedit_core.train.transplant import TransplantSettings
@@ -79,11 +78,11 @@ def data_of(options: argparse.Namespace) -> DataSettings:
     )
 
 
-def machine_of(options: argparse.Namespace, *, precision: str, cuda: bool) -> Machine:
-    """Put together how the machine is used."""
+def machine_of(options: argparse.Namespace, *, precision: str, cuda: bool, ranks_here: int = 1) -> Machine:
+    """Put together how the machine is used, by one of so many processes of the run on it."""
     loaders = options.loaders
     if loaders is None:
-        loaders = min(8, max(1, (os.cpu_count() or 1) - 1)) if cuda else 1
+        loaders = min(8, max(1, (cores() - 1) // ranks_here)) if cuda else 1
     return Machine(precision, options.compile, loaders, options.preparers)
 
 
@@ -153,12 +152,29 @@ def _check(options: argparse.Namespace) -> None:
     if options.deep_supervision and options.train_in_windows is not None:
         raise UserError("--deep-supervision and --train-in-windows cannot be combined: windows are put together "
                         "from the network's own output only")  # fmt: skip
+    _check_idle(options)
     _check_crop(options)
+
+
+def _check_idle(options: argparse.Namespace) -> None:
+    """Refuse options that would do nothing."""
+    if options.fold is None and options.split is None and (options.validate_every or options.validation_cases):
+        raise UserError("--validate-every and --validation-cases need somebody held out: give --fold or --split")
+    if options.misalign and "ct" not in CHANNELS[options.channels]:
+        raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
+    real = [spec for spec in options.data if not spec.startswith(PHANTOM)]
+    if options.transplant and not (real if options.donors is None else options.donors):
+        raise UserError("--transplant: phantoms give no lesions unless asked to; name data sets with --donors")
 
 
 def _check_crop(options: argparse.Namespace) -> None:
     """Refuse crops that the network cannot take, unless they are cut into windows."""
     divisor = NetworkConfig(options.network, tuple(options.filters)).divisor_xyz
-    in_windows = options.train_in_windows is not None
-    if not in_windows and any(side % step for side, step in zip(options.crop, divisor, strict=True)):
-        raise UserError(f"--crop {options.crop}, expected multiples of {divisor} for '{options.network}'")
+    if options.train_in_windows is not None:
+        return
+    cells = [side / step for side, step in zip(options.crop, divisor, strict=True)]
+    if any(cell < 1 or cell != int(cell) for cell in cells) or max(cells) < 2:  # instance norm of one voxel
+        raise UserError(
+            f"--crop {options.crop}, expected multiples of {divisor} for '{options.network}', "
+            "one of them twice that at least"
+        )

@@ -71,27 +71,29 @@ def require_shares(settings: object, *names: str) -> None:
             raise UserError(f"{name} {getattr(settings, name)}, expected a number from 0 to 1")
 
 
-def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> Box:
+def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:
     """Draw where a crop lies.
 
     Returns
     -------
-    Box
+    box : Box
         Of `settings.size`, within the volume. Where the volume is smaller it lies around it, as far on both sides:
         it starts below 0 then and stops beyond the volume.
+    empty : bool
+        Whether this is a whole view, without a lesion, which it should stay.
     """
     if rng.random() < settings.whole_view:
         for centre in rng.choice(case.body, WHOLE_VIEW_TRIES):
             box = _box_around(centre, case.shape, settings.size)
             if not any(_meet(box, component.box) for component in case.components):
-                return box
+                return box, True
     if case.components and rng.random() < settings.positive:
         centre = _voxel_of_a_lesion(case, rng, settings) + _shift(rng, settings)
     elif rng.random() < settings.in_patient:
         centre = rng.choice(case.body)
     else:
         centre = rng.integers(case.shape)
-    return _box_around(centre, case.shape, settings.size)
+    return _box_around(centre, case.shape, settings.size), False
 
 
 def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:

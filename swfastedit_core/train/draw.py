@@ -52,10 +52,12 @@ class Draw:
         recipe, case = self.recipe, self.cases[index]
         preprocessing, channels = recipe.config.preprocessing, recipe.config.channels
         spacing_mm = preprocessing.spacing_mm
-        image, label = read_crop(case, draw_box(case, rng, recipe.crops))
-        image, label = transplanted(
-            image, label, rng, donors=self.donors, settings=recipe.transplant, spacing_mm=spacing_mm
-        )
+        box, empty = draw_box(case, rng, recipe.crops)
+        image, label = read_crop(case, box)
+        if not empty:
+            image, label = transplanted(
+                image, label, rng, case=case, donors=self.donors, settings=recipe.transplant, spacing_mm=spacing_mm
+            )
         image, label = turned(image, label, rng, recipe.crops)
         image = augmented(image, rng, recipe.augment, spacing_mm=spacing_mm, channels=channels)
         image = to_network_input(image, case, preprocessing)

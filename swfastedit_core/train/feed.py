@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from swfastedit_core.errors import UserError
+
 ORDER, CROP = 0, 1  # streams of chance: which case, and what is done with it
 AHEAD = 3  # batches that a process makes before they are asked for
 
@@ -114,7 +116,16 @@ def batches(
         worker_init_fn=_one_of_many,
         pin_memory=pin,
     )
-    return islice(iter(loader), len(items))
+    return _told_plainly(islice(iter(loader), len(items)))
+
+
+def _told_plainly(found: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on; of an error in another process keep its one line, which torch wraps in a traceback."""
+    try:
+        yield from found
+    except UserError as error:
+        line = str(error).strip().splitlines()[-1]
+        raise UserError(line.partition("UserError: ")[2] or line) from error
 
 
 @dataclass(frozen=True)
@@ -133,5 +144,6 @@ class _Numbers:
 def _one_of_many(_: int) -> None:
     torch.set_num_threads(1)
     # Signals reach a whole group of processes. The run's own process answers, and ends these when it has saved.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning_fabric import Fabric
+from tqdm import tqdm
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.draw import Draw
@@ -18,7 +18,7 @@ from swfastedit_core.train.recipe import Cadence, DataSettings, Machine, Recipe
 from swfastedit_core.train.sources import Source, find_sources
 from swfastedit_core.train.splits import split, write_split
 from swfastedit_core.train.start import origin_of, read_start
-from swfastedit_core.train.state import newest_state
+from swfastedit_core.train.state import Damaged, newest_state, read_state
 from swfastedit_core.train.stop import Request, requests
 from swfastedit_core.train.store import PreparedCase, Store
 from swfastedit_core.train.survey import survey, table, usable
@@ -75,13 +75,10 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         If data, settings or memory do not allow to go on.
     """
     recipe = run.recipe
-    begun = _state_to_resume(run.folder, resume=resume, say=say)
+    begun = _state_to_resume(run.folder, fabric, resume=resume, say=say)
     start_file = recipe.learning.start if begun is None else None
     start = None if start_file is None else read_start(start_file, recipe.config)
-    with fabric.rank_zero_first():  # the others find the survey and the prepared cases on disk
-        learn, held_out = gather_sources(recipe, run.folder, workers=run.machine.preparers, say=say)
-        store = Store(run.store, recipe.config.preprocessing, channels=recipe.config.channels)
-        cases = store.prepare(learn, workers=run.machine.preparers, progress=say)
+    learn, held_out, cases = _gathered(run, fabric, say=say)
     steps = recipe.learning.total_steps(len(cases))
     trainer = Trainer(
         recipe.config,
@@ -91,24 +88,49 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         compiled=run.machine.compiled,
         start=None if start is None else start.tensors,
     )
-    settings = {**recipe.settings(), "precision": run.machine.precision, "cases": [case.name for case in cases]}
+    settings = {
+        **recipe.settings(),
+        "precision": run.machine.precision,
+        "cases": [case.folder.name for case in cases],  # their content
+        "held_out": [source.case for source in held_out],
+    }
+    origin = None if start is None else origin_of(start)
     if begun is not None:
         _require_same(begun["settings"], settings, run.folder)
         trainer.load(begun["trainer"])
+        origin = begun["origin"]
         say(f"resumed at step {trainer.step} of {steps}")
     keeper = Keeper(
         run.folder,
         trainer,
         settings=settings,
         about={**run.about, "data": _summary(learn), "held_out": len(held_out)},
-        origin=begun["origin"] if begun is not None else None if start is None else origin_of(start),
+        origin=origin,
         held_out=held_out,
         cadence=run.cadence,
-        best=-math.inf if begun is None else begun["best"],
+        before=begun,
         say=say,
     )
     with requests() as stop:
-        _learn(run, trainer, keeper, cases, stop=stop)
+        try:
+            _learn(run, trainer, keeper, cases, stop=stop)
+        except UserError:  # such as a crop that could not be read: mended, the run goes on from here
+            if fabric.world_size == 1:
+                keeper.save()
+            raise
+
+
+def _gathered(run: Run, fabric: Fabric, *, say: Say) -> tuple[list[Source], list[Source], list[PreparedCase]]:
+    """Find and prepare the data in the first process; the others are given what it found."""
+    found = None
+    if fabric.is_global_zero:
+        recipe, workers = run.recipe, run.machine.preparers
+        learn, held_out = gather_sources(recipe, run.folder, workers=workers, say=say)
+        store = Store(run.store, recipe.config.preprocessing, channels=recipe.config.channels)
+        found = learn, held_out, store.prepare(learn, workers=workers, progress=say)
+    found = fabric.broadcast(found)
+    assert found is not None
+    return found
 
 
 def gather_sources(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> tuple[list[Source], list[Source]]:
@@ -129,6 +151,12 @@ def gather_sources(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> t
     found, good = examine(data, with_ct=with_ct, workers=workers, cache=folder / SURVEY, say=say)
     sides = split(found, fold=data.fold, split_file=data.split_file)  # of all, so that one file fits every data set
     learn, held_out = ([source for source in side if source in good] for side in sides)
+    if sides[1] and not held_out:
+        raise UserError(f"none of the {len(sides[1])} held-out cases can be used; mend them, or hold out others")
+    learned = {source.group for source in learn}
+    unused = next((spec for spec in data.specs if spec not in learned), None)
+    if not learn or (data.shares and unused):
+        raise UserError(f"{unused}: no case of it is left to learn from; leave it out, or hold out less")
     write_split(folder / SPLIT, learn, held_out)
     say(f"{len(learn)} cases to learn from, {len(held_out)} held out; who is where: {folder / SPLIT}")
     return learn, held_out
@@ -154,7 +182,7 @@ def examine(
     found = [
         source for spec in data.specs for source in find_sources(spec, seed=data.seed, lesion_labels=data.lesion_labels)
     ]
-    findings = survey(found, with_ct=with_ct, workers=workers, cache=cache)
+    findings = survey(found, with_ct=with_ct, workers=workers, cache=cache, progress=say)
     say(table(findings))
     return found, set(usable(found, findings, skip=data.skip_bad))
 
@@ -173,39 +201,62 @@ def _learn(run: Run, trainer: Trainer, keeper: Keeper, cases: Sequence[PreparedC
         pin=fabric.device.type == "cuda",
     )
     pace = Pace()
+
+    def judge() -> None:
+        """Validate. What was learned is written before, since that takes long, and the outcome after it."""
+        keeper.save()
+        if keeper.validate(lambda: stop.asked):
+            _end(keeper, stop)
+        keeper.save()
+
+    if keeper.unjudged:  # the run before ended in its validation
+        judge()
+    elif trainer.step == trainer.steps:
+        keeper.save()
+    # Where standard error is a terminal: elsewhere the lines of the log tell enough.
+    bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
     for image, label in pace.waiting(feed):
         loss, asked = trainer.learn(image, label, stop=stop.asked)
         pace.add(loss)
+        bar.update()
         done = trainer.step == trainer.steps
         if done or trainer.step % cadence.log_steps == 0:
             keeper.log(pace.taken(), epoch=trainer.step * recipe.learning.batch / order.epoch)
         if asked and not done:
             keeper.save()
-            keeper.close()
-            stop.follow()
-        if done or (cadence.validate_steps and trainer.step % cadence.validate_steps == 0):
-            pace.resting(keeper.validate)
-        if done or fabric.broadcast(keeper.due()):
+            _end(keeper, stop)
+        if keeper.unjudged:
+            pace.resting(judge)
+        elif done or fabric.broadcast(keeper.due()):
             pace.resting(keeper.save)
+    bar.close()
     keeper.close()
+
+
+def _end(keeper: Keeper, stop: Request) -> NoReturn:
+    keeper.close()
+    stop.follow()
 
 
 def _by_group(cases: Sequence[PreparedCase], specs: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Return the indices of each data set's cases."""
-    groups = tuple(tuple(i for i, case in enumerate(cases) if case.group == spec) for spec in specs)
-    empty = next((spec for spec, group in zip(specs, groups, strict=True) if not group), None)
-    if empty:
-        raise UserError(f"{empty}: no case of it is left to learn from; leave it out, or hold out less")
-    return groups
+    return tuple(tuple(i for i, case in enumerate(cases) if case.group == spec) for spec in specs)
 
 
-def _state_to_resume(folder: Path, *, resume: bool, say: Say) -> dict[str, Any] | None:
-    state = newest_state(folder / STATES, warn=say)
-    if state is not None and not resume:
+def _state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:
+    """Read the state that the first process chooses."""
+    newest = newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
+    path = fabric.broadcast(None if newest is None else newest[0])
+    if path is not None and not resume:
         raise UserError(f"{folder}: holds a run already; go on with --resume, or choose another --output")
-    if state is None and resume:
+    if path is None and resume:
         say(f"{folder}: nothing to resume, the run begins")
-    return state
+    if path is None or newest is not None:
+        return None if newest is None else newest[1]
+    try:
+        return read_state(path)
+    except Damaged as error:
+        raise UserError(f"{path}: {error}, although the first process could read it") from error
 
 
 def _require_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

@@ -91,8 +91,8 @@ class Keeper:
         Scans for validation.
     cadence
         How often to save, and how to validate.
-    best
-        Highest mean Dice so far.
+    before
+        The state that is resumed; None at the beginning.
     say
         Takes lines for the user.
     """
@@ -107,17 +107,22 @@ class Keeper:
         origin: dict[str, Any] | None,
         held_out: Sequence[Source],
         cadence: Cadence,
-        best: float,
+        before: dict[str, Any] | None,
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._trainer, self._fabric = folder, trainer, trainer.fabric
         self._settings, self._about, self._cadence, self._say = settings, about, cadence, say
         self._origin = origin
         self._held_out = held_out[: cadence.validation_cases or None]
-        self._best, self._validation = best, dict[str, Any]()
+        self._judged: dict[str, Any] = {"step": 0, "best": -math.inf, "last": {}}
+        if before is not None:
+            self._judged = before["judged"]
         self._saved = time.monotonic()
         if self._fabric.is_global_zero:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
+            if before is None:  # of another run, that was killed before its first state
+                for name in (BEST, LAST):
+                    (folder / name).unlink(missing_ok=True)
             remove_unfinished(folder / STATES)
             self._board = Board(folder, step=trainer.step)
 
@@ -136,6 +141,13 @@ class Keeper:
             f"{figures['seconds_per_step']:.2f} s a step, {figures['waiting']:.0%} of it waiting for crops{skipped}"
         )
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether a validation is due at this step and was not done."""
+        step, every = self._trainer.step, self._cadence.validate_steps
+        due = step == self._trainer.steps or (every > 0 and step > 0 and step % every == 0)
+        return bool(self._held_out) and due and self._judged["step"] != step
+
     def due(self) -> bool:
         """Whether it is time to save a state."""
         return time.monotonic() - self._saved >= 60 * self._cadence.save_minutes
@@ -147,18 +159,27 @@ class Keeper:
             state = {
                 "settings": self._settings,
                 "origin": self._origin,
-                "best": self._best,
+                "judged": self._judged,
                 "trainer": trainer.state(),
             }
+            self._write_weights(LAST)  # before the state, which says that all is written
             write_state(self._folder / STATES, state, step=trainer.step, keep=self._cadence.keep)
-            self._write_weights(LAST)
         self._saved = time.monotonic()
         self._fabric.barrier()
 
-    def validate(self) -> None:
-        """Segment the held-out scans, each process a part of them; keep the weights if they are the best so far."""
-        if not self._held_out:
-            return
+    def validate(self, stop: Callable[[], bool]) -> bool:
+        """Segment the held-out scans, each process a part of them; keep the weights if they are the best so far.
+
+        Parameters
+        ----------
+        stop
+            Whether this process was asked to stop.
+
+        Returns
+        -------
+        bool
+            Whether it was broken off, since any process was asked to stop.
+        """
         fabric, trainer = self._fabric, self._trainer
         begin = time.perf_counter()
         checkpoint = Checkpoint(self._folder / "training", trainer.config, trainer.weights())
@@ -167,29 +188,39 @@ class Keeper:
             self._held_out[fabric.global_rank :: fabric.world_size],
             device=fabric.device,
             overlap=self._cadence.validation_overlap,
+            stop=stop,
+            warn=self._say,
         )
+        if any(_gathered([stop()], fabric.world_size)):
+            return True
         found = _gathered(mine, fabric.world_size)
+        scores = means([projection.score for projection in found])
+        better = scores["dice"] > self._judged["best"]
+        self._judged = {
+            "step": trainer.step,
+            "best": scores["dice"] if better else self._judged["best"],
+            "last": {"cases": len(found), **{name: _rounded(value) for name, value in scores.items()}},
+        }
         if fabric.is_global_zero:
-            self._judge(found, time.perf_counter() - begin)
+            self._show(found, scores, time.perf_counter() - begin, better=better)
+        return False
 
     def close(self) -> None:
         """Finish the records."""
         if self._fabric.is_global_zero:
             self._board.close()
 
-    def _judge(self, found: Sequence[Projection], seconds: float) -> None:
-        scores = means([projection.score for projection in found])
+    def _show(self, found: Sequence[Projection], scores: dict[str, float], seconds: float, *, better: bool) -> None:
         step = self._trainer.step
         self._board.record(step, {**scores, "validated": len(found)})
         self._board.show(step, found)
-        self._validation = {"cases": len(found), **{name: _rounded(value) for name, value in scores.items()}}
-        better = scores["dice"] > self._best
         if better:
-            self._best = scores["dice"]
             self._write_weights(BEST)
+        left_out = len(self._held_out) - len(found)
         self._say(
             f"step {step}: {len(found)} held-out scans in {seconds:.0f} s, mean Dice {scores['dice']:.4f}, "
-            f"FPV {scores['fpv_ml']:.1f} ml, FNV {scores['fnv_ml']:.1f} ml{', the best so far' if better else ''}"
+            f"FPV {scores['fpv_ml']:.1f} ml, FNV {scores['fnv_ml']:.1f} ml"
+            f"{f', {left_out} left out' if left_out else ''}{', the best so far' if better else ''}"
         )
 
     def _write_weights(self, name: str) -> None:
@@ -199,15 +230,15 @@ class Keeper:
             **({} if self._origin is None else {"start": self._origin}),
             "step": trainer.step,
             "steps": trainer.steps,
-            "validation": self._validation,
+            "validation": self._judged["last"],
             "versions": {package: version(package) for package in PACKAGES},
         }
         path = self._folder / name
         write_checkpoint(Checkpoint(path, replace(trainer.config, training=training), trainer.weights()), path)
 
 
-def _gathered(mine: list[Projection], processes: int) -> list[Projection]:
-    """Bring the results of all processes together, in the order of the scans."""
+def _gathered(mine: list[T], processes: int) -> list[T]:
+    """Bring the results of all processes together; those of scans that were dealt out, in the scans' order."""
     if processes == 1:
         return mine
     parts: list[Any] = [None] * processes

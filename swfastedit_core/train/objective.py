@@ -51,8 +51,8 @@ class Learner(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return logits [N, classes, X, Y, Z], the network's own first, then those of ever coarser levels."""
         if self._overlap is not None and self._window is not None and tuple(image.shape[2:]) != self._window:
-            found = sliding_window_inference(
-                image, self._window, WINDOWS, self.network, self._overlap, mode="gaussian", progress=False
+            found = sliding_window_inference(  # in float32 windows are put together in float32, under autocast, too
+                image.float(), self._window, WINDOWS, self.network, self._overlap, mode="gaussian", progress=False
             )
             return [cast(Tensor, found)]
         if not self.heads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,9 @@ from swfastedit_core.train.layouts import LAYOUTS
 from swfastedit_core.train.recipe import Cadence, DataSettings, Recipe
 
 PROGRAM = "python -m swfastedit_core.train"
+RIVALS = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # of each pair one
 CHANNELS = {"pet": ("pet",), "pet,ct": ("pet", "ct")}
+YES_OR_NO = argparse.BooleanOptionalAction
 DEFAULT = Recipe(CheckpointConfig(NetworkConfig()), DataSettings(()), CropSettings())
 
 
@@ -42,10 +44,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", type=path_argument)
     file = first.parse_known_args(arguments)[0].recipe
-    return parser.parse_args([*(read_recipe_file(file, parser) if file else []), *arguments])
+    given = {argument.partition("=")[0] for argument in arguments}
+    beaten = {rival for pair in RIVALS for option, rival in (pair, pair[::-1]) if option in given}
+    merged = [*(read_recipe_file(file, parser, without=beaten) if file else []), *arguments]
+    for one, other in RIVALS:
+        if {one, other} <= {argument.partition("=")[0] for argument in merged}:
+            raise UserError(f"{one} and {other} exclude each other; give one of them")
+    return parser.parse_args(merged)
 
 
-def read_recipe_file(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+def read_recipe_file(path: Path, parser: argparse.ArgumentParser, *, without: Container[str] = ()) -> list[str]:
     """Turn a recipe file into command-line arguments.
 
     Parameters
@@ -55,6 +63,8 @@ def read_recipe_file(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         ``deep-supervision = true``. Tables are for the eye. Paths are taken from the working directory.
     parser
         Whose options it may hold.
+    without
+        Options that are passed over, such as ``--steps``.
 
     Raises
     ------
@@ -73,9 +83,11 @@ def read_recipe_file(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         option = f"--{key}"
         if option not in known or option in ("--recipe", "--help"):
             raise UserError(f"{path}: '{key}' is no option of {PROGRAM}; see its --help")
-        if value is True:
-            arguments.append(option)
-        elif value is not False:
+        if option in without:
+            continue
+        if isinstance(value, bool):
+            arguments.append(option if value else f"--no-{key}")
+        else:
             arguments += [option, *map(str, value if isinstance(value, list) else [value])]
     return arguments
 
@@ -112,6 +124,11 @@ Other commands: {PROGRAM} survey …   look at data without training
     return parser
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that name data."""
     add = parser.add_argument_group("data").add_argument
@@ -128,8 +145,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--channels", default="pet", choices=list(CHANNELS), help="default: %(default)s")
     add("--lesion-labels", type=int, nargs="+", default=(), metavar="V", help="label values that are lesions "
         "(default: all above 0)")  # fmt: skip
-    add("--skip-bad", action="store_true", help="leave out cases that cannot be used (default: refuse to begin)")
-    add("--preparers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes that look at and prepare "
+    add(
+        "--skip-bad",
+        action=YES_OR_NO,
+        default=False,
+        help="leave out cases that cannot be used (default: refuse to begin)",
+    )
+    add("--preparers", type=int, default=cores(), metavar="N", help="processes that look at and prepare "
         "cases (default: all cores, %(default)s)")  # fmt: skip
 
 
@@ -203,13 +225,13 @@ def _add_learning(add: Add) -> None:
     add("--start-from", dest="start", type=path_argument, metavar="WEIGHTS", help="fine-tune these, of the "
         "same network, channels, voxels and intensities (default: random weights)")  # fmt: skip
     add("--seed", type=int, default=learning.seed, help="of weights, crops and phantoms (default: %(default)s)")
-    add("--plain-dice", action="store_true", help="probabilities in the Dice loss are not squared: the paper's form "
-        "(default: the code's, squared)")  # fmt: skip
+    add("--plain-dice", action=YES_OR_NO, default=False, help="probabilities in the Dice loss are not squared: the "
+        "paper's form (default: the code's, squared)")  # fmt: skip
     add("--train-in-windows", type=float, metavar="OVERLAP", help="cut crops into windows that have this share in "
         "common, as in use; the recipe: 0.25 (default: the network gets whole crops)")  # fmt: skip
     add("--clip", type=float, default=learning.clip, metavar="NORM", help="of gradients (default: none)")
     add("--ema", type=float, default=learning.ema, metavar="DECAY", help="average the weights over steps (default: no)")
-    add("--deep-supervision", action="store_true", help="let coarser levels of the decoder learn, too")
+    add("--deep-supervision", action=YES_OR_NO, default=False, help="let coarser levels of the decoder learn, too")
 
 
 def _add_cadence(add: Add) -> None:
@@ -228,11 +250,13 @@ def _add_machine(add: Add) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     add("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
     add("--loaders", type=int, default=None, metavar="N", help="processes that make crops; 0: none of their own "
-        "(default: 1 on a CPU, up to 8 for each GPU)")  # fmt: skip
-    add("--compile", action="store_true", help="let torch compile the network: slow to start, faster steps")
+        "(default: 1 on a CPU, up to 8 for each GPU as far as there are cores)")  # fmt: skip
+    add("--compile", action=YES_OR_NO, default=False, help="let torch compile the network: slow to start, faster steps")
 
 
 def _add_terms(add: Add) -> None:
     add("--licence", default="unknown", help="terms of the weights")
     add("--attribution", default="", help="whom to cite for the data behind them")
-    add("--demonstration", action="store_true", help="mark the weights as a demonstration, not for patients")
+    add(
+        "--demonstration", action=YES_OR_NO, default=False, help="mark the weights as a demonstration, not for patients"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 
-SUFFIX = ".state"
+SUFFIX, DAMAGED = ".state", ".damaged"
 DIGEST_BYTES = 32  # a SHA-256 of what comes before it ends each file
 
 
@@ -47,7 +48,8 @@ def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) ->
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(buffer.getbuffer())
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
-        for old in states(folder)[:-keep]:
+        others = [old for old in states(folder) if old != path]
+        for old in others[: max(len(others) - keep + 1, 0)]:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: the state cannot be written ({error.strerror}); make room and resume") from error
@@ -78,8 +80,10 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest_state(folder: Path, *, warn: Callable[[str], None]) -> dict[str, Any] | None:
-    """Return the latest state that is good; None where there is none at all.
+def newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+    """Return the latest state that is good and its file; None where there is none at all.
+
+    Damaged ones that are newer get another ending: they would count among those that are kept.
 
     Parameters
     ----------
@@ -93,12 +97,18 @@ def newest_state(folder: Path, *, warn: Callable[[str], None]) -> dict[str, Any]
     UserError
         If there are states and every one is damaged.
     """
-    found = states(folder)
+    found, damaged = states(folder), []
     for path in reversed(found):
         try:
-            return read_state(path)
+            state = read_state(path)
         except Damaged as error:
             warn(f"warning: {path} {error}, the state before it is taken")
+            damaged.append(path)
+        else:
+            for one in damaged:
+                with suppress(OSError):
+                    one.rename(one.with_suffix(DAMAGED))
+            return path, state
     if found:
         raise UserError(f"{folder}: all {len(found)} states are damaged; remove the folder to start again")
     return None

@@ -37,15 +37,18 @@ class Request:
 
 @contextmanager
 def requests() -> Iterator[Request]:
-    """Note the first signal instead of ending; a second one ends the program as ever."""
+    """Note signals instead of ending; a second SIGINT ends the program as ever.
+
+    Others may come several times for one wish: from a scheduler, and passed on by torchrun.
+    """
     request = Request()
     numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
     before = {number: signal.getsignal(number) for number in numbers}
 
     def note(number: int, _: FrameType | None) -> None:
-        request.number = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        request.number = request.number or number
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # as under nohup

@@ -86,6 +86,7 @@ def connect(device: torch.device, precision: str, *, ranks_here: int = 1, nodes:
         precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
     )
     fabric.launch()
+    torch.backends.cudnn.benchmark = True  # crops are all of one size
     return fabric
 
 
@@ -166,14 +167,14 @@ class Trainer:
         Returns
         -------
         loss : float
-            Mean over the processes; NaN where the step was left out because the loss was not finite.
+            Mean over the processes; NaN where the step was left out because loss or gradients were not finite.
         stop : bool
             Whether any process was asked to stop.
 
         Raises
         ------
         UserError
-            If the loss was not finite for many steps in a row.
+            If many steps in a row were left out.
         """
         torch.manual_seed((self.learning.seed * CHANCE + self.step) * self.fabric.world_size + self.fabric.global_rank)
         for group in self._optimiser.param_groups:
@@ -186,27 +187,34 @@ class Trainer:
         # would leave them waiting for each other.
         shared = torch.stack((loss.detach(), loss.new_tensor(float(stop))))
         mean, stops = (float(value) for value in self.fabric.all_reduce(shared, reduce_op="mean"))
-        if math.isfinite(mean):
+        taken = math.isfinite(mean)
+        if taken:
             self.fabric.backward(loss)
-            self._update()
-            self.skipped = 0
-        else:
-            self.skipped += 1
+            taken = self._update()
+        self.skipped = 0 if taken else self.skipped + 1
         if self.skipped >= SKIPPED_IN_A_ROW:
-            raise UserError(f"step {self.step}: no finite loss for {self.skipped} steps; lower --learning-rate")
+            raise UserError(
+                f"step {self.step}: neither loss nor gradients were finite for {self.skipped} steps; "
+                "lower --learning-rate"
+            )
         self.step += 1
-        return (mean if math.isfinite(mean) else math.nan), stops > 0
+        return (mean if taken else math.nan), stops > 0
 
-    def _update(self) -> None:
+    def _update(self) -> bool:
+        """Move the weights if the gradients are numbers; return whether they were. All processes have the same."""
         # Without a limit the gradients stay as they are, and the norm still tells whether they are numbers.
         norm = self.fabric.clip_gradients(
             self._module, self._optimiser, max_norm=self.learning.clip or math.inf, error_if_nonfinite=False
         )
-        scaled = self.fabric.strategy.precision.state_dict()  # a float16 scaler leaves out such steps by itself
-        if scaled or (norm is not None and torch.isfinite(norm)):
+        scale = self.fabric.strategy.precision.state_dict().get("scale")
+        finite = norm is not None and bool(torch.isfinite(norm))
+        if (
+            scale is not None or finite
+        ):  # a float16 scaler looks at each step by itself, and lowers the scale if it is bad
             self._optimiser.step()
-        if self.average is not None:
+        if finite and self.average is not None:
             self.average.update_parameters(self.learner.network)
+        return finite
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's tensors as they would be exported: float32 on the CPU, names as in MONAI's DynUNet."""

@@ -142,6 +142,10 @@ class Donors:
     def __len__(self) -> int:
         return len(self._donors)
 
+    def case_of(self, number: int) -> PreparedCase:
+        """Return whose lesion it is."""
+        return self._donors[number].case
+
     def __getitem__(self, number: int) -> Graft:
         graft = self._kept.pop(number, None)
         if graft is None:
@@ -158,21 +162,25 @@ def transplanted(
     label: np.ndarray,
     rng: np.random.Generator,
     *,
+    case: PreparedCase,
     donors: Donors,
     settings: TransplantSettings,
     spacing_mm: Spacing,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paste lesions into a crop by chance.
 
-    Every lesion of the donors is equally likely. It is turned, and its middle laid on a random voxel of the patient;
-    what reaches beyond the crop is cut off, as of any lesion at the edge of a window. Where `paste` refuses the place
-    another is tried, and after `TRIES` of them the lesion is given up.
+    Every lesion of the donors is equally likely, but for those of the crop's own scan, which are passed over. It is
+    turned, and its middle laid on a random voxel of the patient; what reaches beyond the crop is cut off, as of any
+    lesion at the edge of a window. Where `paste` refuses the place another is tried, and after `TRIES` of them the
+    lesion is given up.
 
     Parameters
     ----------
     image, label
         float32 [C, X, Y, Z] in SUV and HU, the PET first, and uint8 [X, Y, Z]; left as they are. A CT changes with the
         PET where both donor and crop have one; otherwise the PET alone does.
+    case
+        Which the crop is of.
     spacing_mm
         Along x, y, z.
 
@@ -187,7 +195,10 @@ def transplanted(
     patient = find_patient(image[0], spacing_mm)
     places = np.flatnonzero(patient)
     for _ in range(int(rng.integers(1, settings.most + 1)) if len(places) else 0):
-        graft = donors[int(rng.integers(len(donors)))]
+        number = int(rng.integers(len(donors)))
+        if donors.case_of(number).folder == case.folder:
+            continue
+        graft = donors[number]
         if graft.contrast < settings.least_contrast:
             continue
         graft, factor = graft.turned(rng), log_uniform(rng, settings.contrast_range)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import torch
 
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine import TorchEngine, resolve_precision
+from swfastedit_core.errors import UserError
 from swfastedit_core.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
 from swfastedit_core.train.sources import Scan, Source, read_source
@@ -69,8 +71,12 @@ def validate(
     *,
     device: torch.device,
     overlap: float,
+    stop: Callable[[], bool],
+    warn: Callable[[str], None],
 ) -> list[Projection]:
     """Segment scans as the container does and compare with their labels.
+
+    A scan that cannot be segmented is told and left out: days of learning do not end for it.
 
     Parameters
     ----------
@@ -82,19 +88,22 @@ def validate(
         Of the network. Its precision there is the one that users get.
     overlap
         Share of a window's side that neighbours have in common.
-
-    Raises
-    ------
-    UserError
-        If a scan cannot be read or does not fit the memory.
+    stop
+        Asked before each scan; once it says True, the rest is left.
+    warn
+        Told of each scan that was left out, and why.
     """
     engine = TorchEngine(checkpoint, device=device, precision=resolve_precision("auto", device))
     with_ct = "ct" in checkpoint.config.channels
     found = []
-    for source in held_out:
+    for source in takewhile(lambda _: not stop(), held_out):
         begin = time.perf_counter()
-        scan = read_source(source, with_ct=with_ct)
-        mask = segment(scan.pet, [engine], ct=scan.ct, overlap=overlap).mask.array_zyx
+        try:
+            scan = read_source(source, with_ct=with_ct)
+            mask = segment(scan.pet, [engine], ct=scan.ct, overlap=overlap).mask.array_zyx
+        except UserError as error:
+            warn(f"warning: {source.case} is left out of this validation: {' '.join(str(error).split())}")
+            continue
         found.append(_compared(source.case, scan, mask, begin))
     return found
 
