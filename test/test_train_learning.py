@@ -251,7 +251,7 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
         assert math.isnan(loss)
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
-    with pytest.raises(UserError, match="step 19: no finite loss for 20 steps; lower --learning-rate"):
+    with pytest.raises(UserError, match="step 19: neither loss nor gradients were finite for 20 steps; lower"):
         trainer.learn(image, label)
     other = trainer_of()
     for _ in range(19):
