@@ -141,7 +141,7 @@ def _means(found: Iterable[tuple[float, float, float]]) -> tuple[float, float, f
 
 
 def in_markdown(rows: Sequence[Row]) -> str:
-    """Return the table of `docs/weights.md`."""
+    """Return the figures as a table."""
     lines = ["| test | method | Dice | FPV ml | FNV ml |", "|---|---|---|---|---|"]
     for row in rows:
         figures = (f"{row.dice:.3f}", *(f"{ml:.1f}" if math.isfinite(ml) else "" for ml in (row.fpv_ml, row.fnv_ml)))

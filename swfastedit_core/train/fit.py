@@ -91,8 +91,8 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     settings = {
         **recipe.settings(),
         "precision": run.machine.precision,
-        "cases": [case.folder.name for case in cases],  # their content
-        "held_out": [source.case for source in held_out],
+        "content of the cases": [case.folder.name for case in cases],  # names are digests
+        "list of held-out cases": [source.case for source in held_out],
     }
     origin = None if start is None else origin_of(start)
     if begun is not None:

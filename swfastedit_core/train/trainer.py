@@ -206,11 +206,9 @@ class Trainer:
         norm = self.fabric.clip_gradients(
             self._module, self._optimiser, max_norm=self.learning.clip or math.inf, error_if_nonfinite=False
         )
-        scale = self.fabric.strategy.precision.state_dict().get("scale")
         finite = norm is not None and bool(torch.isfinite(norm))
-        if (
-            scale is not None or finite
-        ):  # a float16 scaler looks at each step by itself, and lowers the scale if it is bad
+        # A float16 scaler looks at each step by itself, and lowers its scale where it leaves one out.
+        if finite or self.fabric.strategy.precision.state_dict():
             self._optimiser.step()
         if finite and self.average is not None:
             self.average.update_parameters(self.learner.network)
