@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.train import survey as room
 from swfastedit_core.train.apart import each_apart
 from swfastedit_core.train.sources import Source, find_sources
-from swfastedit_core.train.survey import Finding, examine, survey, table, usable
+from swfastedit_core.train.survey import Finding, table, usable
 
 CROPS = Path(__file__).parents[2] / "shared" / "data" / "sts_crops"
 GRID = Geometry((5, 4, 3), (4.0, 5.0, 2.0))  # voxels of 0.04 ml
@@ -30,6 +31,14 @@ def case_of(folder, name="a", *, suv=SUV, label=LABEL, **more):
     return Source(name, f"patient of {name}", "images:somewhere", pet=pet, label=mask, **more)
 
 
+def examine(source, *, spacing_mm=(4.0, 4.0, 4.0), **how):
+    return room.examine(source, spacing_mm=spacing_mm, **how)
+
+
+def survey(sources, *, spacing_mm=(4.0, 4.0, 4.0), **how):
+    return room.survey(sources, spacing_mm=spacing_mm, **how)
+
+
 def in_this_process(work, items, *, workers):
     return ((place, work(item)) for place, item in enumerate(items))
 
@@ -37,11 +46,11 @@ def in_this_process(work, items, *, workers):
 @pytest.fixture
 def read(monkeypatch):
     """Look at cases in this process; return the list of those that are read."""
-    cases = []
+    cases, before = [], room.examine
 
-    def counted(source, *, with_ct):
+    def counted(source, **how):
         cases.append(source.case)
-        return examine(source, with_ct=with_ct)
+        return before(source, **how)
 
     monkeypatch.setattr(room, "each_apart", in_this_process)
     monkeypatch.setattr(room, "examine", counted)
@@ -141,6 +150,15 @@ def test_missing_ct_is_a_problem_only_where_ct_is_wanted(tmp_path):
     assert examine(source, with_ct=False).problem == ""
 
 
+def test_scan_that_is_too_large_at_the_networks_spacing_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "GRID", Geometry((5, 4, 3), (900.0, 900.0, 900.0)))
+    cache, source = tmp_path / "survey.json", case_of(tmp_path)
+    for spacing_mm, problem in ((100.0, False), (1.0, True), (100.0, False)):
+        finding = survey([source], spacing_mm=(spacing_mm,) * 3, with_ct=False, workers=1, cache=cache)[0]
+        assert ("would have 1.75e+10 voxels at the network's spacing of 1" in finding.problem) == problem
+        assert (finding.problem != "") == problem
+
+
 def test_what_no_one_thought_of_is_a_problem_too(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("first line\nsecond line")
@@ -191,8 +209,8 @@ def test_killed_process_takes_no_other_with_it():
     assert list(each_apart(square_or_die, [], workers=2)) == []
 
 
-def die_at_b(source, *, with_ct):
-    return square_or_die(-1) if source.case == "b" else examine(source, with_ct=with_ct)
+def die_at_b(source, *, examined=room.examine, **how):
+    return square_or_die(-1) if source.case == "b" else examined(source, **how)
 
 
 def test_case_that_kills_its_process_is_named_and_looked_at_again(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.options import PROGRAM, add_data
+from swfastedit_core.train.options import PROGRAM, add_data, add_spacing
 
 RESUME = "; the same command with --resume goes on from the last saved state"
 
@@ -77,11 +77,13 @@ def _silent(_: str) -> None:
 def _survey(arguments: list[str]) -> None:
     parser = Parser(prog=f"{PROGRAM} survey", description="Look at data sets as training would, without training.")
     add_data(parser)
+    add_spacing(parser.add_argument)
     options = parser.parse_args(arguments)
-    from swfastedit_core.train.choices import data_of
+    from swfastedit_core.train.choices import data_of, spacing_of
     from swfastedit_core.train.fit import examine
 
-    examine(data_of(options), with_ct="ct" in options.channels, workers=options.preparers, say=say)
+    with_ct = "ct" in options.channels
+    examine(data_of(options), spacing_mm=spacing_of(options), with_ct=with_ct, workers=options.preparers, say=say)
 
 
 def _export(arguments: list[str]) -> None:

@@ -18,6 +18,7 @@ from swfastedit_core.train.options import CHANNELS, PROGRAM, cores
 from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
 from swfastedit_core.train.splits import parse_fold
 from swfastedit_core.train.transplant import TransplantSettings
+from swfastedit_core.volume import SPACING_MM
 
 PHANTOM = "phantom:"
 
@@ -98,6 +99,21 @@ def cadence_of(options: argparse.Namespace) -> Cadence:
     )
 
 
+def spacing_of(options: argparse.Namespace) -> tuple[float, float, float]:
+    """Return the spacing of the network's voxels in mm.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+    """
+    x, y, z = options.spacing
+    low, high = SPACING_MM
+    if not all(low <= mm <= high for mm in (x, y, z)):
+        raise UserError(f"--spacing {x:g} {y:g} {z:g}, expected numbers from {low} to {high}")
+    return x, y, z
+
+
 def about_of(options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
     """Say how the weights came to be: the command, and every option's value."""
     left_out = {"run", "recipe", "resume", "store", "licence", "attribution", "demonstration"}
@@ -112,7 +128,7 @@ def _config(options: argparse.Namespace) -> CheckpointConfig:
     channels = CHANNELS[options.channels]
     return CheckpointConfig(
         network=NetworkConfig(options.network, tuple(options.filters), in_channels=len(channels)),
-        preprocessing=Preprocessing(tuple(options.spacing), intensity, tuple(options.ct_range)),
+        preprocessing=Preprocessing(spacing_of(options), intensity, tuple(options.ct_range)),
         window=tuple(options.window),
         channels=channels,
         licence=options.licence,

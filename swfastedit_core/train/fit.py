@@ -21,7 +21,7 @@ from swfastedit_core.train.start import origin_of, read_start
 from swfastedit_core.train.state import Damaged, newest_state, read_state
 from swfastedit_core.train.stop import Request, requests
 from swfastedit_core.train.store import PreparedCase, Store
-from swfastedit_core.train.survey import survey, table, usable
+from swfastedit_core.train.survey import Spacing, survey, table, usable
 from swfastedit_core.train.trainer import Trainer
 
 SPLIT, SURVEY = "split.json", "survey.json"
@@ -146,9 +146,15 @@ def gather_sources(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> t
     UserError
         If a data set is not what it should be, or cases cannot be used and may not be left out.
     """
-    data = recipe.data
-    with_ct = "ct" in recipe.config.channels
-    found, good = examine(data, with_ct=with_ct, workers=workers, cache=folder / SURVEY, say=say)
+    data, config = recipe.data, recipe.config
+    found, good = examine(
+        data,
+        spacing_mm=config.preprocessing.spacing_mm,
+        with_ct="ct" in config.channels,
+        workers=workers,
+        cache=folder / SURVEY,
+        say=say,
+    )
     sides = split(found, fold=data.fold, split_file=data.split_file)  # of all, so that one file fits every data set
     learn, held_out = ([source for source in side if source in good] for side in sides)
     if sides[1] and not held_out:
@@ -163,7 +169,7 @@ def gather_sources(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> t
 
 
 def examine(
-    data: DataSettings, *, with_ct: bool, workers: int, say: Say, cache: Path | None = None
+    data: DataSettings, *, spacing_mm: Spacing, with_ct: bool, workers: int, say: Say, cache: Path | None = None
 ) -> tuple[list[Source], set[Source]]:
     """Find the cases of all data sets, look at each, and print a table.
 
@@ -182,7 +188,7 @@ def examine(
     found = [
         source for spec in data.specs for source in find_sources(spec, seed=data.seed, lesion_labels=data.lesion_labels)
     ]
-    findings = survey(found, with_ct=with_ct, workers=workers, cache=cache, progress=say)
+    findings = survey(found, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
     say(table(findings))
     return found, set(usable(found, findings, skip=data.skip_bad))
 

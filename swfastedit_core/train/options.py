@@ -155,14 +155,19 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "cases (default: all cores, %(default)s)")  # fmt: skip
 
 
+def add_spacing(add: Add) -> None:
+    """Add the option that says how large a network's voxels are."""
+    add("--spacing", type=float, nargs=3, default=DEFAULT.config.preprocessing.spacing_mm, metavar="MM",
+        help="of the network's voxels (default: %(default)s)")  # fmt: skip
+
+
 def _add_network(add: Add) -> None:
     config = DEFAULT.config
     add("--network", default=config.network.name, choices=list(ARCHITECTURES), help="default: %(default)s")
     add("--filters", type=int, nargs="+", default=(), metavar="N", help="channels of each level (default: its own)")
     add("--window", type=int, nargs=3, default=config.window, metavar="N", help="voxels of a window in use "
         "(default: %(default)s)")  # fmt: skip
-    add("--spacing", type=float, nargs=3, default=config.preprocessing.spacing_mm, metavar="MM",
-        help="of its voxels (default: %(default)s)")  # fmt: skip
+    add_spacing(add)
     add("--suv-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="map these SUV to 0 and 1 (default: "
         "percentiles)")  # fmt: skip
     add("--percentiles", type=float, nargs=2, default=(0.05, 99.95), metavar=("LOW", "HIGH"), help="of each image, "

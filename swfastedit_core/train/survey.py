@@ -20,6 +20,7 @@ from scipy import ndimage
 from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.metrics import CONNECTIVITY
+from swfastedit_core.preprocess import place
 from swfastedit_core.train.apart import each_apart
 from swfastedit_core.train.sources import Source, read_source
 from swfastedit_core.volume import read_geometry
@@ -28,6 +29,8 @@ FORMAT = 1  # of the cache; grows when a finding changes its meaning
 MOST_SPACINGS = 5  # of a group, in the table
 MOST_REMARKS = 20
 MOST_NAMED = 3  # problems in the error message
+
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Finding:
 def survey(
     sources: Sequence[Source],
     *,
+    spacing_mm: Spacing,
     with_ct: bool,
     workers: int,
     cache: Path | None = None,
@@ -83,6 +87,8 @@ def survey(
     ----------
     sources
         What to look at.
+    spacing_mm
+        The network's, at which a case has to be of a possible size.
     with_ct
         Whether a CT is needed to each.
     workers
@@ -104,7 +110,7 @@ def survey(
         If the cache cannot be written. Nothing that is wrong with a case is raised.
     """
     known = _read_cache(cache) if cache else {}
-    keys = [_key(source, with_ct=with_ct) for source in sources]
+    keys = [_key(source, spacing_mm=spacing_mm, with_ct=with_ct) for source in sources]
     findings = {index: known[key] for index, key in enumerate(keys) if key in known}
     findings |= {
         index: _of_phantom(source, with_ct=with_ct)
@@ -113,7 +119,7 @@ def survey(
     }
     unread = [index for index in range(len(sources)) if index not in findings]
     try:
-        work = partial(examine, with_ct=with_ct)
+        work = partial(examine, spacing_mm=spacing_mm, with_ct=with_ct)
         for place, found in each_apart(work, [sources[index] for index in unread], workers=workers):
             finding = found or _of_killer(sources[unread[place]])
             findings[unread[place]] = finding
@@ -126,8 +132,8 @@ def survey(
     return [findings[index] for index in range(len(sources))]
 
 
-def examine(source: Source, *, with_ct: bool) -> Finding:
-    """Look at one case; whatever is wrong with it becomes its `problem`."""
+def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
+    """Look at one case, see `survey`; whatever is wrong with it becomes its `problem`."""
     finding = Finding(source.case, source.group, source.patient)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -135,6 +141,7 @@ def examine(source: Source, *, with_ct: bool) -> Finding:
             if source.pet:
                 geometry = read_geometry(source.pet)
                 finding = replace(finding, size_xyz=geometry.size_xyz, spacing_mm=geometry.spacing_mm)
+                place(geometry, spacing_mm)
             finding = _examined_voxels(finding, source, with_ct=with_ct)
         except UserError as error:
             return replace(finding, problem=_one_line(str(error)).removeprefix(f"{source.case}: "))
@@ -258,10 +265,10 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _key(source: Source, *, with_ct: bool) -> str:
+def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
     """Return what changes as soon as the case may read differently."""
     files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
-    content = json.dumps([FORMAT, asdict(source), with_ct, files], default=str)
+    content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
