@@ -12,20 +12,13 @@ from torch import Tensor
 
 from swfastedit_core.checkpoint import PET, PET_CT, find_checkpoints, read_checkpoint
 from swfastedit_core.clock import Stopwatch
+from swfastedit_core.ct import resample_ct
 from swfastedit_core.engine import Engine, TorchEngine, resolve_device, resolve_precision
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
+from swfastedit_core.intensity import scale_hu, scale_intensity
 from swfastedit_core.postprocess import consensus, hard_vote, probability, remove_small_components
-from swfastedit_core.preprocess import (
-    Placement,
-    Preprocessing,
-    place,
-    resample_ct,
-    restore,
-    scale_hu,
-    scale_intensity,
-    to_network_grid,
-)
+from swfastedit_core.preprocess import Placement, Preprocessing, place, restore, to_network_grid
 from swfastedit_core.volume import Volume
 from swfastedit_core.windows import Body, WindowPlan, find_body, plan_windows
 

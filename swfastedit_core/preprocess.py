@@ -1,4 +1,4 @@
-"""From the file's grid to the network's and back: orientation, resampling, intensity; and from the CT's to the PET's.
+"""From the file's grid to the network's and back: orientation and resampling.
 
 One code for CPU and CUDA tensors. The forward steps record what they did in a `Placement`; `restore` reads it.
 """
@@ -8,40 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.gpu import on_gpu
-from swfastedit_core.volume import AIR_HU as AIR_HU
-from swfastedit_core.volume import Geometry, Volume, to_image
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
+from swfastedit_core.volume import Geometry, Volume
 
 T = TypeVar("T")
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, two metres cubed at the recipe's spacing
+PUBLISHED_INTENSITY = PercentileIntensity()
 SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
-SAME_GRID_MM = 1e-2  # between corners of two grids that mean the same; NIfTI keeps coordinates as float32
-
-
-@dataclass(frozen=True)
-class PercentileIntensity:
-    """Per-image percentiles of the whole image, air included, mapped to [0, 1] and clipped: the recipe's."""
-
-    lower: float = 0.05
-    upper: float = 99.95
-
-
-@dataclass(frozen=True)
-class RangeIntensity:
-    """A fixed SUV range mapped to [0, 1] and clipped; does not depend on what is in view."""
-
-    lower_suv: float
-    upper_suv: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,7 @@ class Preprocessing:
     """
 
     spacing_mm: tuple[float, float, float] = (2.03642011, 2.03642011, 3.0)
-    intensity: PercentileIntensity | RangeIntensity = PercentileIntensity()
+    intensity: PercentileIntensity | RangeIntensity = PUBLISHED_INTENSITY
     ct_hu: tuple[float, float] = (-1000.0, 1000.0)
 
 
@@ -114,97 +96,6 @@ class Placement:
     ras_shape: tuple[int, int, int]
     network_shape: tuple[int, int, int]
     step: tuple[float, float, float]
-
-
-def resample_ct(ct: Volume, grid: Geometry) -> Volume:
-    """Bring a CT to the PET's grid by patient coordinates.
-
-    Linear between voxel centres, `AIR_HU` outside the CT's field. The field ends with the outer faces of its voxels;
-    from the outermost centres to there, half a voxel, their value goes on.
-
-    Parameters
-    ----------
-    ct
-        HU, [Z, Y, X], of any geometry.
-    grid
-        The PET's, of any geometry.
-
-    Returns
-    -------
-    Volume
-        HU, float32 [Z, Y, X], on `grid`. Voxels that lie on this grid already are returned as they are, not copied.
-
-    Raises
-    ------
-    UserError
-        As `require_overlap`.
-    """
-    if ct.geometry == grid:
-        return ct
-    if ct.geometry.size_xyz == grid.size_xyz and np.allclose(
-        ct.geometry.corners_mm, grid.corners_mm, rtol=0, atol=SAME_GRID_MM
-    ):
-        return Volume(ct.array_zyx, grid)
-    require_overlap(ct.geometry, grid)
-    return resample(ct, grid, outside=AIR_HU)
-
-
-def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
-    """Bring a volume to another grid, linearly, by patient coordinates.
-
-    Parameters
-    ----------
-    volume
-        [Z, Y, X], of any geometry.
-    grid
-        Of any geometry.
-    outside
-        Value beyond the outer faces of the volume's voxels.
-
-    Returns
-    -------
-    Volume
-        float32 [Z, Y, X], on `grid`.
-    """
-    image = to_image(volume)
-    resampled = sitk.Resample(
-        image,
-        grid.size_xyz,
-        sitk.Transform(),
-        sitk.sitkLinear,
-        grid.origin_mm,
-        grid.spacing_mm,
-        grid.direction,
-        outside,
-        sitk.sitkFloat32,
-    )
-    del image  # before the next copy
-    return Volume(sitk.GetArrayFromImage(resampled), grid)
-
-
-def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> None:
-    """Refuse a CT that lies beside the PET: it would be all air.
-
-    Parameters
-    ----------
-    ct, grid
-        The CT's and the PET's.
-    source
-        The CT's name, for the message.
-
-    Raises
-    ------
-    UserError
-        If the whole PET lies on the far side of one of the CT's six faces.
-    """
-    corners_mm = grid.corners_mm
-    index_xyz = (corners_mm - ct.origin_mm) @ ct.axes_lps / ct.spacing_mm
-    before, behind = index_xyz.max(axis=0) < -0.5, index_xyz.min(axis=0) > np.array(ct.size_xyz) - 0.5
-    if before.any() or behind.any():
-        raise UserError(
-            f"{source}: lies {_extent(ct.corners_mm)} and the PET {_extent(corners_mm)}, without overlap, "
-            "expected two images of one patient in the same coordinates"
-        )
 
 
 def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placement:
@@ -292,84 +183,6 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
         start[file_axis], stop[file_axis] = (size - b, size - a) if axis in flips else (a, b)
     values_xyz = values.flip(flips).permute([placement.file_axis.index(axis) for axis in range(3)])
     return values_xyz.permute(2, 1, 0).contiguous(), Box(_three(start), _three(stop))
-
-
-def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> Tensor:
-    """Map SUV to the network's input range [0, 1].
-
-    Parameters
-    ----------
-    suv
-        float32 of any shape.
-    intensity
-        The mapping. Where both percentiles are equal, as in an empty image, SUV are shifted and clipped only.
-
-    Returns
-    -------
-    Tensor
-        float32, same shape and device.
-    """
-    return _to_unit(suv, *intensity_limits(suv, intensity))
-
-
-def intensity_limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> tuple[float, float]:
-    """Return the SUV that `scale_intensity` maps to 0 and to 1; the second is above the first."""
-    if isinstance(intensity, RangeIntensity):
-        low, high = intensity.lower_suv, intensity.upper_suv
-    else:
-        low, high = percentiles(suv, (intensity.lower, intensity.upper))
-    if high <= low:  # nearly everything is air: MONAI leaves the scale alone, and so do weights trained with it
-        high = low + 1.0
-    return low, high
-
-
-def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
-    """Map HU to the network's input range [0, 1].
-
-    Parameters
-    ----------
-    hu
-        float32 of any shape.
-    ct_hu
-        The HU that become 0 and 1; beyond them values are clipped.
-
-    Returns
-    -------
-    Tensor
-        float32, same shape and device.
-    """
-    return _to_unit(hu, *ct_hu)
-
-
-def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
-    """Two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
-
-    On CUDA cupy computes them on the device (torch.quantile refuses more than 16 M elements); where cupy does not
-    work they are computed on the CPU.
-    """
-    flat = values.reshape(-1)
-    if flat.is_cuda:
-
-        def with_cupy(array: Any) -> list[float]:
-            import cupy
-
-            return cupy.percentile(array, q).tolist()  # type: ignore[no-any-return]
-
-        found = on_gpu(flat, with_cupy)
-        if found is not None:
-            return found[0], found[1]
-    low, high = np.percentile(flat.cpu().numpy(), q).tolist()
-    return low, high
-
-
-def _to_unit(values: Tensor, low: float, high: float) -> Tensor:
-    return (values - low).div_(high - low).clamp_(0.0, 1.0)
-
-
-def _extent(corners_mm: np.ndarray) -> str:
-    """Describe a grid's place in the patient, as far as a message needs it."""
-    low, high = (", ".join(f"{mm:.0f}" for mm in corner) for corner in (corners_mm.min(axis=0), corners_mm.max(axis=0)))
-    return f"from ({low}) to ({high}) mm"
 
 
 def _closest_axes(axes_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

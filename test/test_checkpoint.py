@@ -22,8 +22,9 @@ from swfastedit_core.checkpoint import (
 )
 from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
 from swfastedit_core.errors import UserError
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
-from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 
 ROOT = Path(__file__).parent.parent
 NARROW = NetworkConfig("dynunet", (2, 3, 4, 5, 6, 7))

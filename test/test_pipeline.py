@@ -24,7 +24,8 @@ from swfastedit_core import (
     write_volume,
 )
 from swfastedit_core.contract import default_weights, find_pets
-from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 
 ROOT = Path(__file__).parent.parent
 GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0), (1.0, 2.0, 3.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))

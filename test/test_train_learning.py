@@ -13,8 +13,9 @@ from torch import nn
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import cpu_has_bfloat16
+from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
-from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.feed import Crops, Order, batches
 from swfastedit_core.train.objective import Learner, Objective
 from swfastedit_core.train.recipe import Learning

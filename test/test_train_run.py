@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -22,11 +23,12 @@ from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.metrics import dice
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.sources import find_sources
-from swfastedit_core.train.state import states
+from swfastedit_core.train.state import read_state, states
 from swfastedit_core.train.validate import validate
 
 ROOT = Path(__file__).parent.parent
 TRAIN = [sys.executable, "-m", "swfastedit_core.train"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 NARROW = [
     *("--filters", "4", "4", "4", "4", "4", "4", "--spacing", "4", "4", "4", "--suv-range", "0", "10"),
     *("--window", "32", "32", "32", "--crop", "32", "32", "32", "--precision", "float32", "--device", "cpu"),
@@ -290,15 +292,56 @@ def test_run_is_not_mixed_with_another_one(options, tmp_path, capfd):
 def test_two_processes_on_half_batches_learn_as_one_does(options, tmp_path):
     common = [*options, "--steps", "6", "--learning-rate", "1e-2", "--log-every", "1", "--fold", "2/5"]
     finished("--output", tmp_path / "one", *common)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", TRAIN[2]]
-    finished("--output", tmp_path / "two", *common, prefix=torchrun)
+    two_processes = [*TORCHRUN, "-m", TRAIN[2]]
+    finished("--output", tmp_path / "two", *common, "--save-every", "0", prefix=two_processes)
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one) == list(two) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-4)
     scores = [[row["dice"] for row in metrics(tmp_path / name) if row["validated"]] for name in ("one", "two")]
     np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
-    training = read_config(tmp_path / "two" / "last.safetensors").training
-    assert training["processes"] == 2
+    before = read_checkpoint(tmp_path / "two" / "last.safetensors")
+    assert before.config.training["processes"] == 2
+    states(tmp_path / "two" / "states")[-1].unlink()
+    out = finished("--output", tmp_path / "two", *common, "--save-every", "0", "--resume", prefix=two_processes)
+    assert "resumed at step 5 of 6" in out
+    after = read_checkpoint(tmp_path / "two" / "last.safetensors")
+    assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
+
+
+def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(tmp_path):
+    finished(tmp_path, prefix=[*TORCHRUN, str(ROOT / "test" / "one_rank_with_nan.py")])
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert [math.isnan(loss) for loss, _ in one] == [False, True, False]
+    assert one[0] == two[0]
+    assert one[2] == two[2]
+    assert one[1][1] == two[1][1] == one[0][1] != one[2][1]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+def test_compiled_network_learns_the_same(options, tmp_path, capfd):
+    common = [*options, "--steps", "4", "--learning-rate", "1e-2", "--log-every", "1", "--ema", "0.5"]
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        assert command.main(["--output", str(tmp_path / name), *common, *more]) == 0
+    plain, compiled = (losses(tmp_path / name) for name in ("plain", "compiled"))
+    np.testing.assert_allclose(list(compiled.values()), list(plain.values()), rtol=1e-3)
+    one, other = (read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("plain", "compiled"))
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(tensor, other[name], atol=2e-2) for name, tensor in one.items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--output", run, *options, "--steps", "4", "--log-every", "1", "--save-every", "0"]
+    arguments += ["--device", "cuda", "--precision", "float16"]
+    finished(*arguments)
+    older, newest = (read_state(path) for path in states(run / "states")[-2:])
+    assert newest["trainer"]["scaler"]["scale"] > 0
+    states(run / "states")[-1].unlink()
+    assert "resumed at step 3 of 4" in finished(*arguments, "--resume")
+    again = read_state(states(run / "states")[-1])
+    assert older["trainer"]["scaler"]["_growth_tracker"] + 1 == newest["trainer"]["scaler"]["_growth_tracker"]
+    assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
 
 
 def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):

@@ -12,9 +12,9 @@ from swfastedit_core import Geometry, UserError, Volume, read_volume, write_volu
 from swfastedit_core.errors import DataWarning
 from swfastedit_core.phantom import __main__ as phantom_command
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.preprocess import AIR_HU
 from swfastedit_core.train import sources
 from swfastedit_core.train.sources import Source, find_sources, read_source
+from swfastedit_core.volume import AIR_HU
 
 CROPS = Path(__file__).parents[2] / "shared" / "data" / "sts_crops"
 GRID = Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0))

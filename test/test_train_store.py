@@ -18,15 +18,8 @@ import torch
 
 from swfastedit_core import Geometry, UserError, Volume, read_volume, write_mask, write_volume
 from swfastedit_core.errors import DataWarning
-from swfastedit_core.preprocess import (
-    Box,
-    PercentileIntensity,
-    Preprocessing,
-    RangeIntensity,
-    place,
-    scale_intensity,
-    to_network_grid,
-)
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, scale_intensity
+from swfastedit_core.preprocess import Box, Preprocessing, place, to_network_grid
 from swfastedit_core.train import content, digests, folders, packed, store
 from swfastedit_core.train.content import Arrays, arrays_of, key_of
 from swfastedit_core.train.digests import Digests
@@ -531,7 +524,8 @@ def test_the_same_content_twice_is_one_case(tmp_path):
 PREPARE = """
 import sys
 from pathlib import Path
-from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.sources import Source
 from swfastedit_core.train.store import Store
 

@@ -9,8 +9,9 @@ import pytest
 from scipy import ndimage
 
 from swfastedit_core import Geometry, UserError
+from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.preprocess import Preprocessing, RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.content import Arrays, arrays_of
 from swfastedit_core.train.graft import Graft, at_level, paste
 from swfastedit_core.train.prepared import open_case, write_case

@@ -8,8 +8,9 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
-from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 
 HEADER_KEY = "swfastedit"
 FORMAT = 1

@@ -10,8 +10,9 @@ from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
-from swfastedit_core.preprocess import PercentileIntensity, Preprocessing, RangeIntensity
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.augment import AugmentSettings
 from swfastedit_core.train.crops import CropSettings
 from swfastedit_core.train.options import CHANNELS, PROGRAM, cores

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from swfastedit_core import phantom
-from swfastedit_core.preprocess import Preprocessing, intensity_limits, place, to_network_grid
+from swfastedit_core.intensity import intensity_limits
+from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train.labels import label_on_grid
 from swfastedit_core.train.sources import Scan, Source
 from swfastedit_core.windows import find_body

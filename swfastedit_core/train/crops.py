@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.preprocess import AIR_HU, Box, Preprocessing
+from swfastedit_core.preprocess import Box, Preprocessing
 from swfastedit_core.train.store import PreparedCase
+from swfastedit_core.volume import AIR_HU
 
 AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
 WHOLE_VIEW_TRIES = 20

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from swfastedit_core.ct import require_overlap, resample, resample_ct
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.preprocess import require_overlap, resample, resample_ct
 from swfastedit_core.train.layouts import LAYOUTS, find_files
 from swfastedit_core.volume import Geometry, Volume, read_ct, read_volume
 
@@ -68,7 +68,7 @@ class Scan:
     label
         1 in lesions, 0 elsewhere, uint8.
     ct
-        HU, float32, `preprocess.AIR_HU` outside the CT's field; None where it was not asked for.
+        HU, float32, `volume.AIR_HU` outside the CT's field; None where it was not asked for.
     label_values
         What the label's file holds beside 0, in ascending order.
     """

@@ -87,6 +87,7 @@ def connect(device: torch.device, precision: str, *, ranks_here: int = 1, nodes:
     )
     fabric.launch()
     torch.backends.cudnn.benchmark = True  # crops are all of one size
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as in `engine`
     return fabric
 
 

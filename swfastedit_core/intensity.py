@@ -1,0 +1,99 @@
+"""From SUV and HU to the network's input, 0 to 1. One code for CPU and CUDA tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from swfastedit_core.gpu import on_gpu
+
+
+@dataclass(frozen=True)
+class PercentileIntensity:
+    """Per-image percentiles of the whole image, air included, mapped to [0, 1] and clipped: the recipe's."""
+
+    lower: float = 0.05
+    upper: float = 99.95
+
+
+@dataclass(frozen=True)
+class RangeIntensity:
+    """A fixed SUV range mapped to [0, 1] and clipped; does not depend on what is in view."""
+
+    lower_suv: float
+    upper_suv: float
+
+
+def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> Tensor:
+    """Map SUV to the network's input range [0, 1].
+
+    Parameters
+    ----------
+    suv
+        float32 of any shape.
+    intensity
+        The mapping. Where both percentiles are equal, as in an empty image, SUV are shifted and clipped only.
+
+    Returns
+    -------
+    Tensor
+        float32, same shape and device.
+    """
+    return _to_unit(suv, *intensity_limits(suv, intensity))
+
+
+def intensity_limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> tuple[float, float]:
+    """Return the SUV that `scale_intensity` maps to 0 and to 1; the second is above the first."""
+    if isinstance(intensity, RangeIntensity):
+        low, high = intensity.lower_suv, intensity.upper_suv
+    else:
+        low, high = percentiles(suv, (intensity.lower, intensity.upper))
+    if high <= low:  # nearly everything is air: MONAI leaves the scale alone, and so do weights trained with it
+        high = low + 1.0
+    return low, high
+
+
+def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
+    """Map HU to the network's input range [0, 1].
+
+    Parameters
+    ----------
+    hu
+        float32 of any shape.
+    ct_hu
+        The HU that become 0 and 1; beyond them values are clipped.
+
+    Returns
+    -------
+    Tensor
+        float32, same shape and device.
+    """
+    return _to_unit(hu, *ct_hu)
+
+
+def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
+    """Two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
+
+    On CUDA cupy computes them on the device (torch.quantile refuses more than 16 M elements); where cupy does not
+    work they are computed on the CPU.
+    """
+    flat = values.reshape(-1)
+    if flat.is_cuda:
+
+        def with_cupy(array: Any) -> list[float]:
+            import cupy
+
+            return cupy.percentile(array, q).tolist()  # type: ignore[no-any-return]
+
+        found = on_gpu(flat, with_cupy)
+        if found is not None:
+            return found[0], found[1]
+    low, high = np.percentile(flat.cpu().numpy(), q).tolist()
+    return low, high
+
+
+def _to_unit(values: Tensor, low: float, high: float) -> Tensor:
+    return (values - low).div_(high - low).clamp_(0.0, 1.0)

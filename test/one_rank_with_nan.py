@@ -1,0 +1,43 @@
+"""One process of several that learn together; the last of them meets a crop of NaN. Started by torchrun."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from test_train_learning import CONFIG, CPU, crop
+
+from swfastedit_core.train.recipe import Learning
+from swfastedit_core.train.trainer import Trainer, connect
+
+RANKS = 2
+BAD_STEP = 1
+
+
+def digest(trainer: Trainer) -> str:
+    """Return a checksum of the weights."""
+    content = hashlib.sha256()
+    for tensor in trainer.weights().values():
+        content.update(tensor.numpy().tobytes())
+    return content.hexdigest()
+
+
+def main(folder: Path) -> None:
+    """Learn for three steps; write each step's loss and weights to a file of this rank's."""
+    fabric = connect(CPU, "float32", ranks_here=RANKS)
+    trainer = Trainer(CONFIG, Learning(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
+    rows = []
+    for step in range(3):
+        image, label = crop(step * RANKS + fabric.global_rank)
+        if step == BAD_STEP and fabric.global_rank == RANKS - 1:
+            image = torch.full_like(image, float("nan"))
+        loss, _ = trainer.learn(image, label)
+        rows.append([loss, digest(trainer)])
+    (folder / f"{fabric.global_rank}.json").write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
