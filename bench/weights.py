@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from swfastedit_core.checkpoint import find_checkpoints, read_config
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
-from swfastedit_core.metrics import dice, false_negative_ml, false_positive_ml
-from swfastedit_core.train.fit import SPLIT
+from swfastedit_core.train.gather import SPLIT
 from swfastedit_core.train.keeper import LAST
 from swfastedit_core.train.sources import Scan, Source, find_sources, read_source
+from swfastedit_core.train.validate import Score, compare, means
 
 FIXED_SUV = 2.5
 SHARE_OF_MAX = 0.41
@@ -96,7 +96,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     pairs
         Each scan with the networks for it.
     """
-    scores: dict[str, list[tuple[float, float, float]]] = {}
+    scores: dict[str, list[Score]] = {}
     sweeps = []
     for source, networks in pairs:
         with_ct = any("ct" in network.config.channels for network in networks)
@@ -112,32 +112,19 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
         if truth.any():
             masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
         for method, mask in masks.items():
-            scores.setdefault(method, []).append(_scored(truth, mask, scan.pet.geometry.voxel_ml))
-        say(f"{test}: {source.case}: Dice {scores['network'][-1][0]:.3f}")
-    means = np.nanmean(np.array(sweeps), axis=0)
-    rows = [Row(test, method, len(found), *_means(found)) for method, found in scores.items()]
-    best = TRIED_SUV[int(np.argmax(means))]
-    return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(means.max()), math.nan, math.nan)]
-
-
-def _scored(truth: np.ndarray, mask: np.ndarray, voxel_ml: float) -> tuple[float, float, float]:
-    return (
-        dice(truth, mask),
-        false_positive_ml(truth, mask, voxel_ml=voxel_ml),
-        false_negative_ml(truth, mask, voxel_ml=voxel_ml),
-    )
+            score = compare(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
+            scores.setdefault(method, []).append(score)
+        say(f"{test}: {source.case}: Dice {scores['network'][-1].dice:.3f}")
+    swept = np.nanmean(np.array(sweeps), axis=0)
+    rows = [Row(test, method, len(found), **means(found)) for method, found in scores.items()]
+    best = TRIED_SUV[int(np.argmax(swept))]
+    return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(swept.max()), math.nan, math.nan)]
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
     """Count Dice alone, many times: NaN where there is no lesion, as `metrics.dice`."""
     total = np.count_nonzero(truth)
     return 2 * np.count_nonzero(truth & mask) / (total + np.count_nonzero(mask)) if total else math.nan
-
-
-def _means(found: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
-    columns = [[value for value in column if math.isfinite(value)] for column in zip(*found, strict=True)]
-    mean_dice, fpv_ml, fnv_ml = (sum(column) / len(column) if column else math.nan for column in columns)
-    return mean_dice, fpv_ml, fnv_ml
 
 
 def in_markdown(rows: Sequence[Row]) -> str:

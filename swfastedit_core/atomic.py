@@ -32,6 +32,20 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path, pattern: str) -> None:
+    """Remove what writers left that were killed while they wrote.
+
+    Parameters
+    ----------
+    folder
+        Of the targets; nobody else writes there.
+    pattern
+        Of their names, such as ``*.state``.
+    """
+    for path in folder.glob(f".[0-9]*.{pattern}"):
+        path.unlink(missing_ok=True)
+
+
 def _to_disk(path: Path) -> None:
     """Wait until a file's content is on disk: after a power failure its name could be there and the content not."""
     number = os.open(path, os.O_RDONLY)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from swfastedit_core.box import Triple
 from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError, is_out_of_memory
-from swfastedit_core.windows import Triple, WindowPlan, gaussian_weights
+from swfastedit_core.windows import WindowPlan, gaussian_weights
 
 logger = logging.getLogger(__name__)
 

@@ -6,19 +6,16 @@ One code for CPU and CUDA tensors. The forward steps record what they did in a `
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.box import Box, triple
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.volume import Geometry, Volume
-
-T = TypeVar("T")
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, two metres cubed at the recipe's spacing
@@ -43,31 +40,6 @@ class Preprocessing:
     spacing_mm: tuple[float, float, float] = (2.03642011, 2.03642011, 3.0)
     intensity: PercentileIntensity | RangeIntensity = PUBLISHED_INTENSITY
     ct_hu: tuple[float, float] = (-1000.0, 1000.0)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A block of voxels: from `start` up to but not including `stop`, along x, y, z."""
-
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Number of voxels along x, y, z."""
-        (x0, y0, z0), (x1, y1, z1) = self.start, self.stop
-        return x1 - x0, y1 - y0, z1 - z0
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """Index into an array [X, Y, Z]."""
-        x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-        return x, y, z
-
-    @classmethod
-    def whole(cls, shape: tuple[int, int, int]) -> Box:
-        """All of an array of this shape."""
-        return cls((0, 0, 0), shape)
 
 
 @dataclass(frozen=True)
@@ -125,7 +97,7 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
             f"the scan measures {extent_m} m by its header and would have {math.prod(network_shape):.3g} voxels at the "
             f"network's spacing of {' × '.join(f'{mm:.4g}' for mm in spacing_mm)} mm, expected {MAX_VOXELS:.3g} at most"
         )
-    return Placement(file_axis, flipped, _three(ras_shape), _three(network_shape), _three(step))
+    return Placement(file_axis, flipped, triple(ras_shape), triple(network_shape), (step[0], step[1], step[2]))
 
 
 def to_network_grid(volume: Volume, placement: Placement, device: torch.device) -> Tensor:
@@ -182,7 +154,7 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
         a, b, size = ras_start[axis], ras_stop[axis], placement.ras_shape[axis]
         start[file_axis], stop[file_axis] = (size - b, size - a) if axis in flips else (a, b)
     values_xyz = values.flip(flips).permute([placement.file_axis.index(axis) for axis in range(3)])
-    return values_xyz.permute(2, 1, 0).contiguous(), Box(_three(start), _three(stop))
+    return values_xyz.permute(2, 1, 0).contiguous(), Box(triple(start), triple(stop))
 
 
 def _closest_axes(axes_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -193,7 +165,7 @@ def _closest_axes(axes_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[boo
         row = int(np.argmax(np.abs(left[:, column])))
         file_axis[row], flipped[row] = int(column), bool(left[row, column] < 0)
         left[row, :] = 0.0
-    return _three(file_axis), (flipped[0], flipped[1], flipped[2])
+    return triple(file_axis), (flipped[0], flipped[1], flipped[2])
 
 
 def _interpolate(tensor: Tensor, axis: int, coordinates: np.ndarray) -> Tensor:
@@ -207,8 +179,3 @@ def _interpolate(tensor: Tensor, axis: int, coordinates: np.ndarray) -> Tensor:
     shape[axis] = -1
     above = (below + 1).clamp_(max=last)
     return torch.lerp(tensor.index_select(axis, below), tensor.index_select(axis, above), weight.view(shape))
-
-
-def _three(values: Iterable[T]) -> tuple[T, T, T]:
-    first, second, third = values
-    return first, second, third

@@ -5,7 +5,6 @@ A plan is plain integers made before anything runs; it can be printed, counted a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,8 +14,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
-from swfastedit_core.preprocess import Box
 
 SIGMA_SCALE = 0.125  # of the window's side, as in MONAI and nnU-Net
 MIN_WEIGHT = 1e-3  # MONAI's floor of the Gaussian
@@ -30,8 +29,6 @@ BODY_PEAK = 3.0  # times the threshold: what a component of some size must reach
 BODY_ML = 30.0  # and that size
 HOT_PEAK = 10.0  # times the threshold: this hot, a component of any size belongs to the region
 MARGIN_MM = 8.0
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ class Body:
         index[:, 2] += first
         start = np.maximum(index.min(axis=0) * self.cell - np.array(self.margin), 0)
         stop = np.minimum((index.max(axis=0) + 1) * self.cell + np.array(self.margin), self.shape)
-        return Box(_triple(start), _triple(stop))
+        return Box(triple(start), triple(stop))
 
 
 @dataclass(frozen=True)
@@ -134,11 +131,11 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
         raise UserError(f"overlap {overlap}, expected 0 or more and less than 1")
     missing = [max(side - length, 0) for side, length in zip(window, image, strict=True)]
     padding = [(m // 2, m - m // 2) for m in missing]
-    padded = _triple([length + m for length, m in zip(image, missing, strict=True)])
+    padded = triple([length + m for length, m in zip(image, missing, strict=True)])
     starts: list[Triple] = []
     if body is None:
         along = [_offsets(0, padded[axis], window[axis], overlap) for axis in range(3)]
-        starts = [_triple(start) for start in product(*along)]
+        starts = [triple(start) for start in product(*along)]
     else:
         everything = body.box(0, image[2])
         low, high = _grown(everything, 2, window, padded, padding)
@@ -151,7 +148,7 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
                 starts += [(x, y, z) for x, y in product(*x_and_y)]
         starts.sort()
     corner = np.array(starts)
-    region = Box(_triple(corner.min(axis=0)), _triple(corner.max(axis=0) + window))
+    region = Box(triple(corner.min(axis=0)), triple(corner.max(axis=0) + window))
     return WindowPlan(window, (padding[0], padding[1], padding[2]), region, tuple(starts))
 
 
@@ -188,8 +185,8 @@ def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | Non
     Body or None
         None where nothing looks like a patient: then the whole volume has to be searched.
     """
-    shape = _triple(suv.shape)
-    cell = _triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
+    shape = triple(suv.shape)
+    cell = triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
     pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
     cells = pooled[0, 0].cpu().numpy()
     threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9))), 0.0)
@@ -201,7 +198,7 @@ def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | Non
     kept = ((volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)) | (peak >= HOT_PEAK * threshold)
     if not kept.any():
         return None
-    margin = _triple([int(np.ceil(MARGIN_MM / mm)) for mm in spacing_mm])
+    margin = triple([int(np.ceil(MARGIN_MM / mm)) for mm in spacing_mm])
     return Body(np.concatenate(([False], kept))[labels], cell, margin, shape)
 
 
@@ -222,8 +219,3 @@ def _grown(
         return start, stop
     start = min(max(start - missing // 2, 0), padded[axis] - window[axis])
     return start, start + window[axis]
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    x, y, z = (int(value) for value in values)
-    return x, y, z

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from swfastedit_core import inferer
+from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.engine import (
     TorchEngine,
@@ -15,7 +16,6 @@ from swfastedit_core.engine import (
 )
 from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.inferer import UNSEEN_LOGIT, infer
-from swfastedit_core.preprocess import Box
 from swfastedit_core.windows import WindowPlan, plan_windows
 
 CPU = torch.device("cpu")

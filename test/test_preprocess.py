@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from swfastedit_core.box import Box
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, percentiles, scale_hu, scale_intensity
-from swfastedit_core.preprocess import Box, Preprocessing, place, restore, to_network_grid
+from swfastedit_core.preprocess import Preprocessing, place, restore, to_network_grid
 from swfastedit_core.volume import Geometry, Volume
 
 CPU = torch.device("cpu")

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from swfastedit_core import UserError
+from swfastedit_core.box import Box
 from swfastedit_core.intensity import RangeIntensity, scale_intensity
-from swfastedit_core.preprocess import Box, Preprocessing
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.content import Arrays
 from swfastedit_core.train.crops import CropSettings, draw_box, read_crop, to_network_input, turned
 from swfastedit_core.train.prepared import open_case, write_case

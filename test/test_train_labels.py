@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.preprocess import Box, place, to_network_grid
+from swfastedit_core.box import Box
+from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.train.labels import find_lesions, label_on_grid
 
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from swfastedit_core import UserError
+from swfastedit_core.atomic import remove_unfinished
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import cpu_has_bfloat16
 from swfastedit_core.intensity import RangeIntensity
@@ -19,7 +20,7 @@ from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.feed import Crops, Order, batches
 from swfastedit_core.train.objective import Learner, Objective
 from swfastedit_core.train.recipe import Learning
-from swfastedit_core.train.state import newest_state, remove_unfinished, states, write_state
+from swfastedit_core.train.state import newest_state, states, write_state
 from swfastedit_core.train.trainer import Trainer, connect, learning_rate_at, training_precision
 
 CPU = torch.device("cpu")
@@ -252,7 +253,7 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
         assert math.isnan(loss)
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
-    with pytest.raises(UserError, match="step 19: neither loss nor gradients were finite for 20 steps; lower"):
+    with pytest.raises(UserError, match="step 19: neither loss nor gradients were finite for 20 steps; begin"):
         trainer.learn(image, label)
     other = trainer_of()
     for _ in range(19):
@@ -351,7 +352,7 @@ def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
     assert [path.name for path in states(tmp_path)] == ["00000003.state"]
     states(tmp_path)[0].write_bytes(b"x" * 100)
-    with pytest.raises(UserError, match="all 1 states are damaged; remove the folder to start again"):
+    with pytest.raises(UserError, match="all 1 states are damaged; choose another --output to start again"):
         newest_state(tmp_path, warn=warnings.append)
 
 
@@ -365,5 +366,5 @@ def test_state_half_written_by_a_killed_run_is_never_read_and_goes(tmp_path):
     write_state(tmp_path, {"step": 2}, step=2, keep=3)
     (tmp_path / ".4711.00000004.state").write_bytes(b"half")
     assert newest_state(tmp_path, warn=print)[1]["step"] == 2
-    remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path, "*.state")
     assert [path.name for path in tmp_path.iterdir()] == ["00000002.state"]

@@ -110,6 +110,16 @@ def test_written_split_is_read_again(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["split.json"]
 
 
+def test_split_file_says_nothing_of_phantoms_where_there_are_others(tmp_path):
+    cases, path = scans("A", "B"), tmp_path / "split.json"
+    phantoms = [Source(f"phantom{i}", f"phantom{i}", "phantom:3", phantom_seed=i) for i in range(3)]
+    write_split(path, [cases[0], *phantoms], [cases[1]])
+    assert json.loads(path.read_text()) == {"train": ["A"], "validation": ["B"]}
+    assert split([*cases, *phantoms[:2]], split_file=path) == ([cases[0], *phantoms[:2]], [cases[1]])
+    write_split(path, phantoms[:2], phantoms[2:])
+    assert split(phantoms, split_file=path) == (phantoms[:2], phantoms[2:])
+
+
 def test_entries_may_name_cases(tmp_path):
     path = file_with(tmp_path / "split.json", {"train": ["A/1", "A/2"], "validation": ["B/1", "C"]})
     learn, held_out = split(scans("A/1", "A/2", "B/1", "C/1"), split_file=path)

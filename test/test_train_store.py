@@ -17,9 +17,10 @@ import SimpleITK as sitk
 import torch
 
 from swfastedit_core import Geometry, UserError, Volume, read_volume, write_mask, write_volume
+from swfastedit_core.box import Box
 from swfastedit_core.errors import DataWarning
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, scale_intensity
-from swfastedit_core.preprocess import Box, Preprocessing, place, to_network_grid
+from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train import content, digests, folders, packed, store
 from swfastedit_core.train.content import Arrays, arrays_of, key_of
 from swfastedit_core.train.digests import Digests

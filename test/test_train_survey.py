@@ -13,8 +13,8 @@ import pytest
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.train import survey as room
 from swfastedit_core.train.apart import each_apart
+from swfastedit_core.train.findings import Finding, table, usable
 from swfastedit_core.train.sources import Source, find_sources
-from swfastedit_core.train.survey import Finding, table, usable
 
 CROPS = Path(__file__).parents[2] / "shared" / "data" / "sts_crops"
 GRID = Geometry((5, 4, 3), (4.0, 5.0, 2.0))  # voxels of 0.04 ml

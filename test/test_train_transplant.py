@@ -364,6 +364,7 @@ def test_patient_is_found_in_cells_of_tissue():
         ({"most": 0}, "most 0, expected 1 or more"),
         ({"margin_mm": 0.0}, "margin_mm 0.0, expected a number above 0"),
         ({"largest_ml": float("nan")}, "largest_ml nan, expected a number above 0"),
+        ({"least_contrast": float("nan")}, "least_contrast nan, expected 0 or more"),
         ({"contrast_range": (0.0, 1.0)}, "contrast_range 0.0 to 1.0"),
     ],
 )

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swfastedit_core.box import Box
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Scanner, make_phantom
-from swfastedit_core.preprocess import Box
 from swfastedit_core.volume import Geometry
 from swfastedit_core.windows import Body, find_body, plan_windows
 

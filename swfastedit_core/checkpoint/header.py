@@ -100,7 +100,17 @@ def to_header(config: CheckpointConfig) -> str:
     plain["preprocessing"]["intensity"] = {"kind": kind, **asdict(intensity)}
     if config.channels != PET_CT:
         del plain["preprocessing"]["ct_hu"]
-    return json.dumps({"format": FORMAT, **plain})
+    plain["training"] = _in_json(plain["training"])
+    return json.dumps({"format": FORMAT, **plain}, allow_nan=False)
+
+
+def _in_json(value: Any) -> Any:
+    """Replace what JSON has no word for, NaN and the infinities of "no limit", by null."""
+    if isinstance(value, dict):
+        return {name: _in_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def from_header(text: str, source: str) -> CheckpointConfig:

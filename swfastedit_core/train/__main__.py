@@ -80,7 +80,7 @@ def _survey(arguments: list[str]) -> None:
     add_spacing(parser.add_argument)
     options = parser.parse_args(arguments)
     from swfastedit_core.train.choices import data_of, spacing_of
-    from swfastedit_core.train.fit import examine
+    from swfastedit_core.train.gather import examine
 
     with_ct = "ct" in options.channels
     examine(data_of(options), spacing_mm=spacing_of(options), with_ct=with_ct, workers=options.preparers, say=say)

@@ -30,13 +30,19 @@ class Board:
         Of the run.
     step
         Where it goes on: later records, of a run that went further before it was cut off, are dropped.
+    judged
+        Whether the validation of that step counts; otherwise it is dropped as well, since it comes again.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0) -> None:
+    def __init__(self, folder: Path, *, step: int = 0, judged: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
-        self._rows = [row for row in read_metrics(folder) if int(row["step"]) <= step]
+        self._rows = [
+            row
+            for row in read_metrics(folder)
+            if int(row["step"]) < step or (int(row["step"]) == step and (judged or not row["validated"]))
+        ]
         with replacing(folder / METRICS) as temporary:
             self._append(temporary, self._rows, header=True)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -53,7 +59,7 @@ class Board:
 
     def show(self, step: int, projections: Sequence[Projection]) -> None:
         """Draw the curves and the scans of a validation."""
-        draw_curves(self._rows, self._folder / "curves.png")
+        self._draw()
         if projections:
             path = self._folder / "validation" / f"{step:08d}.png"
             draw_projections(projections, path)
@@ -64,7 +70,11 @@ class Board:
 
     def close(self) -> None:
         """Write what is left."""
+        self._draw()
         self._writer.close()
+
+    def _draw(self) -> None:
+        draw_curves(self._rows, self._folder / "curves.png")
 
     def _append(self, path: Path, rows: Sequence[dict[str, str]], *, header: bool = False) -> None:
         with path.open("a", newline="") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from swfastedit_core.train.augment import AugmentSettings
 from swfastedit_core.train.crops import CropSettings
 from swfastedit_core.train.options import CHANNELS, PROGRAM, cores
 from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
+from swfastedit_core.train.sources import PHANTOM
 from swfastedit_core.train.splits import parse_fold
 from swfastedit_core.train.transplant import TransplantSettings
 from swfastedit_core.volume import SPACING_MM
-
-PHANTOM = "phantom:"
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
@@ -33,20 +32,24 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         If a value is not what it should be.
     """
     _check(options)
-    real = [spec for spec in options.data if not spec.startswith(PHANTOM)]
     data = replace(
         data_of(options),
         shares=tuple(options.shares),
-        donors=tuple(real if options.donors is None else options.donors),
+        fold=None if options.fold is None else parse_fold(options.fold),
+        split_file=options.split,
+        donors=_donors(options),
         seed=options.seed,
     )
     crops = CropSettings(
         size=tuple(options.crop),
         small_lesion_exponent=options.small_lesions,
-        **_same(options, CropSettings),
+        **_named(options, "positive", "in_patient", "jitter", "whole_view", "flip", "rotate"),
     )
     learning = Learning(
-        squared=not options.plain_dice, window_overlap=options.train_in_windows, **_same(options, Learning)
+        squared=not options.plain_dice,
+        window_overlap=options.train_in_windows,
+        **_named(options, "epochs", "steps", "batch", "learning_rate", "seed", "clip", "ema", "deep_supervision"),
+        start=options.start,
     )
     transplant = TransplantSettings(
         probability=options.transplant,
@@ -56,7 +59,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         least_contrast=options.least_contrast,
         largest_ml=options.largest_donor,
     )
-    augment = AugmentSettings(**_same(options, AugmentSettings))
+    augment = AugmentSettings(**_named(options, "blur", "noise", "scale", "misalign", "gamma"))
     return Recipe(_config(options), data, crops, augment, transplant, learning)
 
 
@@ -66,15 +69,13 @@ def data_of(options: argparse.Namespace) -> DataSettings:
     Raises
     ------
     UserError
-        If a data set is named twice, or the fold is none.
+        If a data set is named twice.
     """
     doubled = next((spec for spec in options.data if options.data.count(spec) > 1), None)
     if doubled:
         raise UserError(f"--data names {doubled} twice; use --shares to take more crops of it")
     return DataSettings(
         specs=tuple(options.data),
-        fold=None if options.fold is None else parse_fold(options.fold),
-        split_file=options.split,
         skip_bad=options.skip_bad,
         lesion_labels=tuple(options.lesion_labels),
     )
@@ -138,9 +139,15 @@ def _config(options: argparse.Namespace) -> CheckpointConfig:
     )
 
 
-def _same(options: argparse.Namespace, settings: type) -> dict[str, Any]:
-    """Take the options that are called as a field of some settings is."""
-    return {field.name: getattr(options, field.name) for field in fields(settings) if hasattr(options, field.name)}
+def _donors(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the data sets that give lesions."""
+    real = [spec for spec in options.data if not spec.startswith(f"{PHANTOM}:")]
+    return tuple(real if options.donors is None else options.donors)
+
+
+def _named(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Take the options that are called as the settings are."""
+    return {name: getattr(options, name) for name in names}
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -179,8 +186,9 @@ def _check_idle(options: argparse.Namespace) -> None:
         raise UserError("--validate-every and --validation-cases need somebody held out: give --fold or --split")
     if options.misalign and "ct" not in CHANNELS[options.channels]:
         raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
-    real = [spec for spec in options.data if not spec.startswith(PHANTOM)]
-    if options.transplant and not (real if options.donors is None else options.donors):
+    if options.scale and not options.suv_range:
+        raise UserError("--scale: percentiles scale along with the SUV, and undo it in use; it needs --suv-range")
+    if options.transplant and not _donors(options):
         raise UserError("--transplant: phantoms give no lesions unless asked to; name data sets with --donors")
 
 

@@ -6,19 +6,18 @@ then `to_network_input`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
-from swfastedit_core.preprocess import Box, Preprocessing
+from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
 AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
 WHOLE_VIEW_TRIES = 20
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
         uint8 [X, Y, Z].
     """
     inside = Box(
-        _triple(max(start, 0) for start in box.start),
-        _triple(min(stop, side) for stop, side in zip(box.stop, case.shape, strict=True)),
+        triple(max(start, 0) for start in box.start),
+        triple(min(stop, side) for stop, side in zip(box.stop, case.shape, strict=True)),
     )
     image, label = case.read(inside)
     if inside != box:
@@ -196,13 +195,8 @@ def _box_around(centre: np.ndarray, shape: Triple, size: Triple) -> Box:
         min(max(int(middle) - wanted // 2, 0), side - wanted) if wanted <= side else -((wanted - side) // 2)
         for middle, wanted, side in zip(centre, size, shape, strict=True)
     ]
-    return Box(_triple(start), _triple(a + wanted for a, wanted in zip(start, size, strict=True)))
+    return Box(triple(start), triple(a + wanted for a, wanted in zip(start, size, strict=True)))
 
 
 def _meet(one: Box, other: Box) -> bool:
     return all(a < d and c < b for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True))
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    x, y, z = values
-    return x, y, z

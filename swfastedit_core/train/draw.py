@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swfastedit_core.errors import UserError
 from swfastedit_core.train.augment import augmented, with_gamma
 from swfastedit_core.train.crops import draw_box, read_crop, to_network_input, turned
 from swfastedit_core.train.recipe import Recipe
@@ -34,10 +35,22 @@ class Draw:
 
     @classmethod
     def of(cls, recipe: Recipe, cases: Sequence[PreparedCase]) -> Draw:
-        """Let the cases of the recipe's donor data sets give lesions, all of them cases that are learned from."""
+        """Let the cases of the recipe's donor data sets give lesions, all of them cases that are learned from.
+
+        Raises
+        ------
+        UserError
+            If lesions are to be transplanted and there is none for it.
+        """
         giving = [case for case in cases if case.group in recipe.data.donors]
         spacing_mm = recipe.config.preprocessing.spacing_mm
-        return cls(recipe, cases, Donors(giving, recipe.transplant, spacing_mm=spacing_mm))
+        donors = Donors(giving, recipe.transplant, spacing_mm=spacing_mm)
+        if recipe.transplant.probability and not len(donors):
+            raise UserError(
+                f"--transplant: none of {sum(len(case.components) for case in giving)} lesions in {len(giving)} cases "
+                "can be a donor, whole within its scan and no larger than --largest-donor; leave it out"
+            )
+        return cls(recipe, cases, donors)
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Make a crop of a case.

@@ -8,18 +8,16 @@ remains. HU are absolute and stay as they are; a place is refused where the CT s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from swfastedit_core.preprocess import Box
+from swfastedit_core.box import Box, Triple, triple
 
 IN_PATIENT = 0.9  # share of a lesion's voxels in view that lie in the patient; a superficial one may bulge
 HOT_SUV = 4.0  # bladder, brain, heart, kidneys: half an organ left beside a lesion is what no scanner sees
 HOT_SHARE = 0.05  # of the voxels that a graft reaches
 SAME_TISSUE_HU = 250.0  # fat and muscle are, lung and muscle are not
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +94,8 @@ def paste(
     """
     start = np.subtract(centre, np.array(graft.lesion.shape) // 2)
     stop = np.minimum(start + graft.lesion.shape, label.shape)
-    place = Box(_triple(np.maximum(start, 0)), _triple(stop))
-    graft = graft.part(Box(_triple(place.start - start), _triple(place.stop - start)))
+    place = Box(triple(np.maximum(start, 0)), triple(stop))
+    graft = graft.part(Box(triple(place.start - start), triple(place.stop - start)))
     x, y, z = place.slices
     there, label_there, patient_there = image[:, x, y, z], label[x, y, z], patient[x, y, z]
     reached, ring = graft.weight > 0, graft.ring & patient_there
@@ -136,8 +134,3 @@ def ring_of(weight: np.ndarray) -> np.ndarray:
     """Mark the outer half of the margin: where background is compared with background."""
     ring: np.ndarray = (weight > 0) & (weight < 0.5)
     return ring
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    x, y, z = (int(value) for value in values)
-    return x, y, z

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
+from swfastedit_core.atomic import remove_unfinished
 from swfastedit_core.checkpoint import Checkpoint, write_checkpoint
-from swfastedit_core.train.board import Board
+from swfastedit_core.train.board import METRICS, Board
 from swfastedit_core.train.recipe import Cadence
 from swfastedit_core.train.sources import Source
-from swfastedit_core.train.state import remove_unfinished, write_state
+from swfastedit_core.train.state import write_state
 from swfastedit_core.train.trainer import Trainer
 from swfastedit_core.train.validate import Projection, means, validate
 
@@ -114,17 +115,21 @@ class Keeper:
         self._settings, self._about, self._cadence, self._say = settings, about, cadence, say
         self._origin = origin
         self._held_out = held_out[: cadence.validation_cases or None]
-        self._judged: dict[str, Any] = {"step": 0, "best": -math.inf, "last": {}}
+        test = {"cases": [source.case for source in self._held_out], "overlap": cadence.validation_overlap}
+        self._judged: dict[str, Any] = {"step": 0, "test": test, "best": None, "last": {}}
         if before is not None:
             self._judged = before["judged"]
+            if self._judged["test"] != test:
+                say("the validation is another one than before: the next one's weights are the best so far")
+                self._judged = {**self._judged, "test": test, "best": None}
         self._saved = time.monotonic()
         if self._fabric.is_global_zero:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
-            if before is None:  # of another run, that was killed before its first state
-                for name in (BEST, LAST):
-                    (folder / name).unlink(missing_ok=True)
-            remove_unfinished(folder / STATES)
-            self._board = Board(folder, step=trainer.step)
+            if before is None:
+                self._set_aside()
+            for names in (BEST, LAST, METRICS, f"{STATES}/*.state"):
+                remove_unfinished((folder / names).parent, Path(names).name)
+            self._board = Board(folder, step=trainer.step, judged=self._judged["step"] == trainer.step)
 
     def log(self, figures: dict[str, float], *, epoch: float) -> None:
         """Record figures of the steps since the last time."""
@@ -181,7 +186,7 @@ class Keeper:
             Whether it was broken off, since any process was asked to stop.
         """
         fabric, trainer = self._fabric, self._trainer
-        begin = time.perf_counter()
+        begin, warnings = time.perf_counter(), list[str]()
         checkpoint = Checkpoint(self._folder / "training", trainer.config, trainer.weights())
         mine = validate(
             checkpoint,
@@ -189,21 +194,39 @@ class Keeper:
             device=fabric.device,
             overlap=self._cadence.validation_overlap,
             stop=stop,
-            warn=self._say,
+            warn=warnings.append,
         )
+        for warning in _gathered(warnings, fabric.world_size):
+            self._say(warning)
         if any(_gathered([stop()], fabric.world_size)):
             return True
         found = _gathered(mine, fabric.world_size)
         scores = means([projection.score for projection in found])
-        better = scores["dice"] > self._judged["best"]
+        better = self._is_better(found, scores["dice"])
+        last = {"step": trainer.step, "cases": len(found)}
         self._judged = {
             "step": trainer.step,
-            "best": scores["dice"] if better else self._judged["best"],
-            "last": {"cases": len(found), **{name: _rounded(value) for name, value in scores.items()}},
+            "test": self._judged["test"],
+            "best": {"dice": scores["dice"], "cases": _names(found)} if better else self._judged["best"],
+            "last": {**last, **{name: _rounded(value) for name, value in scores.items()}},
         }
         if fabric.is_global_zero:
             self._show(found, scores, time.perf_counter() - begin, better=better)
         return False
+
+    def _is_better(self, found: Sequence[Projection], mean_dice: float) -> bool:
+        """Whether this is the best validation: scores are compared on the same scans, and more scans count more."""
+        best = self._judged["best"]
+        if best is None or _names(found) != best["cases"]:
+            return math.isfinite(mean_dice) and (best is None or len(found) > len(best["cases"]))
+        return bool(mean_dice > best["dice"])
+
+    def _set_aside(self) -> None:
+        """Rename what a run left here whose states are gone; it may be all that is left of weeks."""
+        for name in (BEST, LAST, METRICS):
+            if (self._folder / name).exists():
+                (self._folder / name).replace(self._folder / f"earlier-{name}")
+                self._say(f"{self._folder / name}: of an earlier run, renamed to earlier-{name}")
 
     def close(self) -> None:
         """Finish the records."""
@@ -245,6 +268,10 @@ def _gathered(mine: list[T], processes: int) -> list[T]:
     distributed.all_gather_object(parts, mine)
     longest = max(len(part) for part in parts)
     return [part[i] for i in range(longest) for part in parts if i < len(part)]
+
+
+def _names(found: Sequence[Projection]) -> list[str]:
+    return [projection.score.case for projection in found]
 
 
 def _rounded(value: float) -> float | None:

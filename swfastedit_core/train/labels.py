@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.metrics import CONNECTIVITY
-from swfastedit_core.preprocess import Box, Placement, to_network_grid
+from swfastedit_core.preprocess import Placement, to_network_grid
 from swfastedit_core.volume import Volume
 
 THRESHOLD = 0.5  # of the interpolated label: the border stays halfway between the voxels inside and outside
 CPU = torch.device("cpu")
-Triple = tuple[int, int, int]
 
 
 def label_on_grid(label: Volume, placement: Placement) -> np.ndarray:
@@ -70,7 +70,7 @@ def find_lesions(label: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
         start = corner + [side.start for side in slices]
         stop = corner + [side.stop for side in slices]
         voxels = np.argwhere(numbered[slices] == number) + start
-        yield Box(_triple(start), _triple(stop)), voxels.astype(np.int32)
+        yield Box(triple(start), triple(stop)), voxels.astype(np.int32)
 
 
 def _most_covered(box: Box, voxels: np.ndarray, placement: Placement) -> Triple:
@@ -93,7 +93,7 @@ def _most_covered(box: Box, voxels: np.ndarray, placement: Placement) -> Triple:
         if coverage.any():
             break
     inside = np.unravel_index(int(coverage.argmax()), coverage.shape)
-    return _triple(np.add(first, inside))
+    return triple(np.add(first, inside))
 
 
 def _weights(axis: int, box: Box, reach: float, placement: Placement) -> tuple[int, np.ndarray]:
@@ -111,8 +111,3 @@ def _weights(axis: int, box: Box, reach: float, placement: Placement) -> tuple[i
     near = np.flatnonzero((centres > box.start[axis] - reach) & (centres < box.stop[axis] - 1 + reach))
     distance = np.abs(centres[near, None] - np.arange(box.start[axis], box.stop[axis]))
     return int(near[0]) if near.size else 0, np.maximum(1 - distance / reach, 0).astype(np.float32)
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    x, y, z = (int(value) for value in values)
-    return x, y, z

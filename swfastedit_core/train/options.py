@@ -115,6 +115,7 @@ Other commands: {PROGRAM} survey …   look at data without training
     add("--recipe", type=path_argument, metavar="FILE", help="TOML file with options; those given here win")
     add("--resume", action="store_true", help="go on from the latest good state in --output")
     add_data(parser)
+    _add_split(parser.add_argument_group("who is held out").add_argument)
     _add_network(parser.add_argument_group("network").add_argument)
     _add_crops(parser.add_argument_group("crops, and what is done to them").add_argument)
     _add_learning(parser.add_argument_group("learning").add_argument)
@@ -139,9 +140,6 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help=f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
     )
-    add("--fold", metavar="K/N", help="hold out the patients of fold K (0 to N-1) of N")
-    add("--split", type=path_argument, metavar="FILE", help="JSON file that says who is held out, instead of --fold; "
-        "with nnU-Net's splits_final.json --fold chooses one of its folds")  # fmt: skip
     add("--channels", default="pet", choices=list(CHANNELS), help="default: %(default)s")
     add("--lesion-labels", type=int, nargs="+", default=(), metavar="V", help="label values that are lesions "
         "(default: all above 0)")  # fmt: skip
@@ -153,6 +151,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
     add("--preparers", type=int, default=cores(), metavar="N", help="processes that look at and prepare "
         "cases (default: all cores, %(default)s)")  # fmt: skip
+
+
+def _add_split(add: Add) -> None:
+    add("--fold", metavar="K/N", help="hold out the patients of fold K (0 to N-1) of N")
+    add("--split", type=path_argument, metavar="FILE", help="JSON file that says who is held out, instead of --fold; "
+        "with nnU-Net's splits_final.json --fold chooses one of its folds")  # fmt: skip
 
 
 def add_spacing(add: Add) -> None:

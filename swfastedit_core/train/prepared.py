@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from swfastedit_core.box import Box, Triple
 from swfastedit_core.errors import UserError
-from swfastedit_core.preprocess import Box
 from swfastedit_core.train.content import Arrays
 from swfastedit_core.train.folders import put_folder, remove_folder
 from swfastedit_core.train.labels import find_lesions
@@ -31,8 +31,6 @@ from swfastedit_core.train.packed import pack, read_part
 
 IMAGE, LABEL, POINTS, RECORD = "image.b2nd", "label.b2nd", "points.npy", "case.json"
 MOST_SAMPLED = 512  # voxels of a lesion
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
         says little about patients. With a split file that has a list of folds, which of its N is meant.
     split_file
         JSON, ``{"train": [...], "validation": [...]}`` as `write_split` writes it, or nnU-Net's splits_final.json,
-        a list of such with ``val``, of which `fold` chooses. Entries are patients or cases.
+        a list of such with ``val``, of which `fold` chooses. Entries are patients or cases. Phantoms that it does not
+        name are learned from, where there are others.
 
     Returns
     -------
@@ -77,8 +78,7 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     else:
         number, folds = fold or (0, 0)
         where = f"fold {number}/{folds}"
-        real = [source for source in sources if source.phantom_seed is None] or sources
-        held_out = {source.patient for source in real if fold_of(source.patient, folds) == number}
+        held_out = {source.patient for source in _real(sources) if fold_of(source.patient, folds) == number}
     sides = (
         [source for source in sources if source.patient not in held_out],
         [source for source in sources if source.patient in held_out],
@@ -90,16 +90,18 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     return sides
 
 
-def write_split(path: Path, learn: Iterable[Source], held_out: Iterable[Source]) -> None:
-    """Write a split by patients, for `split` to read, here or elsewhere.
+def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source]) -> None:
+    """Write a split by patients, for `split` to read, here or elsewhere; without phantoms where there are others.
 
     Raises
     ------
     UserError
         If the file cannot be written.
     """
+    counted = set(_real([*learn, *held_out]))
     sides = {
-        name: sorted({source.patient for source in side}) for name, side in ((TRAIN, learn), (VALIDATION, held_out))
+        name: sorted({source.patient for source in side if source in counted})
+        for name, side in ((TRAIN, learn), (VALIDATION, held_out))
     }
     try:
         with replacing(path) as temporary:
@@ -143,9 +145,14 @@ def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], pat
     if both := learned & held_out:
         raise UserError(f"{path}: patient {_some(both)} is on both sides; all scans of a patient belong on one")
     named = train | validation
-    if missing := [source.case for source in sources if not {source.patient, source.case} & named]:
+    if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
         raise UserError(f"{path}: case {_some(missing)} is on neither side; add it, or leave it out of the data")
     return held_out
+
+
+def _real(sources: Sequence[Source]) -> Sequence[Source]:
+    """Leave out phantoms, unless there is nobody else."""
+    return [source for source in sources if source.phantom_seed is None] or sources
 
 
 def _some(names: Iterable[str]) -> str:

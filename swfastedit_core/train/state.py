@@ -110,11 +110,5 @@ def newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, di
                     one.rename(one.with_suffix(DAMAGED))
             return path, state
     if found:
-        raise UserError(f"{folder}: all {len(found)} states are damaged; remove the folder to start again")
+        raise UserError(f"{folder}: all {len(found)} states are damaged; choose another --output to start again")
     return None
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what writers left that were killed while writing."""
-    for path in folder.glob(f".*{SUFFIX}"):
-        path.unlink(missing_ok=True)

@@ -101,6 +101,23 @@ class Store:
                     say(f"{done} {case.name}: {voxels}, lesions: {len(case.components)}; {len(cases)}/{len(sources)}")
         return [cases[index] for index in range(len(sources))]
 
+    def contents(self, sources: Sequence[Source]) -> list[str]:
+        """Return a digest of each case as it would be prepared, without preparing it.
+
+        Files are read for it where their digests are not known yet.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read.
+        """
+        digests = Digests.load(self._digests_file)
+        try:
+            keys = [key_of(source, self._preprocessing, self._channels, digest_of=digests.of) for source in sources]
+        finally:
+            digests.save(self._digests_file)
+        return [key[:DIGITS] for key in keys if key]
+
     @property
     def _digests_file(self) -> Path:
         return self._folder / "digests.json"

@@ -195,8 +195,8 @@ class Trainer:
         self.skipped = 0 if taken else self.skipped + 1
         if self.skipped >= SKIPPED_IN_A_ROW:
             raise UserError(
-                f"step {self.step}: neither loss nor gradients were finite for {self.skipped} steps; "
-                "lower --learning-rate"
+                f"step {self.step}: neither loss nor gradients were finite for {self.skipped} steps; begin another run "
+                "with a lower --learning-rate, with --start-from the last weights of this one if they are good"
             )
         self.step += 1
         return (mean if taken else math.nan), stops > 0
@@ -224,7 +224,6 @@ class Trainer:
         """Return all that a later run needs to go on exactly here."""
         return {
             "step": self.step,
-            "skipped": self.skipped,
             "learner": self.learner.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
@@ -238,4 +237,4 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.step, self.skipped = state["step"], state["skipped"]
+        self.step = state["step"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,12 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from swfastedit_core.box import Box, triple
 from swfastedit_core.errors import UserError
 from swfastedit_core.metrics import CONNECTIVITY
-from swfastedit_core.preprocess import Box
 from swfastedit_core.train.augment import Range, log_uniform, require_range
 from swfastedit_core.train.crops import read_crop, require_shares
-from swfastedit_core.train.graft import Graft, Triple, paste, ring_of
+from swfastedit_core.train.graft import Graft, paste, ring_of
 from swfastedit_core.train.store import PreparedCase
 from swfastedit_core.windows import CELL_MM, TISSUE_SUV
 
@@ -62,6 +62,8 @@ class TransplantSettings:
             raise UserError(f"most {self.most}, expected 1 or more")
         if not 0 < self.margin_mm < math.inf:
             raise UserError(f"margin_mm {self.margin_mm}, expected a number above 0")
+        if not 0 <= self.least_contrast < math.inf:
+            raise UserError(f"least_contrast {self.least_contrast}, expected 0 or more")
         if not self.largest_ml > 0:
             raise UserError(f"largest_ml {self.largest_ml}, expected a number above 0")
 
@@ -85,7 +87,7 @@ class Donor:
         """Read the lesion with its surroundings and prepare it for pasting."""
         component = self.case.components[self.component]
         margin = np.ceil(margin_mm / np.array(spacing_mm)).astype(int)
-        box = Box(_triple(component.box.start - margin), _triple(component.box.stop + margin))
+        box = Box(triple(component.box.start - margin), triple(component.box.stop + margin))
         image, label = read_crop(self.case, box)
         components, _ = ndimage.label(label, CONNECTIVITY)
         lesion = components == components[tuple(component.sample[0] - box.start)]
@@ -203,7 +205,7 @@ def transplanted(
             continue
         graft, factor = graft.turned(rng), log_uniform(rng, settings.contrast_range)
         for _ in range(TRIES):
-            centre = _triple(np.unravel_index(places[rng.integers(len(places))], patient.shape))
+            centre = triple(np.unravel_index(places[rng.integers(len(places))], patient.shape))
             if paste(image, label, graft, centre=centre, factor=factor, patient=patient):
                 break
     return image, label
@@ -225,8 +227,3 @@ def _falling(distance: np.ndarray) -> np.ndarray:
     near = np.clip(1 - distance, 0, 1).astype(np.float32)
     falling: np.ndarray = near * near * (3 - 2 * near)
     return falling
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    x, y, z = (int(value) for value in values)
-    return x, y, z

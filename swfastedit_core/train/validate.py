@@ -1,9 +1,8 @@
-"""Validation on whole scans, by the program that users run."""
+"""Validation on whole scans, by the code that users run."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -31,15 +30,12 @@ class Score:
         NaN where there is no lesion.
     fpv_ml, fnv_ml
         False positive and false negative volume; the latter NaN where there is no lesion.
-    seconds
-        Reading, segmenting, scoring.
     """
 
     case: str
     dice: float
     fpv_ml: float
     fnv_ml: float
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +70,9 @@ def validate(
     stop: Callable[[], bool],
     warn: Callable[[str], None],
 ) -> list[Projection]:
-    """Segment scans as the container does and compare with their labels.
+    """Segment scans as `process.py` does, apart from the overlap, and compare with their labels.
 
-    A scan that cannot be segmented is told and left out: days of learning do not end for it.
+    A scan that cannot be segmented, for whatever reason, is told and left out: days of learning do not end for it.
 
     Parameters
     ----------
@@ -97,14 +93,14 @@ def validate(
     with_ct = "ct" in checkpoint.config.channels
     found = []
     for source in takewhile(lambda _: not stop(), held_out):
-        begin = time.perf_counter()
         try:
             scan = read_source(source, with_ct=with_ct)
             mask = segment(scan.pet, [engine], ct=scan.ct, overlap=overlap).mask.array_zyx
-        except UserError as error:
-            warn(f"warning: {source.case} is left out of this validation: {' '.join(str(error).split())}")
+        except Exception as error:  # of a library as well, and where memory ran out
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            warn(f"warning: {source.case} is left out of this validation: {kind}{' '.join(str(error).split())}")
             continue
-        found.append(_compared(source.case, scan, mask, begin))
+        found.append(_compared(source.case, scan, mask))
     return found
 
 
@@ -115,15 +111,19 @@ def means(scores: Sequence[Score]) -> dict[str, float]:
     return {name: sum(values) / len(values) if values else math.nan for name, values in kept.items()}
 
 
-def _compared(case: str, scan: Scan, mask: np.ndarray, begin: float) -> Projection:
-    truth, geometry = scan.label.array_zyx, scan.pet.geometry
-    score = Score(
+def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
+    """Score a mask against a label, both [Z, Y, X] with lesions above 0."""
+    return Score(
         case,
         dice(truth, mask),
-        false_positive_ml(truth, mask, voxel_ml=geometry.voxel_ml),
-        false_negative_ml(truth, mask, voxel_ml=geometry.voxel_ml),
-        time.perf_counter() - begin,
+        false_positive_ml(truth, mask, voxel_ml=voxel_ml),
+        false_negative_ml(truth, mask, voxel_ml=voxel_ml),
     )
+
+
+def _compared(case: str, scan: Scan, mask: np.ndarray) -> Projection:
+    truth, geometry = scan.label.array_zyx, scan.pet.geometry
+    score = compare(case, truth, mask, voxel_ml=geometry.voxel_ml)
     x_mm, _, z_mm = geometry.spacing_mm
     suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))
     return Projection(score, suv, truth > 0, mask > 0, (z_mm, x_mm))
