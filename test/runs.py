@@ -16,7 +16,7 @@ NARROW = [
     *("--window", "32", "32", "32", "--crop", "32", "32", "32", "--precision", "float32", "--device", "cpu"),
     *("--batch", "2", "--seed", "1", "--preparers", "1", "--loaders", "0"),
 ]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 
 
 def started(*arguments, prefix=TRAIN, **how):

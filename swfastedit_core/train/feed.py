@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -79,8 +79,8 @@ class Crops(Dataset[Batch]):
 
 def batches(
     crops: Crops, *, steps: range, batch: int, rank: int = 0, ranks: int = 1, processes: int = 0, pin: bool = False
-) -> Iterator[Batch]:
-    """Yield one batch a step.
+) -> Generator[Batch]:
+    """Yield one batch a step. Close it: processes that make crops end with it, and a program does not end before them.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def batches(
         worker_init_fn=_one_of_many,
         pin_memory=pin,
     )
-    return _told_plainly(islice(iter(loader), len(items)))
+    yield from _told_plainly(islice(iter(loader), len(items)))
 
 
 def _told_plainly(found: Iterator[Batch]) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -158,21 +159,21 @@ def _learn(run: Run, trainer: Trainer, keeper: Keeper, draw: Draw, *, stop: Requ
         keeper.save()
     # Where standard error is a terminal: elsewhere the lines of the log tell enough.
     bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
-    for image, label in pace.waiting(feed):
-        loss, asked = trainer.learn(image, label, stop=stop.asked)
-        pace.add(loss)
-        bar.update()
-        done = trainer.step == trainer.steps
-        if done or trainer.step % cadence.log_steps == 0:
-            keeper.log(pace.taken(), epoch=trainer.step * recipe.learning.batch / order.epoch)
-        if asked and not done:
-            keeper.save()
-            _end(keeper, stop)
-        if keeper.unjudged:
-            pace.resting(judge)
-        elif done or fabric.broadcast(keeper.due()):
-            pace.resting(keeper.save)
-    bar.close()
+    with closing(feed), bar:
+        for image, label in pace.waiting(feed):
+            loss, asked = trainer.learn(image, label, stop=stop.asked)
+            pace.add(loss)
+            bar.update()
+            done = trainer.step == trainer.steps
+            if done or trainer.step % cadence.log_steps == 0:
+                keeper.log(pace.taken(), epoch=trainer.step * recipe.learning.batch / order.epoch)
+            if asked and not done:
+                keeper.save()
+                _end(keeper, stop)
+            if keeper.unjudged:
+                pace.resting(judge)
+            elif done or fabric.broadcast(keeper.due()):
+                pace.resting(keeper.save)
     keeper.close()
 
 
