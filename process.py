@@ -74,7 +74,7 @@ def load(options: argparse.Namespace) -> list[Engine]:
     weights = options.weights or [default_weights(Path(__file__).parent)]
     networks = load_networks(*weights, device=options.device, precision=options.precision)
     if any(network.config.demonstration for network in networks) and not options.quiet:
-        say("notice: these are demonstration weights, trained on synthetic scans; not for patients")
+        say("notice: these are demonstration weights, not for patients")
     return networks
 
 

@@ -15,20 +15,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from swfastedit_core import load_networks, segment
 from swfastedit_core.atomic import replacing
+from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
+from swfastedit_core.preprocess import place, restore
 from swfastedit_core.train.gather import SPLIT
 from swfastedit_core.train.keeper import LAST
+from swfastedit_core.train.labels import label_on_grid
 from swfastedit_core.train.sources import Scan, Source, find_sources, read_source
 from swfastedit_core.train.validate import Score, compare, means
+from swfastedit_core.volume import Volume
 
 FIXED_SUV = 2.5
 SHARE_OF_MAX = 0.41
+CEILING = "label on the network's voxels"
 TRIED_SUV = np.arange(0.5, 20.01, 0.25)
 
 Mask = Callable[[Scan], np.ndarray]
@@ -107,6 +113,8 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
             f"SUV {FIXED_SUV}": suv >= FIXED_SUV,
             f"{SHARE_OF_MAX:.0%} of SUVmax": suv >= SHARE_OF_MAX * suv.max(),
         }
+        if networks:
+            masks[CEILING] = on_network_grid(scan.label, networks[0].config.preprocessing.spacing_mm)
         sweep = [_dice(truth, suv >= limit) for limit in TRIED_SUV]
         sweeps.append(sweep)
         if truth.any():
@@ -119,6 +127,21 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     rows = [Row(test, method, len(found), **means(found)) for method, found in scores.items()]
     best = TRIED_SUV[int(np.argmax(swept))]
     return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(swept.max()), math.nan, math.nan)]
+
+
+def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Bring a label to a network's voxels, as in training, and back, as a mask is: what a perfect network would mark.
+
+    Returns
+    -------
+    ndarray
+        bool [Z, Y, X], on the label's own grid.
+    """
+    placement = place(label.geometry, spacing_mm)
+    there = torch.from_numpy(label_on_grid(label, placement).astype(np.float32))
+    back, _ = restore(there, Box.whole(placement.network_shape), placement)
+    marked: np.ndarray = back.numpy() > 0.5
+    return marked
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:

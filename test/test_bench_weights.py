@@ -67,3 +67,12 @@ def test_command_writes_a_table_and_its_figures(folder, finds_a_corner, tmp_path
     assert bench.main(["--phantoms", "0"]) == 1
     assert bench.main(["--folds", str(tmp_path)]) == 1
     assert capfd.readouterr().err.count("\n") == 2
+
+
+def test_ceiling_is_the_label_as_the_networks_voxels_can_show_it():
+    label = np.zeros(GRID.shape_zyx, np.uint8)
+    label[10:20, 10:20, 10:20] = 1
+    same = bench.on_network_grid(Volume(label, GRID), GRID.spacing_mm)
+    np.testing.assert_array_equal(same, label > 0)
+    coarse = bench.on_network_grid(Volume(label, GRID), (9.0, 9.0, 9.0))
+    assert 0.8 < dice(label, coarse) < 1.0

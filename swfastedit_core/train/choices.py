@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
@@ -117,11 +117,13 @@ def spacing_of(options: argparse.Namespace) -> tuple[float, float, float]:
 
 
 def about_of(options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
-    """Say how the weights came to be: the command, and every option's value."""
+    """Say how the weights came to be: the command, and every option's value, without the folders of files."""
     left_out = {"run", "recipe", "resume", "store", "licence", "attribution", "demonstration"}
     chosen = {name: value for name, value in vars(options).items() if name not in left_out}
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
-    return {"command": shlex.join([*PROGRAM.split(), *arguments]), "options": plain, "seed": options.seed}
+    files = {"data", "donors", "split", "start"}
+    plain = {name: _without_folders(value) if name in files else value for name, value in chosen.items()}
+    command = [*PROGRAM.split(), *map(_without_folders, arguments)]
+    return {"command": shlex.join(command), "options": plain, "seed": options.seed}
 
 
 def _config(options: argparse.Namespace) -> CheckpointConfig:
@@ -143,6 +145,13 @@ def _donors(options: argparse.Namespace) -> tuple[str, ...]:
     """Return the data sets that give lesions."""
     real = [spec for spec in options.data if not spec.startswith(f"{PHANTOM}:")]
     return tuple(real if options.donors is None else options.donors)
+
+
+def _without_folders(value: Any) -> Any:
+    """Leave out where files lie: it may name people or places, and weights travel further than data may."""
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return None if value is None else re.sub(r"[^:=]*/", ".../", str(value))
 
 
 def _named(options: argparse.Namespace, *names: str) -> dict[str, Any]:
