@@ -222,8 +222,10 @@ def test_dropout_goes_on_with_the_same_random_numbers(fabric):
     assert sum(isinstance(module, nn.Dropout) for module in trainer.learner.modules()) > 10
 
 
-def test_average_of_the_weights_is_what_is_exported(trainer_of):
-    trainer = trainer_of(ema=0.75)
+@pytest.mark.parametrize(("decay", "kept"), [(0.1, 0.1), (0.999, 2 / 11)])
+def test_average_of_the_weights_is_what_is_exported(decay, kept, trainer_of):
+    """The second update keeps no more than (1 + 1) / (10 + 1): an average of two steps is not all of the first."""
+    trainer = trainer_of(ema=decay)
     name = "output_block.conv.conv.weight"
     trainer.learn(*crop(0))
     first = trainer.learner.network.state_dict()[name].clone()
@@ -231,7 +233,7 @@ def test_average_of_the_weights_is_what_is_exported(trainer_of):
     trainer.learn(*crop(1))
     second = trainer.learner.network.state_dict()[name]
     assert not torch.equal(first, second)
-    torch.testing.assert_close(trainer.weights()[name], 0.75 * first + 0.25 * second)
+    torch.testing.assert_close(trainer.weights()[name], kept * first + (1 - kept) * second)
 
 
 def test_gradients_are_clipped_to_the_norm(trainer_of):

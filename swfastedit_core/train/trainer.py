@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import resolve_precision
@@ -97,6 +97,26 @@ def learning_rate_at(step: int, *, steps: int, first: float) -> float:
     return LAST_LEARNING_RATE + (first - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
 
 
+class _Averaging:
+    """An exponential moving average that forgets its beginning.
+
+    After n updates the decay is (1 + n) / (10 + n) at most, as in TensorFlow's ``ExponentialMovingAverage``: with a
+    decay of 0.999 from the start, half of the weights after 700 steps would be those that a run began with.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+
+    def __call__(
+        self,
+        average: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        updates: Tensor | int,
+    ) -> None:
+        n = int(updates)
+        torch._foreach_lerp_(average, current, 1 - min(self._decay, (1 + n) / (10 + n)))
+
+
 class Trainer:
     """Weights, optimiser, scaler and the number of steps done.
 
@@ -146,8 +166,7 @@ class Trainer:
         optimiser = torch.optim.Adam(self.learner.parameters(), lr=learning.learning_rate)
         module = torch.compile(self.learner) if compiled else self.learner
         self._module, self._optimiser = fabric.setup(cast(nn.Module, module), optimiser)
-        average = get_ema_multi_avg_fn(learning.ema)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(network, multi_avg_fn=average) if learning.ema else None
+        self.average = AveragedModel(network, multi_avg_fn=_Averaging(learning.ema)) if learning.ema else None
         self._objective = Objective(squared=learning.squared)
 
     @property
