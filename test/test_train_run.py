@@ -197,7 +197,7 @@ def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path,
     (tmp_path / "file").touch()
     given = [argument.format(folder=tmp_path) for argument in arguments]
     output = [] if given[0] == "survey" else ["--output", str(tmp_path / "run")]
-    assert command.main([*given, *output]) == 1
+    assert command.main([*output, *given]) == 1
     error = capfd.readouterr().err
     assert message in error
     assert error.count("\n") == 1
