@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from swfastedit_core.box import Triple
 from swfastedit_core.errors import UserError
 
-Step = tuple[int, int, int]
-
-TWO: Step = (2, 2, 2)
-FLAT: Step = (2, 2, 1)  # leaves the body axis alone
+TWO: Triple = (2, 2, 2)
+FLAT: Triple = (2, 2, 1)  # leaves the body axis alone
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Architecture:
         Probability of dropping an activation in training.
     """
 
-    strides: tuple[Step, ...]
+    strides: tuple[Triple, ...]
     filters: tuple[int, ...]
     dropout: float = 0.0
 
@@ -90,7 +89,7 @@ class NetworkConfig:
         return ARCHITECTURES[self.name]
 
     @property
-    def divisor_xyz(self) -> Step:
+    def divisor_xyz(self) -> Triple:
         """The numbers that a window's sides must be multiples of."""
         x = y = z = 1
         for stride in self.architecture.strides:
@@ -189,14 +188,14 @@ class Convolution(nn.Sequential):
             self.dropout = nn.Dropout(dropout)
 
 
-def _conv(inputs: int, outputs: int, stride: Step, dropout: float) -> Convolution:
+def _conv(inputs: int, outputs: int, stride: Triple, dropout: float) -> Convolution:
     return Convolution(nn.Conv3d(inputs, outputs, 3, stride, padding=1, bias=False), dropout)
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions with instance norm and a shortcut, which is projected where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: Triple, dropout: float) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, outputs, stride, dropout)
         self.conv2 = _conv(outputs, outputs, (1, 1, 1), dropout)
@@ -234,7 +233,7 @@ class PlainBlock(nn.Module):
 class UpBlock(nn.Module):
     """Transposed convolution, concatenation with the skip connection, two convolutions."""
 
-    def __init__(self, inputs: int, outputs: int, stride: Step, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: Triple, dropout: float) -> None:
         super().__init__()
         self.transp_conv = Convolution(nn.ConvTranspose3d(inputs, outputs, stride, stride, bias=False), dropout)
         self.conv_block = PlainBlock(2 * outputs, outputs, dropout)

@@ -301,13 +301,13 @@ def test_cache_that_cannot_be_written_is_refused(tmp_path, read):
 
 def found(case, *, group="images:x", size=(5, 4, 3), spacing=(4.0, 5.0, 2.0), ml=0.0, **more):
     lesions = {"lesions": 1, "lesion_voxels": 9, "lesion_ml": ml, "label_values": (1,)} if ml else {}
-    return Finding(case, group, case[0], size_xyz=size, spacing_mm=spacing, suv_max=3.0, **(lesions | more))
+    return Finding(case, group, case[0], size_xyz=size, spacing_mm=spacing, **({"suv_max": 3.0} | lesions | more))
 
 
 def test_table_tells_of_each_group_and_then_of_each_problem():
     findings = [
         found("a1", ml=3.0, absent_labels=(7,)),
-        found("a2", size=(10, 4, 3), ml=1.25, label_values=(1, 2), absent_labels=(2, 7)),
+        found("a2", size=(10, 4, 3), ml=1.25, suv_max=9.0, label_values=(1, 2), absent_labels=(2, 7)),
         found("b1", spacing=(2.03642, 2.03642, 3.0), absent_labels=(7,)),
         found("c1", size=(400, 400, 326), ml=100.0, problem="there is no CT to it"),
         Finding("phantom_0_0000", "phantom:1", "phantom_0_0000"),
@@ -320,6 +320,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  lesion-free   1",
         "  voxels        5×4×3 to 10×4×3",
         "  spacing mm    4×5×2 (2), 2.036×2.036×3 (1)",
+        "  SUVmax        median 3, 3 to 9",
         "  label values  1, 2",
         "  lesion ml     median 2.125, 1.25 to 3, where there are any",
         "  remark        asked for and in no label: 7",
@@ -331,6 +332,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  lesion-free   1",
         "  voxels        5×4×3",
         "  spacing mm    4×5×2 (1)",
+        "  SUVmax        median 3, 3 to 3",
         "  label values  only 0",
         "problem: c1 in images:x: there is no CT to it",
         "remark: d1 in images:y: maximum 5,900 is hardly an SUV",

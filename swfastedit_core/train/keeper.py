@@ -18,7 +18,7 @@ from swfastedit_core.checkpoint import Checkpoint, write_checkpoint
 from swfastedit_core.train.board import METRICS, Board
 from swfastedit_core.train.recipe import Cadence
 from swfastedit_core.train.sources import Source
-from swfastedit_core.train.state import write_state
+from swfastedit_core.train.state import SUFFIX, write_state
 from swfastedit_core.train.trainer import Trainer
 from swfastedit_core.train.validate import Projection, means, validate
 
@@ -127,8 +127,9 @@ class Keeper:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
             if before is None:
                 self._set_aside()
-            for names in (BEST, LAST, METRICS, f"{STATES}/*.state"):
-                remove_unfinished((folder / names).parent, Path(names).name)
+            for name in (BEST, LAST, METRICS):
+                remove_unfinished(folder, name)
+            remove_unfinished(folder / STATES, f"*{SUFFIX}")
             self._board = Board(folder, step=trainer.step, judged=self._judged["step"] == trainer.step)
 
     def log(self, figures: dict[str, float], *, epoch: float) -> None:

@@ -10,11 +10,11 @@ from monai.losses import DiceCELoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from swfastedit_core.box import Triple
 from swfastedit_core.model import DynUNet
 
 WINDOWS = 8  # run at a time where a crop is larger than the window; the recipe's
 SUPERVISED_LEVELS = 3  # of the decoder, the output included
-Step = tuple[int, int, int]
 
 
 class Learner(nn.Module):
@@ -38,7 +38,7 @@ class Learner(nn.Module):
         network: DynUNet,
         *,
         deep_supervision: bool = False,
-        window: Step | None = None,
+        window: Triple | None = None,
         overlap: float | None = None,
     ) -> None:
         super().__init__()
