@@ -322,6 +322,19 @@ def test_build_reads_the_options_once(clone):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "OPTIONS: wrong\n")
 
 
+def test_build_reads_the_options_as_the_program_does(clone):
+    clone.answers("docker")
+    engine = clone.bin / "docker"
+    program = f'cd {ROOT}; SWFASTEDIT_OPTIONS="--api-method exec ${{OPTIONS:-}}" {sys.executable} -c "${{@: -1}}"'
+    engine.write_text(engine.read_text().replace("save*)", f"run*) {program}; exit ;;\nsave*)"))
+    done = clone.run("build.sh", OPTIONS="--region full")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = clone.run("build.sh", OPTIONS="--region head")
+    assert done.returncode == 1
+    assert done.stderr.startswith("OPTIONS: argument --region: invalid choice: 'head'")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("option", ["--time-limit", "--memory-gb"])
 @pytest.mark.parametrize("value", [("abc",), ("-5",), ("nan",), ("0",), ("0.0",), ()])
 def test_limits_are_checked_before_anything_runs(option, value, clone):

@@ -107,7 +107,7 @@ def spacing_of(options: argparse.Namespace) -> tuple[float, float, float]:
     Raises
     ------
     UserError
-        If it is none.
+        If a number of it is no spacing of voxels.
     """
     x, y, z = options.spacing
     low, high = SPACING_MM
