@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from swfastedit_core.engine import Engine
     from swfastedit_core.volume import Volume
 
-STARTED = time.perf_counter()
 LINES_OF_PROGRESS = 10
 
 
@@ -51,31 +50,39 @@ def run(options: argparse.Namespace, stderr: TextIO) -> None:
     """Process the scans that the options name, or those that lie in the input folder whenever a call comes."""
     if options.api_method == "exec":
         cases = jobs(options)  # before the networks, whose loading takes longer
-        networks = load(options)
-        segment_cases(cases, networks, options, load_seconds=time.perf_counter() - STARTED)
+        networks, seconds = load(options)
+        segment_cases(cases, networks, options, seconds)
         return
+    from swfastedit_core.clock import seconds_since_start
     from swfastedit_core.pipeline import warm_up
     from swfastedit_core.server import serve
 
     def prepare() -> Callable[[], list[dict[str, Any]]]:
-        networks = load(options)
-        warm_up(networks, window_batch=options.window_batch)
-        seconds = time.perf_counter() - STARTED
-        say(f"ready on port {options.port} after {seconds:.1f} s")
-        return lambda: segment_cases(jobs(options), networks, options, load_seconds=seconds)
+        networks, seconds = load(options)
+        warm_up(networks)
+        say(f"ready on port {options.port} after {seconds_since_start():.1f} s")
+        return lambda: segment_cases(jobs(options), networks, options, seconds)
 
     serve(prepare, port=options.port, stderr=stderr)
 
 
-def load(options: argparse.Namespace) -> list[Engine]:
-    """Load the networks."""
+def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
+    """Load the networks; return them and the seconds that the start of the program and this took."""
+    from swfastedit_core.clock import seconds_since_start
     from swfastedit_core.pipeline import load_networks
 
+    started, begin = seconds_since_start(), time.perf_counter()
     weights = options.weights or [default_weights(Path(__file__).parent)]
-    networks = load_networks(*weights, device=options.device, precision=options.precision)
+    networks = load_networks(
+        *weights,
+        device=options.device,
+        precision=options.precision,
+        backend=options.engine,
+        window_batch=options.window_batch,
+    )
     if any(network.config.demonstration for network in networks) and not options.quiet:
         say("notice: these are demonstration weights, not for patients")
-    return networks
+    return networks, {"start": started, "load": time.perf_counter() - begin}
 
 
 def jobs(options: argparse.Namespace) -> list[Job]:
@@ -120,16 +127,16 @@ def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespac
 
 
 def segment_cases(
-    cases: list[Job], networks: list[Engine], options: argparse.Namespace, *, load_seconds: float
+    cases: list[Job], networks: list[Engine], options: argparse.Namespace, before: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """Segment scan after scan; print and return a report on each."""
+    """Segment scan after scan; print and return a report on each, with the seconds of what came before them."""
     notice = None if options.pet is not None else click_notice(options.input, TASKS[options.task])
     if notice and not options.quiet:
         say(f"notice: {notice}")
     reports = []
     for case in add_cts(cases, networks, options):
         report = process(case, networks, options)
-        report["seconds"] = {"load": round(load_seconds, 3), **report["seconds"]}
+        report["seconds"] = {stage: round(seconds, 3) for stage, seconds in (before | report["seconds"]).items()}
         reports.append(report)
         say(json.dumps(report, ensure_ascii=False))
     if options.data_centric:
@@ -155,7 +162,6 @@ def process(case: Job, networks: list[Engine], options: argparse.Namespace) -> d
             ct=scans.pop("ct", None),
             full_grid=options.region == "full",
             overlap=options.overlap,
-            window_batch=options.window_batch,
             vote=options.vote,
             min_lesion_ml=options.min_lesion_ml,
             progress=progress,
@@ -174,7 +180,7 @@ def process(case: Job, networks: list[Engine], options: argparse.Namespace) -> d
         "demonstration": any(network.config.demonstration for network in networks),
         "windows": result.windows,
         "windows_full_grid": result.windows_full_grid,
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "seconds": seconds,
         "peak_memory_mb": round(peak_memory_mb()),
         **({"peak_gpu_memory_mb": round(peak_gpu_memory_mb())} if networks[0].device.type == "cuda" else {}),
         "lesion_voxels": result.lesion_voxels,

@@ -19,6 +19,10 @@ class UserError(Exception):
     """
 
 
+class WindowTooLargeError(UserError):
+    """Memory ran out although only one window was in it; what else is in memory may make room."""
+
+
 class DataWarning(UserWarning):
     """Something about the input that the user should look at, although the run goes on."""
 

@@ -11,26 +11,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from swfastedit_core.box import Triple
-from swfastedit_core.engine import Engine
-from swfastedit_core.errors import UserError, is_out_of_memory
+from swfastedit_core.engine import Engine, free_bytes
+from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
 from swfastedit_core.windows import WindowPlan, gaussian_weights
 
 logger = logging.getLogger(__name__)
 
 UNSEEN_LOGIT = -30.0  # where no window looked: probability 1e-13
-HEADROOM = 2  # the accumulators stay on a GPU while this many times their size is free
+HEADROOM = 2  # the accumulator stays on a GPU while this many times their size is free
 
 Progress = Callable[[int], None]
 
 
-def infer(
-    image: Tensor,
-    plan: WindowPlan,
-    engine: Engine,
-    *,
-    batch: int | None = None,
-    progress: Progress | None = None,
-) -> Tensor:
+def infer(image: Tensor, plan: WindowPlan, engine: Engine, *, progress: Progress | None = None) -> Tensor:
     """Run the planned windows and blend them.
 
     Parameters
@@ -41,10 +34,8 @@ def infer(
         Made for this image's shape.
     engine
         The network.
-    batch
-        Windows a call; the engine's default where None. It is halved whenever memory runs out.
     progress
-        Called with the number of windows done after each call of the engine.
+        Called with the number of windows done after each.
 
     Returns
     -------
@@ -56,83 +47,65 @@ def infer(
     UserError
         If not even one window fits the memory, or the network's output is not finite (float16 overflow).
     """
-    batch = batch or engine.default_batch
     if any(side for pair in plan.padding for side in pair):
         image = functional.pad(image, [side for pair in reversed(plan.padding) for side in pair])
     weights = gaussian_weights(plan.window)
-    logits, total = _accumulators(plan.region.shape, engine, batch)
+    logits = _accumulator(plan.region.shape, engine)
     weights = weights.to(logits.device)
     done = 0
     while done < len(plan.starts):
-        chunk = plan.starts[done : done + batch]
-        found = _attempted(engine, image, chunk, plan.window)
-        if found is None:
-            if len(chunk) == 1 and logits.is_cuda:
-                logger.warning("memory ran out with one window at a time, blending on the host from here on")
-                logits, total, weights = logits.cpu(), total.cpu(), weights.cpu()
-                torch.cuda.empty_cache()
-            else:
-                batch = _halved(len(chunk), engine)
-            continue
-        for start, values in zip(chunk, found, strict=True):
-            x, y, z = _slices(_minus(start, plan.region.start), plan.window)
-            logits[x, y, z].addcmul_(values.to(logits.device), weights)
-            total[x, y, z] += weights
-        done += len(chunk)
-        if progress is not None:
-            progress(done)
-    logits.div_(total).masked_fill_(total == 0, UNSEEN_LOGIT)
+        left = plan.starts[done:]
+        windows = (image[(slice(None), *_slices(start, plan.window))] for start in left)
+        try:
+            for start, values in zip(left, engine.stream(windows), strict=True):
+                x, y, z = _slices(_minus(start, plan.region.start), plan.window)
+                logits[x, y, z].addcmul_(values.to(logits.device), weights)
+                done += 1
+                if progress is not None:
+                    progress(done)
+        except WindowTooLargeError:
+            if not logits.is_cuda:
+                raise
+            logger.warning("memory ran out with one window at a time, blending on the host from here on")
+            logits, weights = logits.cpu(), weights.cpu()
+            torch.cuda.empty_cache()
+    _divide_by_weights(logits, plan, weights)
     if not math.isfinite(logits.sum().item()):
         advice = "use --precision float32" if engine.precision != "float32" else "does the scan hold only numbers?"
         raise UserError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
     return logits[_inner(plan)]
 
 
-def _accumulators(shape: Triple, engine: Engine, batch: int) -> tuple[Tensor, Tensor]:
-    """Weighted logits and weights, zeroed, on the device if they fit beside the network's work, else on the host."""
-    needed = 2 * 4 * shape[0] * shape[1] * shape[2]
+def _divide_by_weights(logits: Tensor, plan: WindowPlan, weights: Tensor) -> None:
+    """Turn weighted sums into means, slab by slab: a second map of the region's size would be the weights' sum."""
+    thickness = max(plan.window[0] // 4, 1)
+    for low in range(0, plan.region.shape[0], thickness):
+        slab = logits[low : low + thickness]
+        total = torch.zeros_like(slab)
+        for start in plan.starts:
+            x, y, z = _minus(start, plan.region.start)
+            first, last = max(x, low), min(x + plan.window[0], low + len(slab))
+            if first < last:
+                there = (slice(first - low, last - low), *_slices((0, y, z), plan.window)[1:])
+                total[there] += weights[first - x : last - x]
+        slab.div_(total).masked_fill_(total == 0, UNSEEN_LOGIT)
+
+
+def _accumulator(shape: Triple, engine: Engine) -> Tensor:
+    """Make room for weighted logits, zeroed, on the device if it fits beside the network's work, else on the host."""
+    needed = 4 * shape[0] * shape[1] * shape[2]
     host, device = torch.device("cpu"), engine.device
     places = [host] if device.type == "cpu" else [device, host]
-    if device.type == "cuda" and _free_bytes(device) < HEADROOM * needed + engine.working_set_bytes(batch):
+    if device.type == "cuda" and free_bytes(device) < HEADROOM * needed + engine.working_set_bytes(1):
         places = [host]
         logger.info("blending on the host: %.1f GB would not fit the GPU", needed / 1e9)
     for place in places:
         try:
-            return torch.zeros(shape, device=place), torch.zeros(shape, device=place)
+            return torch.zeros(shape, device=place)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
     raise UserError(f"out of memory: {needed / 1e9:.1f} GB needed to blend {'×'.join(map(str, shape))} voxels")
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Memory of a GPU that can be had: what the driver has left, and what torch keeps without using it."""
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
-
-
-def _attempted(engine: Engine, image: Tensor, chunk: tuple[Triple, ...], window: Triple) -> Tensor | None:
-    """Run the engine on a few windows; None where memory ran out."""
-    try:
-        return engine(torch.stack([image[(slice(None), *_slices(start, window))] for start in chunk]))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # Outside the except block, where the traceback no longer keeps the activations alive.
-    if image.is_cuda:
-        torch.cuda.empty_cache()
-    return None
-
-
-def _halved(batch: int, engine: Engine) -> int:
-    if batch == 1:
-        raise UserError(
-            f"out of memory on {engine.device}: one window of {'×'.join(map(str, engine.config.window))} needs about "
-            f"{engine.working_set_bytes(1) / 1e9:.1f} GB in {engine.precision} beside the scan; free some memory, "
-            "use a lower --precision or another --device"
-        )
-    logger.warning("memory ran out with %d windows at a time, going on with %d", batch, batch // 2)
-    return batch // 2
 
 
 def _inner(plan: WindowPlan) -> tuple[slice, slice, slice]:

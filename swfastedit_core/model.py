@@ -18,6 +18,8 @@ from swfastedit_core.errors import UserError
 
 TWO: Triple = (2, 2, 2)
 FLAT: Triple = (2, 2, 1)  # leaves the body axis alone
+LEAK = 0.01  # slope of the activation below 0
+NORM_EPSILON = 1e-5  # of instance norm, beside the variance
 
 
 @dataclass(frozen=True)
@@ -199,10 +201,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = _conv(inputs, outputs, stride, dropout)
         self.conv2 = _conv(outputs, outputs, (1, 1, 1), dropout)
-        self.norm1 = nn.InstanceNorm3d(outputs)
-        self.norm2 = nn.InstanceNorm3d(outputs)
-        self.norm3 = nn.InstanceNorm3d(outputs)
-        self.lrelu = nn.LeakyReLU(0.01, inplace=True)
+        self.norm1 = nn.InstanceNorm3d(outputs, eps=NORM_EPSILON)
+        self.norm2 = nn.InstanceNorm3d(outputs, eps=NORM_EPSILON)
+        self.norm3 = nn.InstanceNorm3d(outputs, eps=NORM_EPSILON)
+        self.lrelu = nn.LeakyReLU(LEAK, inplace=True)
         self.conv3: Convolution | None = None
         if inputs != outputs or stride != (1, 1, 1):
             self.conv3 = Convolution(nn.Conv3d(inputs, outputs, 1, stride, bias=False), dropout)
@@ -221,9 +223,9 @@ class PlainBlock(nn.Module):
         super().__init__()
         self.conv1 = _conv(inputs, outputs, (1, 1, 1), dropout)
         self.conv2 = _conv(outputs, outputs, (1, 1, 1), dropout)
-        self.norm1 = nn.InstanceNorm3d(outputs)
-        self.norm2 = nn.InstanceNorm3d(outputs)
-        self.lrelu = nn.LeakyReLU(0.01, inplace=True)
+        self.norm1 = nn.InstanceNorm3d(outputs, eps=NORM_EPSILON)
+        self.norm2 = nn.InstanceNorm3d(outputs, eps=NORM_EPSILON)
+        self.lrelu = nn.LeakyReLU(LEAK, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lrelu(self.norm1(self.conv1(x)))
@@ -256,6 +258,6 @@ class OutputBlock(nn.Module):
 def _initialise(module: nn.Module) -> None:
     # Initialisers on meta tensors import torch's compiler: 0.7 s and a folder in /tmp.
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) and not module.weight.is_meta:
-        nn.init.kaiming_normal_(module.weight, a=0.01)
+        nn.init.kaiming_normal_(module.weight, a=LEAK)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -116,6 +116,12 @@ def _parser() -> Parser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=["auto", "openvino", "torch"],
+        help="what runs the network (default: openvino on CPUs, torch on CUDA)",
+    )
+    parser.add_argument(
         "--precision",
         default="auto",
         choices=["auto", "float32", "bfloat16", "float16"],
@@ -138,7 +144,7 @@ def _parser() -> Parser:
         "--window-batch",
         type=int,
         metavar="N",
-        help="windows at a time; halved when memory runs out (default: 1 on CPU, 4 on CUDA)",
+        help="windows at a time; fewer when memory runs out (default: as many as pay)",
     )
     parser.add_argument(
         "--vote",

@@ -13,7 +13,7 @@ from torch import Tensor
 from swfastedit_core.checkpoint import PET, PET_CT, find_checkpoints, read_checkpoint
 from swfastedit_core.clock import Stopwatch
 from swfastedit_core.ct import resample_ct
-from swfastedit_core.engine import Engine, TorchEngine, resolve_device, resolve_precision
+from swfastedit_core.engine import Engine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import scale_hu, scale_intensity
@@ -40,7 +40,7 @@ class Segmentation:
     windows, windows_full_grid
         Windows that ran, and those of the recipe's grid over the whole volume, over all networks.
     seconds
-        Wall time by stage: prepare, network, restore.
+        Wall time by stage: prepare, plan, compile (what was left to wait for), network, restore.
     """
 
     mask: Volume
@@ -51,8 +51,14 @@ class Segmentation:
     seconds: dict[str, float]
 
 
-def load_networks(*paths: str | Path, device: str = "auto", precision: str = "auto") -> list[Engine]:
-    """Load weights and make them ready to run. Several are an ensemble.
+def load_networks(
+    *paths: str | Path,
+    device: str = "auto",
+    precision: str = "auto",
+    backend: str = "auto",
+    window_batch: int | None = None,
+) -> list[Engine]:
+    """Load weights and begin to make them ready to run, in the background. Several are an ensemble.
 
     Parameters
     ----------
@@ -62,11 +68,15 @@ def load_networks(*paths: str | Path, device: str = "auto", precision: str = "au
         ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
         ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    backend
+        ``auto``, ``openvino`` or ``torch``, see `engine.make_engine`.
+    window_batch
+        Windows at a time; None leaves it to the engine.
 
     Raises
     ------
     UserError
-        If weights, device or precision are not what they should be.
+        If weights, device, precision or backend are not what they should be.
     """
     where = resolve_device(device)
     engines: list[Engine] = []
@@ -78,14 +88,14 @@ def load_networks(*paths: str | Path, device: str = "auto", precision: str = "au
                 f"{path}: the network takes {len(channels)} channels ({', '.join(channels)}), "
                 "expected one: pet, or two: pet and ct"
             )
-        engines.append(TorchEngine(checkpoint, device=where, precision=resolve_precision(precision, where)))
+        engines.append(make_engine(checkpoint, device=where, precision=precision, backend=backend, batch=window_batch))
     if not engines:
         raise UserError("no weights given, expected at least one checkpoint or folder of checkpoints")
     return engines
 
 
-def warm_up(networks: Sequence[Engine], *, window_batch: int | None = None) -> None:
-    """Run one call of windows through each network, so that the first scan does not wait for what libraries prepare.
+def warm_up(networks: Sequence[Engine]) -> None:
+    """Run a few windows through each network, so that the first scan does not wait for what libraries prepare.
 
     Raises
     ------
@@ -94,10 +104,10 @@ def warm_up(networks: Sequence[Engine], *, window_batch: int | None = None) -> N
     """
     for network in networks:
         x, y, z = network.config.window
-        shape = (x * (window_batch or network.default_batch), y, z)
+        shape = (x * network.batch, y, z)
         plan = plan_windows(shape, window=network.config.window, overlap=0.0)
         image = torch.zeros((len(network.config.channels), *shape), device=network.device)
-        infer(image, plan, network, batch=window_batch)
+        infer(image, plan, network)
 
 
 def segment(
@@ -107,7 +117,6 @@ def segment(
     ct: Volume | None = None,
     full_grid: bool = False,
     overlap: float = OVERLAP,
-    window_batch: int | None = None,
     vote: bool = False,
     min_lesion_ml: float = 0.0,
     progress: Progress | None = None,
@@ -131,8 +140,6 @@ def segment(
         are all the same, in which there is nothing to see, is given an empty mask at once.
     overlap
         Share of a window's side that neighbours have in common.
-    window_batch
-        Windows at a time; None leaves it to the engine.
     vote
         Combine an ensemble by majority vote instead of the mean of probabilities.
     min_lesion_ml
@@ -162,10 +169,14 @@ def segment(
         }
         flat = bool(pet.array_zyx.min() == pet.array_zyx.max())
         del pet, ct
+    with clock.stage("plan"):
         plans = [_plan(scans[n.config.preprocessing], n.config.window, overlap) for n in networks]
         if flat and not full_grid:
             plans = [replace(plan, starts=()) for plan in plans]
         full = [_plan(scans[n.config.preprocessing], n.config.window, overlap, everywhere=True) for n in networks]
+    with clock.stage("compile"):  # begun when the networks were loaded
+        for network in networks:
+            network.wait()
     opinion = hard_vote if vote or len(networks) == 1 else probability
     total = torch.zeros(grid.shape_zyx, dtype=opinion(torch.zeros(1)).dtype, device=device)
     windows, done = sum(len(plan.starts) for plan in plans), 0
@@ -174,7 +185,7 @@ def segment(
         with clock.stage("network"):
             report = None if progress is None else lambda count, before=done: progress(before + count, windows)
             image = scan.image[: len(network.config.channels)]  # PET comes first
-            logits = infer(image, plan, network, batch=window_batch, progress=report)
+            logits = infer(image, plan, network, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
             on_file, box = restore(logits, plan.image_box, scan.placement)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from played import PlayedEngine
 
 from swfastedit_core import Geometry, UserError, Volume, load_networks, read_ct, read_volume, segment, write_volume
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
@@ -141,10 +142,8 @@ CT_GRID = Geometry((10, 12, 8), (4.0, 4.0, 4.0), (1.0, -42.0, 3.0))
 SUV_0_TO_1 = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0))
 
 
-class Adds:
+class Adds(PlayedEngine):
     """A network whose logit is the sum of its channels and a constant; it remembers what it saw."""
-
-    name, device, precision, default_batch = "test", torch.device("cpu"), "float32", 1
 
     def __init__(self, *channels, offset, preprocessing=SUV_0_TO_1):
         self.offset, self.source, self.seen = offset, "adds.safetensors", []

@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
-from monai.inferers import SlidingWindowInferer
-from monai.networks.nets import DynUNet as MonaiDynUNet
-from monai.transforms import (
-    Compose,
-    Invertd,
-    LoadImaged,
-    Orientationd,
-    ScaleIntensityRangePercentilesd,
-    Spacingd,
-)
 from scipy import ndimage
 
+from bench.reference import monai_network, recipe
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.pipeline import load_networks, segment
 from swfastedit_core.volume import read_volume
@@ -50,42 +41,6 @@ def write_scan(path, direction, spacing_mm, size_xyz):
     nibabel.save(nibabel.Nifti1Image(array.T, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps), path)
 
 
-def monai_network(checkpoint):
-    """Return MONAI's own DynUNet with a checkpoint's weights."""
-    config = checkpoint.config.network
-    strides = [(1, 1, 1), *config.architecture.strides]
-    network = MonaiDynUNet(
-        3, 1, 2, kernel_size=[3] * 6, strides=strides, upsample_kernel_size=strides[1:],
-        filters=list(config.filters), norm_name="instance", res_block=True,
-    )  # fmt: skip
-    missing, unexpected = network.load_state_dict(checkpoint.tensors, strict=False)
-    assert not unexpected
-    assert all(name.startswith("skip_layers.") for name in missing)  # aliases of the same blocks
-    return network.eval()
-
-
-def recipe_mask(path, checkpoint):
-    """Run the recipe with MONAI; return the mask as SimpleITK would read it, [Z, Y, X]."""
-    config = checkpoint.config
-    preprocessing = Compose(
-        [
-            LoadImaged("image", ensure_channel_first=True),
-            Orientationd("image", axcodes="RAS", labels=None),
-            Spacingd("image", pixdim=config.preprocessing.spacing_mm, mode="bilinear"),
-            ScaleIntensityRangePercentilesd(
-                "image", lower=0.05, upper=99.95, b_min=0.0, b_max=1.0, clip=True, relative=False
-            ),
-        ]
-    )
-    inferer = SlidingWindowInferer(config.window, sw_batch_size=2, overlap=0.75, mode="gaussian")
-    data = preprocessing({"image": str(path)})
-    with torch.inference_mode():
-        data["pred"] = inferer(data["image"][None], monai_network(checkpoint))[0]
-    data["pred"].applied_operations = data["image"].applied_operations
-    inverse = Invertd("pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
-    return inverse(data)["pred"].numpy().argmax(axis=0).astype(np.uint8).transpose(2, 1, 0)
-
-
 @pytest.mark.parametrize("spacing", SPACINGS_MM)
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_mask_equals_the_recipe_of_monai(orientation, spacing, tmp_path, narrow_checkpoint):
@@ -94,9 +49,11 @@ def test_mask_equals_the_recipe_of_monai(orientation, spacing, tmp_path, narrow_
     direction = ORIENTATIONS[orientation]
     assert (np.linalg.det(direction) < 0) == (orientation == "left-handed")
     write_scan(scan, direction, SPACINGS_MM[spacing], size_xyz)
-    expected = recipe_mask(scan, read_checkpoint(narrow_checkpoint))
+    expected, timing = recipe(scan, read_checkpoint(narrow_checkpoint))
     networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
-    found = segment(read_volume(scan), networks, full_grid=True).mask.array_zyx
+    result = segment(read_volume(scan), networks, full_grid=True)
+    found = result.mask.array_zyx
+    assert timing.windows == timing.windows_run == result.windows
     assert found.shape == expected.shape
     assert 0.02 < expected.mean() < 0.98  # a network that says one thing everywhere would prove nothing
     assert np.count_nonzero(found != expected) <= ALLOWED * expected.size

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
+from played import PlayedEngine
 
 import swfastedit_core
 from swfastedit_core import (
@@ -31,10 +31,8 @@ ROOT = Path(__file__).parent.parent
 GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0), (1.0, 2.0, 3.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
 
 
-class SaysEverywhere:
+class SaysEverywhere(PlayedEngine):
     """A network whose logit is its input's SUV minus a constant, whatever the window."""
-
-    name, device, precision, default_batch = "test", torch.device("cpu"), "float32", 1
 
     def __init__(self, offset=0.0, gain=1.0):
         self.offset, self.gain, self.source = offset, gain, f"{offset}.safetensors"
@@ -76,7 +74,7 @@ def test_mask_lies_where_the_uptake_is_on_the_files_grid():
     assert result.lesion_voxels == 18
     assert result.lesion_ml == pytest.approx(18 * 0.064)
     assert result.windows == result.windows_full_grid == 3 * 2 * 1  # steps of 2: x 0 2 4, y 0 2, z 0
-    assert set(result.seconds) == {"prepare", "network", "restore"}
+    assert set(result.seconds) == {"prepare", "plan", "compile", "network", "restore"}
 
 
 def test_a_tie_is_background():

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.augment import AugmentSettings
 from swfastedit_core.train.crops import CropSettings
-from swfastedit_core.train.options import CHANNELS, PROGRAM, cores
+from swfastedit_core.train.options import CHANNELS, PROGRAM
 from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
 from swfastedit_core.train.sources import PHANTOM
 from swfastedit_core.train.splits import parse_fold
@@ -85,7 +86,7 @@ def machine_of(options: argparse.Namespace, *, precision: str, cuda: bool, ranks
     """Put together how the machine is used, by one of so many processes of the run on it."""
     loaders = options.loaders
     if loaders is None:
-        loaders = min(8, max(1, (cores() - 1) // ranks_here)) if cuda else 1
+        loaders = min(8, max(1, (available_cpus() - 1) // ranks_here)) if cuda else 1
     return Machine(precision, options.compile, loaders, options.preparers)
 
 

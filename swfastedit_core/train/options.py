@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.command import Parser, path_argument
+from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.train.crops import CropSettings
@@ -125,11 +125,6 @@ Other commands: {PROGRAM} survey …   look at data without training
     return parser
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that name data."""
     add = parser.add_argument_group("data").add_argument
@@ -149,7 +144,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="leave out cases that cannot be used (default: refuse to begin)",
     )
-    add("--preparers", type=int, default=cores(), metavar="N", help="processes that look at and prepare "
+    add("--preparers", type=int, default=available_cpus(), metavar="N", help="processes that look at and prepare "
         "cases (default: all cores, %(default)s)")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from swfastedit_core.checkpoint import Checkpoint
-from swfastedit_core.engine import TorchEngine, resolve_precision
+from swfastedit_core.engine import make_engine
 from swfastedit_core.errors import UserError
 from swfastedit_core.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
@@ -89,7 +89,7 @@ def validate(
     warn
         Told of each scan that was left out, and why.
     """
-    engine = TorchEngine(checkpoint, device=device, precision=resolve_precision("auto", device))
+    engine = make_engine(checkpoint, device=device)
     with_ct = "ct" in checkpoint.config.channels
     found = []
     for source in takewhile(lambda _: not stop(), held_out):

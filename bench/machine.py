@@ -1,0 +1,75 @@
+"""What this machine can do at best: the ceilings that the network's speed is held against."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from swfastedit_core.cpus import available_cpus
+from swfastedit_core.engine import resolve_precision
+
+SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the best one counts
+REPEATS = 5
+COPIED_FLOATS = 2**26
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Rates reached by single operations.
+
+    Attributes
+    ----------
+    gflops
+        Of the matrix product, in 10⁹ operations a second, by precision.
+    copy_gb_per_s
+        Read and written, in 10⁹ bytes a second.
+    """
+
+    gflops: dict[str, float]
+    copy_gb_per_s: float
+
+
+def name_of(device: torch.device) -> str:
+    """Return what the processor or the GPU is called, with the number of processors that may be used."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {available_cpus()} processors"
+
+
+def measure_ceilings(device: torch.device) -> Ceilings:
+    """Measure a matrix product in each precision that networks run in here, and a copy of memory."""
+    precisions = {"float32": torch.float32}
+    fast = resolve_precision("auto", device)
+    precisions[fast] = getattr(torch, fast)
+    gflops = {}
+    for name, dtype in precisions.items():
+        gflops[name] = max(_product(side, dtype, device) for side in SIDES[device.type])
+    source = torch.ones(COPIED_FLOATS, device=device)
+    target = torch.empty_like(source)
+    seconds = _median_seconds(lambda: target.copy_(source), device)
+    return Ceilings(gflops, 2 * source.nbytes / seconds / 1e9)
+
+
+def _product(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    a, b = (torch.randn((side, side), device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / _median_seconds(lambda: a @ b, device) / 1e9
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])  # the first one warms up

@@ -1,0 +1,180 @@
+"""The recipe put together from MONAI's own parts: what this project is compared with, in results and in time.
+
+``python -m bench.reference SCAN WEIGHTS`` runs it in a process of its own and prints what it took as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.utils import dense_patch_slices
+from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import DynUNet
+from monai.transforms import (
+    Compose,
+    Invertd,
+    LoadImaged,
+    Orientationd,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.clock import peak_memory_mb, seconds_since_start
+from swfastedit_core.command import Parser, path_argument, run_command, say
+from swfastedit_core.intensity import RangeIntensity
+
+OVERLAP = 0.75
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a run took.
+
+    Attributes
+    ----------
+    windows
+        Of the whole volume.
+    windows_run
+        Of them, those that ran.
+    before_seconds, window_seconds, after_seconds
+        From the start of the process to the first window, for each window with its blending, and from the last window
+        to the mask on the scan's grid.
+    peak_memory_mb
+        Of the process.
+    """
+
+    windows: int
+    windows_run: int
+    before_seconds: float
+    window_seconds: float
+    after_seconds: float
+    peak_memory_mb: float
+
+    @property
+    def total_seconds(self) -> float:
+        """Of the whole volume, estimated where not all windows ran."""
+        return self.before_seconds + self.windows * self.window_seconds + self.after_seconds
+
+
+def monai_network(checkpoint: Checkpoint) -> Any:
+    """Return MONAI's own DynUNet with a checkpoint's weights."""
+    config = checkpoint.config.network
+    strides = [(1, 1, 1), *config.architecture.strides]
+    network = DynUNet(
+        3,
+        config.in_channels,
+        config.out_channels,
+        kernel_size=[3] * len(strides),
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        filters=list(config.filters),
+        norm_name="instance",
+        res_block=True,
+    )
+    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    assert not unexpected
+    assert all(name.startswith("skip_layers.") for name in missing)  # aliases of the same blocks
+    return network.eval()
+
+
+def preprocessing(config: CheckpointConfig) -> Any:
+    """Return MONAI's transforms from a file to the network's image, under the key "image"."""
+    intensity = config.preprocessing.intensity
+    to_unit = {"b_min": 0.0, "b_max": 1.0, "clip": True}
+    if isinstance(intensity, RangeIntensity):
+        scale = ScaleIntensityRanged("image", intensity.lower_suv, intensity.upper_suv, **to_unit)
+    else:
+        scale = ScaleIntensityRangePercentilesd("image", intensity.lower, intensity.upper, relative=False, **to_unit)
+    return Compose(
+        [
+            LoadImaged("image", ensure_channel_first=True),
+            Orientationd("image", axcodes="RAS", labels=None),
+            Spacingd("image", pixdim=config.preprocessing.spacing_mm, mode="bilinear"),
+            scale,
+        ]
+    )
+
+
+def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) -> tuple[np.ndarray, Timing]:
+    """Run the recipe.
+
+    Parameters
+    ----------
+    scan
+        A file that MONAI reads.
+    checkpoint
+        Of the weights.
+    windows
+        Run only about so many, in the middle of the scan, and take them for the others' time.
+
+    Returns
+    -------
+    mask : ndarray
+        uint8 [Z, Y, X] as SimpleITK would read it; not the recipe's where only some windows ran.
+    timing : Timing
+        What it took.
+    """
+    config, network = checkpoint.config, monai_network(checkpoint)
+    transforms = preprocessing(config)
+    inferer = SlidingWindowInferer(config.window, sw_batch_size=1, overlap=OVERLAP, mode="gaussian")
+    data = transforms({"image": str(scan)})
+    image = data["image"]
+    step = tuple(max(int(side * (1 - OVERLAP)), 1) for side in config.window)
+    total = _count(image.shape[1:], config.window, step)
+    part = image if windows is None else _middle(image, config.window, step, windows)
+    before = seconds_since_start()
+    with torch.inference_mode():
+        start = time.perf_counter()
+        logits = inferer(part[None], network)[0]
+        seconds = time.perf_counter() - start
+        run = _count(part.shape[1:], config.window, step)
+        start = time.perf_counter()
+        data["pred"] = logits if windows is None else torch.zeros((config.network.out_channels, *image.shape[1:]))
+        data["pred"].applied_operations = image.applied_operations
+        inverse = Invertd("pred", transform=transforms, orig_keys="image", nearest_interp=False, to_tensor=True)
+        mask = inverse(data)["pred"].numpy().argmax(axis=0).astype(np.uint8).transpose(2, 1, 0)
+    timing = Timing(total, run, before, seconds / run, time.perf_counter() - start, peak_memory_mb())
+    return mask, timing
+
+
+def _count(shape: tuple[int, ...], window: tuple[int, ...], step: tuple[int, ...]) -> int:
+    padded = [max(side, length) for side, length in zip(window, shape, strict=True)]
+    return len(dense_patch_slices(padded, window, step))
+
+
+def _middle(image: Any, window: tuple[int, ...], step: tuple[int, ...], windows: int) -> Any:
+    """Cut a column of windows along the last axis out of the middle."""
+    wanted = [window[0], window[1], window[2] + (windows - 1) * step[2]]
+    starts = [max((length - side) // 2, 0) for length, side in zip(image.shape[1:], wanted, strict=True)]
+    x, y, z = (slice(a, a + side) for a, side in zip(starts, wanted, strict=True))
+    return image[:, x, y, z]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = Parser(prog="python -m bench.reference", description=__doc__)
+    parser.add_argument("scan", type=path_argument)
+    parser.add_argument("weights", type=path_argument)
+    parser.add_argument("--windows", type=int, metavar="N", help="run about N windows only (default: all)")
+
+    def work(_: object) -> None:
+        options: argparse.Namespace = parser.parse_args(arguments)
+        _, timing = recipe(options.scan, read_checkpoint(options.weights), windows=options.windows)
+        say(json.dumps(asdict(timing) | {"total_seconds": timing.total_seconds}))
+
+    return run_command(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Whether the time for a scan grows with the body in it, and with nothing else."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.runs import run_program
+from swfastedit_core.checkpoint import read_config
+from swfastedit_core.command import say
+from swfastedit_core.preprocess import place, to_network_grid
+from swfastedit_core.volume import Volume, read_volume, write_volume
+from swfastedit_core.windows import find_body
+
+LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the scan
+
+
+@dataclass(frozen=True)
+class Point:
+    """A scan of some length.
+
+    Attributes
+    ----------
+    length
+        Relative to the scan as it was.
+    body_l
+        Volume of the patient in it, in litres.
+    windows
+        That ran.
+    network_seconds, wall_seconds
+        Medians.
+    """
+
+    length: float
+    body_l: float
+    windows: int
+    network_seconds: float
+    wall_seconds: float
+
+
+def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repeats: int) -> list[Point]:
+    """Measure shortened and lengthened versions of a scan, all of its spacing.
+
+    Parameters
+    ----------
+    scan
+        PET; its slices are taken from the middle outwards, or run up and down again.
+    weights
+        Checkpoint.
+    work
+        Folder for scans and masks.
+    device
+        Where.
+    repeats
+        Runs for each.
+    """
+    pet, spacing_mm = read_volume(scan), read_config(weights).preprocessing.spacing_mm
+    points = []
+    for length in LENGTHS:
+        path, longer = work / f"length-{length:g}.mha", stretched(pet, length)
+        write_volume(longer, path)
+        body_l = body_litres(longer, spacing_mm)
+        runs = [run_program(path, weights, work / "masks", "--device", device.type) for _ in range(repeats)]
+        network, wall = [run.seconds["network"] for run in runs], [run.wall_seconds for run in runs]
+        windows = runs[0].report["windows"]
+        points.append(Point(length, body_l, windows, statistics.median(network), statistics.median(wall)))
+        say(f"length {length:g}: {body_l:.1f} l, {windows} windows, {points[-1].wall_seconds:.1f} s")
+        path.unlink()
+    return points
+
+
+def stretched(pet: Volume, length: float) -> Volume:
+    """Return the middle slices of a scan, or its slices there and back again, as often as needed."""
+    array = pet.array_zyx
+    count, wanted = len(array), round(len(array) * length)
+    if wanted <= count:
+        first = (count - wanted) // 2
+        array = array[first : first + wanted]
+    else:
+        turns = -(-wanted // count)
+        array = np.concatenate([array[:: 1 if turn % 2 == 0 else -1] for turn in range(turns)])[:wanted]
+    x, y, _ = pet.geometry.size_xyz
+    return Volume(np.ascontiguousarray(array), replace(pet.geometry, size_xyz=(x, y, wanted)))
+
+
+def body_litres(pet: Volume, spacing_mm: tuple[float, float, float]) -> float:
+    """Return the volume of the patient, as the window plan sees them."""
+    suv = to_network_grid(pet, place(pet.geometry, spacing_mm), torch.device("cpu"))
+    body = find_body(suv, spacing_mm)
+    assert body is not None
+    return float(np.count_nonzero(body.cells) * np.prod(body.cell) * np.prod(spacing_mm) / 1e6)
+
+
+def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return the share of the variance of y that a straight line over x explains."""
+    return float(np.corrcoef(x, y)[0, 1] ** 2)
+
+
+def draw(points: Sequence[Point], path: Path) -> None:
+    """Draw time against body volume and against the number of windows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    seconds = [point.network_seconds for point in points]
+    for axes, values, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ([point.body_l for point in points], [float(point.windows) for point in points]),
+        ("body in the scan, litres", "windows"),
+        strict=True,
+    ):
+        slope, offset = np.polyfit(values, seconds, 1)
+        ends = np.array([0.0, max(values) * 1.05])
+        axes.plot(ends, slope * ends + offset, color="0.7", zorder=1)
+        axes.scatter(values, seconds, color="tab:blue", zorder=2)
+        axes.set_xlabel(label)
+        axes.set_xlim(0, ends[1])
+        axes.set_ylim(0, max(seconds) * 1.1)
+        axes.set_title(f"R² = {r_squared(values, seconds):.4f}", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("network, seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def in_markdown(points: Sequence[Point]) -> str:
+    """Return the table of `docs/performance.md`."""
+    lines = ["| length of the scan | body | windows | network | whole process |", "|---" * 5 + "|"]
+    lines += [
+        f"| {point.length:g} | {point.body_l:.1f} l | {point.windows} | {point.network_seconds:.1f} s "
+        f"| {point.wall_seconds:.1f} s |"
+        for point in points
+    ]
+    fit = r_squared([point.body_l for point in points], [point.network_seconds for point in points])
+    return "\n".join([*lines, "", f"Network time against body volume: R² = {fit:.4f}"])

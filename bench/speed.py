@@ -1,0 +1,195 @@
+"""How long scans take, beside the recipe made of MONAI's parts, in one session of measurements."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.machine import Ceilings, measure_ceilings
+from bench.runs import Run, gflop_per_window, run_program, run_reference
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
+from swfastedit_core.command import say
+from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.phantom import make_phantom
+from swfastedit_core.volume import Geometry, write_volume
+
+RECIPE_SPACING_MM = (2.03642011, 2.03642011, 3.0)
+LARGE = {"400×400×326": 326, "400×400×1000": 1000}  # slices of phantoms
+PATIENT_MM = 1750.0  # of the phantoms, about: a longer scan shows more of the table
+SEED = 5
+STAGES = ("start", "load", "read", "prepare", "plan", "compile", "network", "restore", "write")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan and weights to measure with.
+
+    Attributes
+    ----------
+    scan, network
+        As in the table.
+    pet, weights
+        Their files.
+    repeats
+        Runs.
+    reference_windows
+        Windows that the reference runs, all where None; it is left out where 0.
+    options
+        More options of `process.py`.
+    """
+
+    scan: str
+    network: str
+    pet: Path
+    weights: Path
+    repeats: int = 1
+    reference_windows: int | None = 0
+    options: tuple[str, ...] = ()
+
+
+@dataclass
+class Measured:
+    """What the runs of a case came to.
+
+    Attributes
+    ----------
+    runs
+        Of `process.py`.
+    references
+        Of `bench.reference`, as it printed them.
+    gflop_per_window
+        Operations of a window's convolutions.
+    """
+
+    case: Case
+    gflop_per_window: float
+    runs: list[Run] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def gflops(self) -> list[float]:
+        """Rate of the network, in 10⁹ operations a second, of each run."""
+        return [run.report["windows"] * self.gflop_per_window / run.seconds["network"] for run in self.runs]
+
+    @property
+    def times_faster(self) -> float | None:
+        """How many times faster than the reference of the same round, the median; None without references."""
+        pairs = zip(self.references, self.runs, strict=False)
+        ratios = [reference["total_seconds"] / run.wall_seconds for reference, run in pairs]
+        return statistics.median(ratios) if ratios else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that was measured."""
+        case = self.case
+        return {
+            "scan": case.scan,
+            "network": case.network,
+            "options": case.options,
+            "gflop_per_window": self.gflop_per_window,
+            "runs": [{"wall_seconds": run.wall_seconds, **_without_paths(run.report)} for run in self.runs],
+            "references": self.references,
+            "times_faster": self.times_faster,
+        }
+
+
+def measure(cases: Sequence[Case], device: torch.device, work: Path) -> tuple[list[Measured], list[Ceilings]]:
+    """Measure in rounds: each measures the ceilings and every case once, so that all see the same machine.
+
+    Parameters
+    ----------
+    cases
+        What.
+    device
+        Where.
+    work
+        Folder for masks.
+    """
+    found = [Measured(case, gflop_per_window(read_config(case.weights))) for case in cases]
+    ceilings = []
+    for turn in range(max(case.repeats for case in cases)):
+        ceilings.append(measure_ceilings(device))
+        for measured in found:
+            case = measured.case
+            if turn >= case.repeats:
+                continue
+            if case.reference_windows != 0:
+                measured.references.append(run_reference(case.pet, case.weights, windows=case.reference_windows))
+                say(f"{case.scan}, {case.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
+            options = ("--device", device.type, *case.options)
+            measured.runs.append(run_program(case.pet, case.weights, work / "masks", *options))
+            say(f"{case.scan}, {case.network}: {measured.runs[-1].wall_seconds:.1f} s")
+    return found, ceilings
+
+
+def random_weights(path: Path) -> Path:
+    """Write the recipe's network of 31 million parameters with random weights: as fast as any others."""
+    torch.manual_seed(SEED)
+    network = NetworkConfig()
+    checkpoint = Checkpoint(path, CheckpointConfig(network), build_network(network).state_dict())
+    write_checkpoint(checkpoint, path)
+    return path
+
+
+def large_scan(slices: int, path: Path) -> Path:
+    """Write a phantom of 400 × 400 voxels in the recipe's spacing, with the patient in the middle of its slices."""
+    x_mm, y_mm, z_mm = RECIPE_SPACING_MM
+    length_mm = (slices - 1) * z_mm
+    top_mm = max(length_mm - PATIENT_MM, 0.0) / 2
+    origin = (-199.5 * x_mm, -199.5 * y_mm, top_mm - length_mm)
+    grid = Geometry((400, 400, slices), RECIPE_SPACING_MM, origin)
+    write_volume(make_phantom(SEED, geometry=grid).pet, path)
+    return path
+
+
+def in_markdown(found: Sequence[Measured], ceilings: Sequence[Ceilings]) -> str:
+    """Return the tables of `docs/performance.md`."""
+    columns = ("precision", "windows", "seconds", "network", "first window", "peak memory", "MONAI", "times faster")
+    lines = _head(columns)
+    for one in found:
+        report = one.runs[0].report
+        wall = [run.wall_seconds for run in one.runs]
+        reference = [timing["total_seconds"] for timing in one.references]
+        lines.append(
+            f"| {one.case.scan} | {one.case.network} | {report['precision']} "
+            f"| {report['windows']} of {report['windows_full_grid']} | {spread(wall)} "
+            f"| {statistics.median(run.network_share for run in one.runs):.0%} "
+            f"| {statistics.median(run.first_window_seconds for run in one.runs):.1f} s "
+            f"| {max(run.report['peak_memory_mb'] for run in one.runs) / 1000:.2f} GB "
+            f"| {spread(reference) if reference else ''} | {f'{one.times_faster:.1f}' if reference else ''} |"
+        )
+    lines += ["", *_head(STAGES)]
+    for one in found:
+        stages = (statistics.median(run.seconds[stage] for run in one.runs) for stage in STAGES)
+        lines.append(f"| {one.case.scan} | {one.case.network} | " + " | ".join(f"{s:.2f}" for s in stages) + " |")
+    lines += [
+        "",
+        "| scan | network | GFLOP a window | GFLOP/s | matrix product, GFLOP/s | share |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        ceiling = statistics.median(c.gflops[one.runs[0].report["precision"]] for c in ceilings)
+        rate = statistics.median(one.gflops)
+        lines.append(
+            f"| {one.case.scan} | {one.case.network} | {one.gflop_per_window:.0f} | {rate:.0f} | {ceiling:.0f} "
+            f"| {rate / ceiling:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median, with the smallest and the largest where there are several."""
+    middle = f"{statistics.median(values):.1f} s"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.1f} to {max(values):.1f})"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [" | ".join(("| scan | network", *columns)) + " |", "|---" * (2 + len(columns)) + "|"]
+
+
+def _without_paths(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key not in ("output", "weights", "ct")}

@@ -1,0 +1,126 @@
+"""Run a network on windows: backend, device, precision and memory are chosen here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig
+from swfastedit_core.engine.choice import free_bytes, resolve_device, resolve_precision
+from swfastedit_core.engine.pytorch import TorchEngine
+from swfastedit_core.errors import UserError
+
+__all__ = ["BACKENDS", "Engine", "TorchEngine", "free_bytes", "make_engine", "resolve_device", "resolve_precision"]
+
+BACKENDS = ("auto", "openvino", "torch")
+
+
+class Engine(Protocol):
+    """A network that runs, or soon will: what it needs is prepared in the background from its construction on.
+
+    Attributes
+    ----------
+    name
+        Of the backend, for reports.
+    config
+        What the network expects.
+    source
+        File the weights came from.
+    device
+        Where windows are expected, and logits come out.
+    precision
+        Name of the number format of the activations.
+    """
+
+    name: str
+    config: CheckpointConfig
+    source: str
+    device: torch.device
+    precision: str
+
+    @property
+    def batch(self) -> int:
+        """Windows at a time, as far as memory has allowed it so far."""
+        ...
+
+    def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Run window after window.
+
+        Parameters
+        ----------
+        windows
+            float32 [C, X, Y, Z] on `device`, of the network's window size; taken as they are needed.
+
+        Yields
+        ------
+        Tensor
+            float32 [X, Y, Z] on `device`, the tumour's logit minus the background's, in the order of the windows.
+            It is overwritten when the next one is asked for.
+
+        Raises
+        ------
+        WindowTooLargeError
+            If memory runs out although only one window is in it. Where there is memory for one, the engine itself
+            goes on with fewer at a time.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Wait until everything is prepared.
+
+        Raises
+        ------
+        UserError
+            If it could not be.
+        """
+        ...
+
+    def working_set_bytes(self, batch: int) -> int:
+        """Estimate the memory that `batch` windows at a time take beyond the weights."""
+        ...
+
+
+def make_engine(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    precision: str = "auto",
+    backend: str = "auto",
+    batch: int | None = None,
+) -> Engine:
+    """Choose how a network is run.
+
+    Parameters
+    ----------
+    checkpoint
+        Its weights.
+    device
+        From `resolve_device`.
+    precision
+        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    backend
+        ``openvino`` (CPU only), ``torch``, or ``auto``: OpenVINO on a CPU where it is installed, else PyTorch.
+    batch
+        Windows at a time; None leaves it to the backend.
+
+    Raises
+    ------
+    UserError
+        If precision or backend are unknown or do not fit the device.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"engine '{backend}', expected one of {', '.join(BACKENDS)}")
+    installed = find_spec("openvino") is not None
+    if backend == "openvino" and not (installed and device.type == "cpu"):
+        reason = "is not installed; run `pip install openvino`" if not installed else f"does not run on {device}"
+        raise UserError(f"engine 'openvino' {reason}, or use --engine torch")
+    precision = resolve_precision(precision, device)
+    if backend == "torch" or device.type != "cpu" or not installed:
+        return TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
+    from swfastedit_core.engine.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(checkpoint, precision=precision, batch=batch)

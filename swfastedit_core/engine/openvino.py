@@ -1,0 +1,125 @@
+"""OpenVINO on the CPU: three times as fast as PyTorch in float32, six times in bfloat16."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+
+import numpy as np
+import openvino
+import torch
+from torch import Tensor
+
+from swfastedit_core.checkpoint import Checkpoint
+from swfastedit_core.cpus import available_cpus
+from swfastedit_core.engine.background import begun
+from swfastedit_core.engine.choice import PRECISIONS
+from swfastedit_core.engine.graph import dynunet_graph
+from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory
+
+logger = logging.getLogger(__name__)
+
+NAMES = {"float32": "f32", "bfloat16": "bf16"}
+# Windows are run side by side, as many as there are processors, a thread for each: threads that share a window wait
+# for each other. Fewer, with more threads each, where so many would take more memory than this.
+MEMORY_BYTES = 2_000_000_000
+LIVE_TENSORS = 4.5  # feature maps of the first level that exist at once
+SCRATCH_BYTES = 50_000_000
+
+
+class OpenVinoEngine:
+    """OpenVINO's CPU plug-in; see `Engine`."""
+
+    name = "openvino"
+
+    def __init__(self, checkpoint: Checkpoint, *, precision: str, batch: int | None = None) -> None:
+        self.config = checkpoint.config
+        self.source = str(checkpoint.path)
+        self.device = torch.device("cpu")
+        self.precision = precision
+        self._threads = min(available_cpus(), torch.get_num_threads())
+        self._checkpoint = checkpoint
+        self.batch = batch or self._side_by_side()
+        self._compiled = begun(lambda: self._compile(self.batch))
+
+    def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """See `Engine`."""
+        source = iter(windows)
+        while True:
+            begun_in_vain: deque[Tensor] = deque()
+            try:
+                yield from self._run(source, begun_in_vain)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if self.batch == 1:
+                raise self._too_large()
+            logger.warning("memory ran out with %d windows at a time, going on with 1", self.batch)
+            self.batch = 1
+            self._compiled = begun(lambda: self._compile(1))
+            source = chain(begun_in_vain, source)
+
+    def wait(self) -> None:
+        """See `Engine`."""
+        self._compiled.result()
+
+    def working_set_bytes(self, batch: int) -> int:
+        """See `Engine`: a few feature maps of the first level outweigh all the others."""
+        x, y, z = self.config.window
+        itemsize = PRECISIONS[self.precision].itemsize
+        return batch * (SCRATCH_BYTES + int(LIVE_TENSORS * self.config.network.filters[0] * x * y * z * itemsize))
+
+    def _side_by_side(self) -> int:
+        return max(1, min(self._threads, MEMORY_BYTES // self.working_set_bytes(1)))
+
+    def _compile(self, batch: int) -> openvino.CompiledModel:
+        weights = {name: tensor.float().numpy() for name, tensor in self._checkpoint.tensors.items()}
+        graph = dynunet_graph(self.config.network, weights, window=self.config.window)
+        options = {
+            "INFERENCE_PRECISION_HINT": NAMES[self.precision],
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": batch,
+            # Two containers on one host would be pinned to the same processors.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return openvino.Core().compile_model(graph, "CPU", options)
+
+    def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
+        """Run windows side by side; those that have begun and not ended are in `unfinished`, in their order."""
+        compiled = self._compiled.result()
+        # One more than run at a time: it waits its turn, and then nobody waits while the caller uses a result.
+        idle = [compiled.create_infer_request() for _ in range(self.batch + 1)]
+        running: deque[openvino.InferRequest] = deque()
+
+        def ended() -> Iterator[Tensor]:
+            running[0].wait()
+            unfinished.popleft()
+            idle.append(running.popleft())
+            yield torch.from_numpy(idle[-1].get_output_tensor().data)[0, 0]
+
+        try:
+            for window in windows:
+                unfinished.append(window)
+                if not idle:
+                    yield from ended()
+                request = idle.pop()
+                np.copyto(request.get_input_tensor().data[0], window.numpy())
+                request.start_async()
+                running.append(request)
+            while running:
+                yield from ended()
+        finally:
+            for request in running:
+                with suppress(RuntimeError):  # told of one of them already
+                    request.wait()
+
+    def _too_large(self) -> WindowTooLargeError:
+        return WindowTooLargeError(
+            f"out of memory on cpu: one window of {'×'.join(map(str, self.config.window))} needs about "
+            f"{self.working_set_bytes(1) / 1e9:.1f} GB in {self.precision} beside the scan; free some memory, or use "
+            "a lower --precision"
+        )

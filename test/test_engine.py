@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.engine import make_engine, resolve_device, resolve_precision
+from swfastedit_core.engine import openvino as openvino_engine
+from swfastedit_core.engine.batches import BatchSize, in_batches
+from swfastedit_core.engine.openvino import OpenVinoEngine
+from swfastedit_core.engine.pytorch import TorchEngine, difference_network
+from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
+from swfastedit_core.inferer import infer
+from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
+from swfastedit_core.windows import plan_windows
+
+ROOT = Path(__file__).parent.parent
+CPU = torch.device("cpu")
+
+
+def random_image(shape, seed=0):
+    return torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+def random_checkpoint(name="dynunet", filters=(), channels=("pet",), window=(64, 64, 64)):
+    torch.manual_seed(7)
+    network = NetworkConfig(name, filters, in_channels=len(channels))
+    config = CheckpointConfig(network, channels=channels, window=window)
+    return Checkpoint(Path(f"{name}.safetensors"), config, build_network(network).state_dict())
+
+
+# --- how many windows at a time
+
+
+def run(room, sizes, count=7):
+    """Run numbered windows on a device with room for `room` of them; return the sizes of its calls."""
+    calls, batch = [], BatchSize(sizes)
+
+    def call(chunk):
+        calls.append(len(chunk))
+        if len(chunk) > room:
+            raise MemoryError
+        return torch.stack([window[0] for window in chunk])
+
+    windows = (torch.full((1, 1, 1, 1), float(i)) for i in range(count))
+    too_large = lambda: WindowTooLargeError("too large")  # noqa: E731
+    found = [logits.item() for logits in in_batches(call, windows, batch, device=CPU, too_large=too_large)]
+    assert found == list(range(count))
+    return calls, batch.size
+
+
+def test_batch_halves_when_memory_runs_out_and_nothing_is_lost():
+    assert run(1, [4]) == ([4, 2, 1, 1, 1, 1, 1, 1, 1], 1)
+    assert run(2, [4]) == ([4, 2, 2, 2, 1], 2)
+
+
+def test_last_batch_holds_what_is_left():
+    assert run(9, [3]) == ([3, 3, 1], 3)
+
+
+def test_one_window_that_does_not_fit_is_said():
+    with pytest.raises(WindowTooLargeError, match="too large"):
+        run(0, [2])
+
+
+def test_other_errors_are_not_taken_for_memory():
+    def call(chunk):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(in_batches(call, [torch.zeros(1, 1, 1, 1)], BatchSize([1]), device=CPU, too_large=WindowTooLargeError))
+
+
+def sizes_of_calls(seconds_a_window, calls=9, sizes=(1, 2, 4, 8)):
+    batch, seen = BatchSize(sizes), []
+    for _ in range(calls):
+        seen.append(batch.size)
+        if batch.undecided:
+            batch.took(batch.size, batch.size * seconds_a_window[batch.size])
+    return seen
+
+
+def test_larger_batches_are_tried_as_long_as_they_pay():
+    assert sizes_of_calls({1: 1.0, 2: 0.8, 4: 0.79}) == [1, 1, 2, 2, 4, 4, 2, 2, 2]
+    assert sizes_of_calls({1: 1.0, 2: 0.96}) == [1, 1, 2, 2, 1, 1, 1, 1, 1]
+    assert sizes_of_calls({1: 1.0, 2: 0.6, 4: 0.4, 8: 0.3}) == [1, 1, 2, 2, 4, 4, 8, 8, 8]
+
+
+def test_first_call_of_a_size_is_not_what_it_is_judged_by():
+    batch = BatchSize([1, 2])
+    for size, seconds in ((1, 9.0), (1, 1.0), (2, 9.0), (2, 1.0)):
+        assert batch.size == size
+        batch.took(size, seconds)
+    assert (batch.size, batch.undecided) == (2, False)
+
+
+def test_size_is_decided_when_memory_runs_out():
+    calls, size = run(2, [1, 2, 4], count=12)
+    assert size == 2
+    assert max(calls) <= 4
+
+
+# --- the engines
+
+
+@pytest.fixture(params=["torch", "openvino"])
+def backend(request):
+    return request.param
+
+
+def engine_of(checkpoint, backend, precision="float32", batch=None):
+    return make_engine(checkpoint, device=CPU, precision=precision, backend=backend, batch=batch)
+
+
+def answer(engine, *windows):
+    return torch.stack([logits.clone() for logits in engine.stream(windows)])
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize("channels", [("pet",), ("pet", "ct")])
+def test_openvino_computes_what_torch_does(name, channels):
+    filters = tuple(4 + 4 * (level % 2) for level in range(len(ARCHITECTURES[name].filters)))
+    checkpoint = random_checkpoint(name, filters, channels, window=(64, 128, 64))
+    windows = [torch.randn(len(channels), 64, 128, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    with torch.inference_mode():
+        both = checkpoint.network().double()(torch.stack(windows).double())
+    exact = both[:, 1] - both[:, 0]
+    found = {backend: answer(engine_of(checkpoint, backend), *windows) for backend in ("torch", "openvino")}
+    for logits in found.values():
+        assert (logits - exact).abs().mean() < 1e-3 * exact.std()
+        assert (logits - exact).abs().max() < 0.02 * exact.std()
+    assert found["torch"].shape == (3, 64, 128, 64)
+
+
+def test_result_does_not_depend_on_the_batch(narrow_checkpoint, backend):
+    image = random_image((80, 64, 70)).abs()
+    plan = plan_windows((80, 64, 70), window=(64, 64, 64), overlap=0.75)
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    one, three = (infer(image, plan, engine_of(checkpoint, backend, batch=batch)) for batch in (1, 3))
+    torch.testing.assert_close(one, three, atol=1e-4, rtol=1e-4)
+
+
+def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backend):
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    windows = random_image((64, 64, 64))[None]
+    with torch.inference_mode():
+        logits = checkpoint.network()(windows)
+    found = answer(engine_of(checkpoint, backend), windows[0])
+    torch.testing.assert_close(found, logits[:, 1] - logits[:, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_folded_network_has_one_output(narrow_checkpoint):
+    network = difference_network(read_checkpoint(narrow_checkpoint).network())
+    assert tuple(network.output_block.conv.conv.weight.shape) == (1, 4, 1, 1, 1)
+
+
+def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):
+    checkpoint, window = read_checkpoint(narrow_checkpoint), random_image((64, 64, 64)).abs()
+    exact = answer(engine_of(checkpoint, backend), window)
+    rough = answer(engine_of(checkpoint, backend, "bfloat16"), window)
+    assert rough.dtype == torch.float32
+    assert (rough - exact).abs().mean() < 0.03 * exact.std()
+    if backend == "torch" or resolve_precision("auto", CPU) == "bfloat16":  # OpenVINO needs instructions for it
+        assert not torch.equal(rough, exact)
+
+
+def test_openvino_is_what_cpus_run_on_unless_it_is_missing(narrow_checkpoint, monkeypatch):
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    assert engine_of(checkpoint, "auto").name == "openvino"
+    assert engine_of(checkpoint, "torch").name == "torch"
+    monkeypatch.setattr("swfastedit_core.engine.find_spec", lambda name: None)
+    assert engine_of(checkpoint, "auto").name == "torch"
+    with pytest.raises(UserError, match="'openvino' is not installed"):
+        engine_of(checkpoint, "openvino")
+
+
+def test_openvino_is_refused_on_a_gpu(narrow_checkpoint):
+    with pytest.raises(UserError, match="'openvino' does not run on cuda:0"):
+        make_engine(read_checkpoint(narrow_checkpoint), device=torch.device("cuda:0"), backend="openvino")
+
+
+def test_unknown_engine_is_refused(narrow_checkpoint):
+    with pytest.raises(UserError, match="engine 'tensorrt', expected one of auto, openvino, torch"):
+        engine_of(read_checkpoint(narrow_checkpoint), "tensorrt")
+
+
+def test_windows_run_side_by_side_as_far_as_processors_and_memory_go(monkeypatch):
+    monkeypatch.setattr(openvino_engine, "available_cpus", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    small, large = random_checkpoint(filters=(4,) * 6), random_checkpoint(filters=(32,) * 6, window=(128,) * 3)
+    assert engine_of(small, "openvino").batch == 4
+    assert engine_of(large, "openvino", "float32").batch == 1
+    assert engine_of(large, "openvino", "bfloat16").batch == 3
+    assert engine_of(large, "openvino", batch=2).batch == 2
+
+
+def test_openvino_uses_no_more_threads_than_torch_may(narrow_checkpoint):
+    """What counts is what the compiled network says of itself."""
+    code = (
+        "import sys, torch; from swfastedit_core import load_networks; torch.set_num_threads(1);"
+        "engine, = load_networks(sys.argv[1], backend='openvino');"
+        "print(engine._compiled.result().get_property('INFERENCE_NUM_THREADS'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(narrow_checkpoint)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+
+
+class Fails:
+    """A compiled network whose requests run out of memory when windows run side by side."""
+
+    def __init__(self, compiled, side_by_side):
+        self.compiled, self.fails = compiled, side_by_side > 1
+
+    def create_infer_request(self):
+        request = self.compiled.create_infer_request()
+        if not self.fails:
+            return request
+
+        def wait():
+            request.wait()
+            raise RuntimeError("std::bad_alloc")
+
+        names = ("get_input_tensor", "start_async", "get_output_tensor")
+        return SimpleNamespace(wait=wait, **{name: getattr(request, name) for name in names})
+
+
+def test_openvino_goes_on_with_one_window_at_a_time_and_loses_none(narrow_checkpoint, monkeypatch, caplog):
+    compile_ = OpenVinoEngine._compile
+    monkeypatch.setattr(OpenVinoEngine, "_compile", lambda self, n: Fails(compile_(self, n), n))
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    windows = [random_image((64, 64, 64), seed) for seed in range(5)]
+    engine = engine_of(checkpoint, "openvino", batch=3)
+    found = answer(engine, *windows)
+    monkeypatch.undo()
+    torch.testing.assert_close(found, answer(engine_of(checkpoint, "openvino", batch=1), *windows))
+    assert engine.batch == 1
+    assert caplog.messages == ["memory ran out with 3 windows at a time, going on with 1"]
+
+
+def test_openvino_says_what_one_window_needs(narrow_checkpoint, monkeypatch):
+    compile_ = OpenVinoEngine._compile
+    monkeypatch.setattr(OpenVinoEngine, "_compile", lambda self, n: Fails(compile_(self, n), 2))
+    engine = engine_of(read_checkpoint(narrow_checkpoint), "openvino")
+    with pytest.raises(UserError, match=r"out of memory on cpu: one window of 64×64×64 needs about 0\.1 GB in float32"):
+        answer(engine, random_image((64, 64, 64)))
+
+
+def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, backend):
+    engine = engine_of(read_checkpoint(narrow_checkpoint), backend, batch=2)
+    windows = [random_image((64, 64, 64), seed) for seed in range(4)]
+    stream = engine.stream(iter(windows))
+    next(stream)
+    stream.close()
+    torch.testing.assert_close(answer(engine, windows[3]), answer(engine, *windows)[3:], atol=1e-5, rtol=1e-5)
+
+
+def test_errors_of_the_background_are_told_where_the_engine_is_used(monkeypatch, narrow_checkpoint, backend):
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    checkpoint.tensors.pop("bottleneck.conv1.conv.weight")
+    engine = engine_of(checkpoint, backend)
+    with pytest.raises((RuntimeError, KeyError), match=r"bottleneck\.conv1"):
+        engine.wait()
+
+
+def test_engine_survives_a_batch_beyond_memory(narrow_checkpoint):
+    engine = TorchEngine(read_checkpoint(narrow_checkpoint), device=CPU, precision="float32")
+    window = torch.zeros(1, 1, 64, 64, 64).expand(2**28, 1, 64, 64, 64)  # 281 TB once it is copied
+    with pytest.raises(RuntimeError) as caught:
+        engine(window)
+    assert is_out_of_memory(caught.value)
+    assert engine(window[:1]).shape == (1, 64, 64, 64)
+
+
+# --- names
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:99", "cuda:x", ""])
+def test_device_that_is_not_there_is_refused(name):
+    with pytest.raises(UserError, match="device"):
+        resolve_device(name)
+
+
+def test_precision_is_resolved_for_the_device():
+    assert resolve_precision("auto", torch.device("cuda:0")) == "float16"
+    assert resolve_precision("auto", CPU) in ("bfloat16", "float32")
+    assert resolve_precision("float32", CPU) == "float32"
+    with pytest.raises(UserError, match="float16"):
+        resolve_precision("float16", CPU)
+    with pytest.raises(UserError, match="int8"):
+        resolve_precision("int8", CPU)
