@@ -420,6 +420,15 @@ def test_demonstration_steps_aside_for_other_weights(tmp_path):
     assert [p.name for p in find_checkpoints([tmp_path])] == ["mine.safetensors"]
 
 
+def test_folder_of_a_run_is_no_ensemble(tmp_path):
+    for name in ("best.safetensors", "last.safetensors"):
+        write_checkpoint(checkpoint(), tmp_path / name)
+    (tmp_path / "states").mkdir()
+    with pytest.raises(UserError, match=r"the folder of a run; name one of its weights, such as .*last\.safetensors"):
+        find_checkpoints([tmp_path])
+    assert find_checkpoints([tmp_path / "best.safetensors"]) == [tmp_path / "best.safetensors"]
+
+
 def test_places_without_weights_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         find_checkpoints([tmp_path / "nowhere"])

@@ -110,7 +110,7 @@ def test_weights_for_something_else_are_no_start(options, tmp_path, capfd):
     weights = ROOT / "weights" / "demo.safetensors"
     assert command.main(["--output", str(tmp_path / "run"), *options, "--start-from", str(weights)]) == 1
     error = capfd.readouterr().err
-    assert error.startswith(f"{weights}: these weights are for other network: NetworkConfig(")
+    assert error.startswith(f"{weights}: the weights have another network than the run: filters 8,16,32,64,80,80, not ")
     assert error.count("\n") == 1
 
 
@@ -204,6 +204,12 @@ def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path,
     assert not list((tmp_path / "run").glob("states/*"))
 
 
+def test_misspelled_command_is_not_taken_for_options(capfd):
+    assert command.main(["exprot", "runs/fold0", "weights"]) == 1
+    expected = "unknown command 'exprot', expected survey or export, or options to train with; see --help\n"
+    assert capfd.readouterr().err == expected
+
+
 def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
     """The CT shows the lesion, the PET does not: what finds it has learned from the CT."""
     ours = shutil.copytree(data, tmp_path / "data")
@@ -231,11 +237,14 @@ def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tm
     sets = ["--data", f"images:{ours}", "phantom:2", "--shares", "0.9", "0.1", "--steps", "2", "--skip-bad"]
     first = ["--output", str(tmp_path / "first"), *options, *sets, "--fold", "2/5", "--train-in-windows", "0.25"]
     assert command.main([*first, "--crop", "40", "36", "32"]) == 0
-    assert "5 cases to learn from, 2 held out" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "5 cases to learn from, 2 held out" in out
+    assert "the folds are uneven" in out  # 2 of 6 patients, expected a fifth
     written = tmp_path / "first" / "split.json"
     assert json.loads(written.read_text()) == {
         "train": ["blob0", "blob1", "blob3", "blob4"],
         "validation": ["blob2", "blob5"],
+        "cases that cannot be used": ["blob0"],
     }
     assert command.main(["--output", str(tmp_path / "again"), *options, *sets, "--split", str(written)]) == 0
     assert "5 cases to learn from, 2 held out" in capfd.readouterr().out
@@ -248,7 +257,7 @@ def test_transplantation_without_a_lesion_for_it_is_refused(options, tmp_path, c
 
 
 def test_header_is_json_for_everybody(options, tmp_path):
-    assert command.main(["--output", str(tmp_path / "run"), *options, "--steps", "1"]) == 0
+    assert command.main(["--output", str(tmp_path / "run"), *options, "--steps", "1", "--fold", "2/5"]) == 0
     with safe_open(tmp_path / "run" / "last.safetensors", "pt") as file:
         texts = list(file.metadata().values())
 
@@ -258,5 +267,6 @@ def test_header_is_json_for_everybody(options, tmp_path):
     assert any('"largest_donor": null' in text for text in texts)
     assert not any("/tmp" in text or str(tmp_path) in text for text in texts)  # folders may name people and places
     assert any('"data": ["images:.../blobs' in text for text in texts)
+    assert any("--fold 2/5" in text for text in texts)  # no folder
     for text in texts:
         json.loads(text, parse_constant=refused)

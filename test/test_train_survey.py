@@ -353,7 +353,7 @@ def test_bad_cases_are_refused_or_skipped_by_choice(tmp_path):
     with pytest.raises(UserError) as caught:
         usable(sources, findings, skip=False)
     assert str(caught.value) == (
-        "4 of 6 cases cannot be used; mend them or choose to skip such cases: "
+        "4 of 6 cases cannot be used; mend them, or leave them out with --skip-bad: "
         "b: b is bad; c: c is bad; d: d is bad; and 1 more"
     )
     assert [source.case for source in usable(sources, findings, skip=True)] == ["a", "f"]

@@ -23,6 +23,7 @@ from swfastedit_core.model import DynUNet, build_network, network_from_shapes
 __all__ = [
     "PET",
     "PET_CT",
+    "STATES_OF_A_RUN",
     "Checkpoint",
     "CheckpointConfig",
     "find_checkpoints",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".safetensors", ".pt")
+STATES_OF_A_RUN = "states"  # a folder beside the weights
 SHOWN = 3  # tensors named in a message
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -71,7 +73,8 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
     Raises
     ------
     UserError
-        If a path does not exist, a folder holds no checkpoint, or a file is named twice.
+        If a path does not exist, a folder holds no checkpoint or is that of a training run, whose best and last
+        weights are no ensemble, or a file is named twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -85,6 +88,10 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
         files = [p for p in files if p.suffix == SUFFIXES[0] or p.with_suffix(SUFFIXES[0]) not in files]
         if not files:
             raise UserError(f"{path}: the folder holds no weights, expected .safetensors or .pt files")
+        if (path / STATES_OF_A_RUN).is_dir():
+            raise UserError(
+                f"{path}: the folder of a run; name one of its weights, such as {files[-1]}, or export them"
+            )
         found += [p for p in files if p.suffix == SUFFIXES[1] or not read_config(p).demonstration] or files
     for path in found:
         if sum(path.samefile(other) for other in found) > 1:

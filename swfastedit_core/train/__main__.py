@@ -20,7 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.get(given[0]) if given else None
     if command is not None:
         return run_command(lambda _: command(given[1:]))
+    if given and not given[0].startswith("-"):
+        return run_command(lambda _: _unknown(given[0], list(commands)))
     return run_command(lambda _: _train(given), when_stopped=RESUME)
+
+
+def _unknown(name: str, commands: list[str]) -> None:
+    raise UserError(f"unknown command '{name}', expected {' or '.join(commands)}, or options to train with; see --help")
 
 
 def _train(arguments: list[str]) -> None:
@@ -92,7 +98,7 @@ def _export(arguments: list[str]) -> None:
         description="Write the weights of runs into a folder, one file a run; process.py takes several as an ensemble.",
     )
     parser.add_argument("runs", type=path_argument, nargs="+", metavar="RUN", help="folder of a run")
-    parser.add_argument("folder", type=path_argument, help="where the weights go, such as weights/")
+    parser.add_argument("folder", type=path_argument, metavar="DIR", help="where the weights go, such as weights/")
     parser.add_argument(
         "--which",
         default="best",

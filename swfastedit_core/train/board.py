@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from swfastedit_core.atomic import replacing
 from swfastedit_core.train.validate import Projection
 
@@ -17,6 +19,7 @@ COLUMNS = (
     "dice", "fpv_ml", "fnv_ml", "validated",
 )  # fmt: skip
 SUV_BLACK = 7.0
+WIDE_ML = 100.0  # false volumes beyond this are drawn on a logarithmic axis
 ROW = 6  # scans side by side in a picture
 MOST_SHOWN = 12  # scans in a picture
 
@@ -96,19 +99,24 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 
 def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Draw loss, Dice and false volumes against the steps."""
+    if not any(row.get("validated") for row in rows):
+        figure, (loss,) = _figure(1, 1, (5.0, 3.2))
+        _curve(loss, rows, "loss", "loss")
+        _axes_of_steps(loss)
+        _save(figure, path, dpi=100)
+        return
     figure, (loss, scores, volumes) = _figure(1, 3, (11.0, 3.2))
     _curve(loss, rows, "loss", "loss")
     _curve(scores, rows, "dice", "mean Dice")
     _curve(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
     _curve(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
     scores.set_ylim(0, 1)
-    volumes.set_yscale("symlog", linthresh=1)
-    volumes.set_ylim(bottom=0)
+    if volumes.get_ylim()[1] > WIDE_ML:
+        volumes.set_yscale("symlog", linthresh=1)
+        volumes.yaxis.set_major_formatter("{x:g}")
+    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # a line at 0 is not hidden by the frame
     for axes in (loss, scores, volumes):
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+        _axes_of_steps(axes)
     _save(figure, path, dpi=100)
 
 
@@ -124,10 +132,15 @@ def draw_projections(projections: Sequence[Projection], path: Path) -> None:
         axes.imshow(scan.suv, cmap="gray_r", vmin=0, vmax=SUV_BLACK, origin="lower", extent=extent)
         for outline, colour in ((scan.truth, "#1f77b4"), (scan.found, "#d62728")):
             if outline.any():
-                axes.contour(outline, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=extent)
+                # A frame of nothing around it: what fills the view has an outline as well.
+                around = (-x_mm, (width + 1) * x_mm, -z_mm, (height + 1) * z_mm)
+                framed = np.pad(outline, 1)
+                axes.contour(framed, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=around)
         score = scan.score
         axes.set_title(
-            f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml", fontsize=6
+            f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"
+            f"mask {scan.found_ml:.0f} ml, label {scan.truth_ml:.0f} ml",
+            fontsize=6,
         )
     for axes in panels:
         axes.set_axis_off()
@@ -144,6 +157,13 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, li
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+
+
+def _axes_of_steps(axes: Any) -> None:
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
 
 
 def _curve(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:

@@ -152,7 +152,9 @@ def _without_folders(value: Any) -> Any:
     """Leave out where files lie: it may name people or places, and weights travel further than data may."""
     if isinstance(value, list):
         return [_without_folders(one) for one in value]
-    return None if value is None else re.sub(r"[^:=]*/", ".../", str(value))
+    if value is None or re.fullmatch(r"(--fold=)?[0-9]+/[0-9]+", str(value)):
+        return value
+    return re.sub(r"[^:=]*/", ".../", str(value))
 
 
 def _named(options: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -176,6 +178,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}, expected 0 or more and less than 1")
     if not 0 < options.learning_rate < 1:
         raise UserError(f"--learning-rate {options.learning_rate}, expected more than 0 and less than 1")
+    if options.split is not None and not options.split.is_file():
+        raise UserError(f"--split {options.split}: no such file")
     if options.shares and (len(options.shares) != len(options.data) or not all(x > 0 for x in options.shares)):
         raise UserError(
             f"--shares {options.shares}, expected a number above 0 for each of the {len(options.data)} data sets"

@@ -87,7 +87,8 @@ def usable(sources: Sequence[Source], findings: Sequence[Finding], *, skip: bool
     more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
     if bad and not skip:
         raise UserError(
-            f"{len(bad)} of {len(findings)} cases cannot be used; mend them or choose to skip such cases: {named}{more}"
+            f"{len(bad)} of {len(findings)} cases cannot be used; mend them, or leave them out with --skip-bad: "
+            f"{named}{more}"
         )
     left = [source for source, finding in zip(sources, findings, strict=True) if not finding.problem]
     if not left:

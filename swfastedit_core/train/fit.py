@@ -86,7 +86,9 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     _require_same(begun, settings, run.folder)
     draw = Draw.of(recipe, data.cases)
     if fabric.is_global_zero:
-        write_split(run.folder / SPLIT, *data.sides)
+        usable = {source.case for source in (*data.learn, *data.held_out)}
+        unused = [source.case for side in data.sides for source in side if source.case not in usable]
+        write_split(run.folder / SPLIT, *data.sides, unused=unused)
     steps = recipe.learning.total_steps(len(data.cases))
     trainer = Trainer(
         recipe.config,
@@ -100,7 +102,7 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     if begun is not None:
         trainer.load(begun["trainer"])
         origin = begun["origin"]
-        say(f"resumed at step {trainer.step} of {steps}")
+        say(f"resumed at step {trainer.step} of {steps}{', nothing left to do' if trainer.step == steps else ''}")
     keeper = Keeper(
         run.folder,
         trainer,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from swfastedit_core.errors import UserError
+from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.train.findings import table, usable
 from swfastedit_core.train.recipe import DataSettings, Recipe
 from swfastedit_core.train.sources import Source, find_sources
@@ -15,6 +16,7 @@ from swfastedit_core.train.store import PreparedCase, Store
 from swfastedit_core.train.survey import Spacing, survey
 
 SPLIT, SURVEY = "split.json", "survey.json"
+UNEVEN = 0.1  # share of the patients that a fold may be off
 
 Say = Callable[[str], None]
 
@@ -66,7 +68,9 @@ def gather(recipe: Recipe, folder: Path, *, store: Path, workers: int, say: Say)
     """
     sides, (learn, held_out) = _parted(recipe, folder, workers=workers, say=say)
     prepared = Store(store, recipe.config.preprocessing, channels=recipe.config.channels)
-    cases = prepared.prepare(learn, workers=workers, progress=say)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # the table has told of it
+        cases = prepared.prepare(learn, workers=workers, progress=say)
     return Data(sides, learn, held_out, cases, prepared.contents(held_out))
 
 
@@ -114,5 +118,18 @@ def _parted(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> tuple[Sp
     unused = next((spec for spec in data.specs if spec not in learned), None)
     if not learn or (data.shares and unused):
         raise UserError(f"{unused}: no case of it is left to learn from; leave it out, or hold out less")
-    say(f"{len(learn)} cases to learn from, {len(held_out)} held out; who is where: {folder / SPLIT}")
+    cases = f"{len(learn)} {'case' if len(learn) == 1 else 'cases'}"
+    say(f"{cases} to learn from, {len(held_out)} held out; who is where: {folder / SPLIT}")
+    if data.fold is not None and data.split_file is None and _is_uneven(sides, data.fold[1]):
+        say(
+            "remark: the folds are uneven, since each patient's is drawn by name whoever else there is; with few "
+            "patients give sides of your own with --split"
+        )
     return sides, (learn, held_out)
+
+
+def _is_uneven(sides: Split, folds: int) -> bool:
+    """Whether far more or fewer patients are held out than one in so many."""
+    learn, held_out = ({source.patient for source in side if source.phantom_seed is None} for side in sides)
+    everyone = len(learn) + len(held_out)
+    return everyone > 0 and abs(len(held_out) / everyone - 1 / folds) > UNEVEN

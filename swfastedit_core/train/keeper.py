@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 
 from swfastedit_core.atomic import remove_unfinished
-from swfastedit_core.checkpoint import Checkpoint, write_checkpoint
+from swfastedit_core.checkpoint import STATES_OF_A_RUN, Checkpoint, write_checkpoint
 from swfastedit_core.train.board import METRICS, Board
 from swfastedit_core.train.recipe import Cadence
 from swfastedit_core.train.sources import Source
@@ -23,7 +23,7 @@ from swfastedit_core.train.trainer import Trainer
 from swfastedit_core.train.validate import Projection, means, validate
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-STATES = "states"
+STATES = STATES_OF_A_RUN
 PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,6 +125,11 @@ Other commands: {PROGRAM} survey …   look at data without training
     return parser
 
 
+def _words(values: Iterable[object]) -> str:
+    """Write values as they are given on a command line."""
+    return " ".join(map(str, values))
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that name data."""
     add = parser.add_argument_group("data").add_argument
@@ -135,7 +140,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help=f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
     )
-    add("--channels", default="pet", choices=list(CHANNELS), help="default: %(default)s")
+    add("--channels", default="pet", choices=list(CHANNELS), metavar="CHANNELS", help="pet, or pet,ct in one word "
+        "(default: %(default)s)")  # fmt: skip
     add("--lesion-labels", type=int, nargs="+", default=(), metavar="V", help="label values that are lesions "
         "(default: all above 0)")  # fmt: skip
     add(
@@ -157,7 +163,7 @@ def _add_split(add: Add) -> None:
 def add_spacing(add: Add) -> None:
     """Add the option that says how large a network's voxels are."""
     add("--spacing", type=float, nargs=3, default=DEFAULT.config.preprocessing.spacing_mm, metavar="MM",
-        help="of the network's voxels (default: %(default)s)")  # fmt: skip
+        help=f"of the network's voxels (default: {_words(DEFAULT.config.preprocessing.spacing_mm)})")  # fmt: skip
 
 
 def _add_network(add: Add) -> None:
@@ -165,21 +171,23 @@ def _add_network(add: Add) -> None:
     add("--network", default=config.network.name, choices=list(ARCHITECTURES), help="default: %(default)s")
     add("--filters", type=int, nargs="+", default=(), metavar="N", help="channels of each level (default: its own)")
     add("--window", type=int, nargs=3, default=config.window, metavar="N", help="voxels of a window in use "
-        "(default: %(default)s)")  # fmt: skip
+        f"(default: {_words(config.window)})")  # fmt: skip
     add_spacing(add)
     add("--suv-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="map these SUV to 0 and 1 (default: "
         "percentiles)")  # fmt: skip
     add("--percentiles", type=float, nargs=2, default=(0.05, 99.95), metavar=("LOW", "HIGH"), help="of each image, "
-        "mapped to 0 and 1 (default: %(default)s)")  # fmt: skip
+        "mapped to 0 and 1 (default: 0.05 99.95)")  # fmt: skip
     add("--ct-range", type=float, nargs=2, default=config.preprocessing.ct_hu, metavar=("LOW", "HIGH"),
-        help="HU mapped to 0 and 1, for --channels pet,ct (default: %(default)s)")  # fmt: skip
+        help="HU mapped to 0 and 1, for --channels pet,ct "
+        f"(default: {_words(config.preprocessing.ct_hu)})")  # fmt: skip
 
 
 def _add_crops(add: Add) -> None:
     add("--shares", type=float, nargs="+", default=(), metavar="X", help="how often crops come from each of --data, "
         "relative to the others (default: every case once an epoch)")  # fmt: skip
     crops, augment, transplant = DEFAULT.crops, DEFAULT.augment, DEFAULT.transplant
-    add("--crop", type=int, nargs=3, default=crops.size, metavar="N", help="voxels of a crop (default: %(default)s)")
+    add("--crop", type=int, nargs=3, default=crops.size, metavar="N", help="voxels of a crop "
+        f"(default: {_words(crops.size)})")  # fmt: skip
     add("--positive", type=float, default=crops.positive, metavar="P", help="share of crops around a lesion voxel "
         "(default: %(default)s)")  # fmt: skip
     add("--in-patient", type=float, default=crops.in_patient, metavar="P", help="of the others, the share around a "
@@ -207,13 +215,13 @@ def _add_crops(add: Add) -> None:
     add("--most-transplants", type=int, default=transplant.most, metavar="N", help="lesions in a crop (default: "
         "%(default)s)")  # fmt: skip
     add("--contrast", type=float, nargs=2, default=transplant.contrast_range, metavar=("LOW", "HIGH"), help="factor "
-        "on a pasted lesion's contrast (default: %(default)s)")  # fmt: skip
+        f"on a pasted lesion's contrast (default: {_words(transplant.contrast_range)})")  # fmt: skip
     add("--margin", type=float, default=transplant.margin_mm, metavar="MM", help="of a pasted lesion's surroundings "
         "(default: %(default)s)")  # fmt: skip
     add("--least-contrast", type=float, default=transplant.least_contrast, metavar="X", help="pass over donors whose "
         "mean SUV is below this many times their background (default: %(default)s)")  # fmt: skip
     add("--largest-donor", type=float, default=transplant.largest_ml, metavar="ML", help="pass over larger ones "
-        "(default: %(default)s)")  # fmt: skip
+        "(default: none)")  # fmt: skip
     add("--donors", nargs="+", metavar="SPEC", help="which of --data give lesions (default: all but phantoms)")
 
 

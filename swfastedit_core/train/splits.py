@@ -14,6 +14,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.train.sources import Source
 
 TRAIN, VALIDATION, NNUNET_VALIDATION = "train", "validation", "val"
+UNUSED = "cases that cannot be used"
 EXPECTED = f'expected {{"{TRAIN}": [names], "{VALIDATION}": [names]}}, or nnU-Net\'s list of such, one for each fold'
 MOST_NAMED = 3
 
@@ -90,8 +91,10 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     return sides
 
 
-def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source]) -> None:
+def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source], *, unused: Sequence[str] = ()) -> None:
     """Write a split by patients, for `split` to read, here or elsewhere; without phantoms where there are others.
+
+    The sides do not depend on which cases can be used; those that cannot are listed beside them.
 
     Raises
     ------
@@ -103,6 +106,8 @@ def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source])
         name: sorted({source.patient for source in side if source in counted})
         for name, side in ((TRAIN, learn), (VALIDATION, held_out))
     }
+    if unused:
+        sides[UNUSED] = sorted(unused)
     try:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(sides, indent=1) + "\n")
@@ -146,7 +151,8 @@ def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], pat
         raise UserError(f"{path}: patient {_some(both)} is on both sides; all scans of a patient belong on one")
     named = train | validation
     if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
-        raise UserError(f"{path}: case {_some(missing)} is on neither side; add it, or leave it out of the data")
+        what = f"case {_some(missing)} is" if len(missing) == 1 else f"cases {_some(missing)} are"
+        raise UserError(f"{path}: {what} on neither side; add them, or leave them out of the data")
     return held_out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,20 @@ def read_start(path: Path, config: CheckpointConfig) -> Checkpoint:
     for what in ("network", "channels", "preprocessing"):
         theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
         if theirs != ours:
-            raise UserError(f"{path}: these weights are for other {what}: {theirs}, and the run is for {ours}")
+            raise UserError(f"{path}: the weights have another {what} than the run: {_difference(theirs, ours)}")
     return checkpoint
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    """Name the fields that differ."""
+    if not is_dataclass(theirs) or type(theirs) is not type(ours):
+        return f"{_plain(theirs)}, not {_plain(ours)}"
+    pairs = ((field.name, getattr(theirs, field.name), getattr(ours, field.name)) for field in fields(theirs))
+    return "; ".join(f"{name} {_plain(their)}, not {_plain(our)}" for name, their, our in pairs if their != our)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def origin_of(checkpoint: Checkpoint) -> dict[str, Any]:

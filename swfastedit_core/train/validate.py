@@ -50,6 +50,8 @@ class Projection:
         float32.
     truth, found
         bool.
+    truth_ml, found_ml
+        Volumes of label and mask.
     pixel_mm
         Along z and x.
     """
@@ -58,6 +60,8 @@ class Projection:
     suv: np.ndarray
     truth: np.ndarray
     found: np.ndarray
+    truth_ml: float
+    found_ml: float
     pixel_mm: tuple[float, float]
 
 
@@ -125,5 +129,6 @@ def _compared(case: str, scan: Scan, mask: np.ndarray) -> Projection:
     truth, geometry = scan.label.array_zyx, scan.pet.geometry
     score = compare(case, truth, mask, voxel_ml=geometry.voxel_ml)
     x_mm, _, z_mm = geometry.spacing_mm
+    truth_ml, found_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (truth, mask))
     suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))
-    return Projection(score, suv, truth > 0, mask > 0, (z_mm, x_mm))
+    return Projection(score, suv, truth > 0, mask > 0, truth_ml, found_ml, (z_mm, x_mm))
