@@ -18,7 +18,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import scale_hu, scale_intensity
 from swfastedit_core.postprocess import consensus, hard_vote, probability, remove_small_components
-from swfastedit_core.preprocess import Placement, Preprocessing, place, restore, to_network_grid
+from swfastedit_core.preprocess import Placement, Preprocessing, place, restore_slabs, to_network_grid
 from swfastedit_core.volume import Volume
 from swfastedit_core.windows import Body, WindowPlan, find_body, plan_windows
 
@@ -188,14 +188,15 @@ def segment(
             logits = infer(image, plan, network, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
-            on_file, box = restore(logits, plan.image_box, scan.placement)
-            x, y, z = box.slices
-            total[z, y, x] += opinion(on_file).to(device)
+            for on_file, box in restore_slabs(logits, plan.image_box, scan.placement):
+                x, y, z = box.slices
+                total[z, y, x] += opinion(on_file).to(device)
+            del logits
     with clock.stage("restore"):
         lesions = consensus(total, len(networks))
         if min_lesion_ml > 0:
             lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
-        mask = lesions.to(torch.uint8).cpu().numpy()
+        mask = lesions.view(torch.uint8).cpu().numpy()  # the same bytes
     voxels = int(np.count_nonzero(mask))
     return Segmentation(
         mask=Volume(mask, grid),

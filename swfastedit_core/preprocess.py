@@ -6,6 +6,7 @@ One code for CPU and CUDA tensors. The forward steps record what they did in a `
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from swfastedit_core.volume import Geometry, Volume
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, two metres cubed at the recipe's spacing
 PUBLISHED_INTENSITY = PercentileIntensity()
+SLAB = 32  # voxels
 SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
 
 
@@ -137,24 +139,56 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
     file_box : Box
         That part, in x, y, z of the file.
     """
-    ras_start, ras_stop = [], []
-    for axis in range(3):
-        coordinates = np.arange(placement.ras_shape[axis]) / placement.step[axis]
-        last = placement.network_shape[axis] - 1
-        first_inside = -np.inf if box.start[axis] == 0 else box.start[axis]
-        last_inside = np.inf if box.stop[axis] > last else box.stop[axis] - 1
-        inside = np.flatnonzero((coordinates >= first_inside) & (coordinates <= last_inside))
-        ras_start.append(int(inside[0]) if inside.size else 0)
-        ras_stop.append(int(inside[-1]) + 1 if inside.size else 0)
-        if placement.step[axis] != 1.0:
-            values = _interpolate(values, axis, coordinates[inside] - box.start[axis])
+    slabs = list(restore_slabs(values, box, placement))
+    start = triple([min(slab.start[axis] for _, slab in slabs) for axis in range(3)])
+    stop = triple([max(slab.stop[axis] for _, slab in slabs) for axis in range(3)])
+    whole = Box(start, stop)
+    restored = torch.empty(whole.shape[::-1], device=values.device)
+    for part, slab in slabs:
+        x, y, z = (slice(a - o, b - o) for a, b, o in zip(slab.start, slab.stop, start, strict=True))
+        restored[z, y, x] = part
+    return restored, whole
+
+
+def restore_slabs(values: Tensor, box: Box, placement: Placement) -> Iterator[tuple[Tensor, Box]]:
+    """Do what `restore` does slab by slab, across the patient's last axis: what a whole scan would take is not made.
+
+    Yields
+    ------
+    values_zyx : Tensor
+        float32 [Z, Y, X].
+    slab : Box
+        Its place on the file's grid, in x, y, z. The slabs fill the part that `restore` returns.
+    """
+    inside = [_inside(box, placement, axis) for axis in range(3)]
     flips = [axis for axis in range(3) if placement.flipped[axis]]
-    start, stop = [0, 0, 0], [0, 0, 0]
-    for axis, file_axis in enumerate(placement.file_axis):
-        a, b, size = ras_start[axis], ras_stop[axis], placement.ras_shape[axis]
-        start[file_axis], stop[file_axis] = (size - b, size - a) if axis in flips else (a, b)
-    values_xyz = values.flip(flips).permute([placement.file_axis.index(axis) for axis in range(3)])
-    return values_xyz.permute(2, 1, 0).contiguous(), Box(triple(start), triple(stop))
+    for first in range(0, max(len(inside[2]), 1), SLAB):
+        indices = [*inside[:2], inside[2][first : first + SLAB]]
+        slab = values
+        for axis in (2, 0, 1):
+            if placement.step[axis] != 1.0:
+                slab = _interpolate(slab, axis, indices[axis] / placement.step[axis] - box.start[axis])
+            elif axis == 2:
+                low = int(indices[2][0]) - box.start[2] if len(indices[2]) else 0
+                slab = slab[:, :, low : low + len(indices[2])]
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for axis, file_axis in enumerate(placement.file_axis):
+            a, b = (int(indices[axis][0]), int(indices[axis][-1]) + 1) if len(indices[axis]) else (0, 0)
+            size = placement.ras_shape[axis]
+            start[file_axis], stop[file_axis] = (size - b, size - a) if axis in flips else (a, b)
+        values_xyz = slab.flip(flips).permute([placement.file_axis.index(axis) for axis in range(3)])
+        yield values_xyz.permute(2, 1, 0), Box(triple(start), triple(stop))
+
+
+def _inside(box: Box, placement: Placement, axis: int) -> np.ndarray:
+    """Return the indices along one axis at the file's spacing, in RAS order, whose centres lie in a box."""
+    indices = np.arange(placement.ras_shape[axis])
+    coordinates = indices / placement.step[axis]
+    last = placement.network_shape[axis] - 1
+    first_inside = -np.inf if box.start[axis] == 0 else box.start[axis]
+    last_inside = np.inf if box.stop[axis] > last else box.stop[axis] - 1
+    inside: np.ndarray = indices[(coordinates >= first_inside) & (coordinates <= last_inside)]
+    return inside
 
 
 def _closest_axes(axes_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

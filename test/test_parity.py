@@ -17,7 +17,9 @@ from swfastedit_core.pipeline import load_networks, segment
 from swfastedit_core.volume import read_volume
 from swfastedit_core.windows import gaussian_weights, plan_windows
 
-ALLOWED = 1e-4  # share of the voxels
+# Share of the voxels. A network of random weights has as many logits around 0 as anywhere else, and each rounding
+# there turns a voxel; OpenVINO sums in another order than PyTorch, with which MONAI's recipe runs.
+ALLOWED = {"torch": 1e-4, "openvino": 3e-4}
 # Times a coarse spacing these sevenths are exact in NIfTI's float32. Where they are not, MONAI's Spacing no longer
 # finds the corner that it means to keep in place (its tolerance is 1e-8), and shifts the grid instead.
 SEVENTHS = np.array([[6.0, -3.0, 2.0], [2.0, 6.0, 3.0], [-3.0, -2.0, 6.0]]) / 7
@@ -50,13 +52,14 @@ def test_mask_equals_the_recipe_of_monai(orientation, spacing, tmp_path, narrow_
     assert (np.linalg.det(direction) < 0) == (orientation == "left-handed")
     write_scan(scan, direction, SPACINGS_MM[spacing], size_xyz)
     expected, timing = recipe(scan, read_checkpoint(narrow_checkpoint))
-    networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
-    result = segment(read_volume(scan), networks, full_grid=True)
-    found = result.mask.array_zyx
-    assert timing.windows == timing.windows_run == result.windows
-    assert found.shape == expected.shape
     assert 0.02 < expected.mean() < 0.98  # a network that says one thing everywhere would prove nothing
-    assert np.count_nonzero(found != expected) <= ALLOWED * expected.size
+    for backend, allowed in ALLOWED.items():
+        networks = load_networks(narrow_checkpoint, device="cpu", precision="float32", backend=backend)
+        result = segment(read_volume(scan), networks, full_grid=True)
+        found = result.mask.array_zyx
+        assert timing.windows == timing.windows_run == result.windows
+        assert found.shape == expected.shape
+        assert np.count_nonzero(found != expected) <= allowed * expected.size
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, 0.9])
