@@ -87,7 +87,7 @@ def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
 
 def jobs(options: argparse.Namespace) -> list[Job]:
     """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
-    from swfastedit_core.volume import read_geometry
+    from swfastedit_core.files import read_geometry
 
     if options.pet is not None:
         found = [Job(options.pet, options.output / options.pet.name, options.ct)]
@@ -109,7 +109,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
 def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespace) -> list[Job]:
     """Give each scan its CT where a network takes one; refuse as `jobs` does."""
     from swfastedit_core.ct import require_overlap
-    from swfastedit_core.volume import read_geometry
+    from swfastedit_core.files import read_geometry
 
     takers = [network.source for network in networks if "ct" in network.config.channels]
     if not takers:
@@ -147,8 +147,8 @@ def segment_cases(
 def process(case: Job, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
     """Segment one scan and write its mask; return what there is to report."""
     from swfastedit_core.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
+    from swfastedit_core.files import read_ct, read_volume, write_mask
     from swfastedit_core.pipeline import segment
-    from swfastedit_core.volume import read_ct, read_volume, write_mask
 
     clock, begin = Stopwatch(networks[0].device), time.perf_counter()
     with data_warnings(quiet=options.quiet) as messages, clock.stage("read"):

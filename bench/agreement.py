@@ -10,9 +10,10 @@ import numpy as np
 
 from swfastedit_core import load_networks, segment
 from swfastedit_core.command import say
+from swfastedit_core.files import read_volume
 from swfastedit_core.metrics import dice
 from swfastedit_core.train.sources import find_sources, read_source
-from swfastedit_core.volume import Volume, read_volume
+from swfastedit_core.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import torch
 from bench.runs import run_program
 from swfastedit_core.checkpoint import read_config
 from swfastedit_core.command import say
+from swfastedit_core.files import read_volume, write_volume
 from swfastedit_core.preprocess import place, to_network_grid
-from swfastedit_core.volume import Volume, read_volume, write_volume
+from swfastedit_core.volume import Volume
 from swfastedit_core.windows import find_body
 
 LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the scan

@@ -14,9 +14,10 @@ from bench.machine import Ceilings, measure_ceilings
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
 from swfastedit_core.command import say
+from swfastedit_core.files import write_volume
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.volume import Geometry, write_volume
+from swfastedit_core.volume import Geometry
 
 RECIPE_SPACING_MM = (2.03642011, 2.03642011, 3.0)
 LARGE = {"400×400×326": 326, "400×400×1000": 1000}  # slices of phantoms

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swfastedit_core.errors import DataWarning, UserError
+    from swfastedit_core.files import read_ct, read_volume, write_mask, write_volume
     from swfastedit_core.pipeline import Segmentation, load_networks, segment
-    from swfastedit_core.volume import Geometry, Volume, read_ct, read_volume, write_mask, write_volume
+    from swfastedit_core.volume import Geometry, Volume
 
 __all__ = [
     "DataWarning",
@@ -35,6 +36,8 @@ _ROOMS = {
     "Segmentation": "pipeline",
     "load_networks": "pipeline",
     "segment": "pipeline",
+    "Geometry": "volume",
+    "Volume": "volume",
 }
 
 
@@ -44,4 +47,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'volume')}"), name)
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'files')}"), name)

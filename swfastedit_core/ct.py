@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.volume import AIR_HU, Geometry, Volume, to_image
+from swfastedit_core.volume import AIR_HU, Geometry, Volume
 
 SAME_GRID_MM = 1e-2  # between corners of two grids that mean the same; NIfTI keeps coordinates as float32
 
@@ -61,6 +60,10 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
     Volume
         float32 [Z, Y, X], on `grid`.
     """
+    import SimpleITK as sitk
+
+    from swfastedit_core.files import to_image
+
     image = to_image(volume)
     resampled = sitk.Resample(
         image,

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from bench.reference import monai_network, recipe
 from swfastedit_core.checkpoint import read_checkpoint
+from swfastedit_core.files import read_volume
 from swfastedit_core.pipeline import load_networks, segment
-from swfastedit_core.volume import read_volume
 from swfastedit_core.windows import gaussian_weights, plan_windows
 
 # Share of the voxels. A network of random weights has as many logits around 0 as anywhere else, and each rounding

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from swfastedit_core.files import read_volume
 from swfastedit_core.phantom import Scanner, draw_patient, field_of_view, make_phantom
 from swfastedit_core.phantom.growth import recovery
 from swfastedit_core.phantom.lesions import draw_lesion_count
 from swfastedit_core.phantom.scanner import activity_map, add_noise, blurred, mask_of
 from swfastedit_core.phantom.shapes import Ellipsoid, turned
-from swfastedit_core.volume import Geometry, read_volume
+from swfastedit_core.volume import Geometry
 
 QUIET = Scanner(fwhm_mm=5.0, noise=0.0)
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_ct, read_volume, write_mask, write_volume
-from swfastedit_core.volume import SUFFIXES, read_geometry
+from swfastedit_core.files import SUFFIXES, read_geometry
 
 C, S = np.cos(0.3), np.sin(0.3)
 DIRECTIONS = {

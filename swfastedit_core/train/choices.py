@@ -11,6 +11,7 @@ from typing import Any
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import UserError
+from swfastedit_core.files import SPACING_MM
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -21,7 +22,6 @@ from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machin
 from swfastedit_core.train.sources import PHANTOM
 from swfastedit_core.train.splits import parse_fold
 from swfastedit_core.train.transplant import TransplantSettings
-from swfastedit_core.volume import SPACING_MM
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

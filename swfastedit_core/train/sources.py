@@ -11,9 +11,10 @@ import numpy as np
 
 from swfastedit_core.ct import require_overlap, resample, resample_ct
 from swfastedit_core.errors import DataWarning, UserError
+from swfastedit_core.files import read_ct, read_volume
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.train.layouts import LAYOUTS, find_files
-from swfastedit_core.volume import Geometry, Volume, read_ct, read_volume
+from swfastedit_core.volume import Geometry, Volume
 
 PHANTOM = "phantom"
 SEEDS_PER_SET = 100_000  # as in the phantom command: case i of seed s is the patient s * 100,000 + i

@@ -16,12 +16,12 @@ from scipy import ndimage
 
 from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import DataWarning, UserError
+from swfastedit_core.files import read_geometry
 from swfastedit_core.metrics import CONNECTIVITY
 from swfastedit_core.preprocess import place
 from swfastedit_core.train.apart import each_apart
 from swfastedit_core.train.findings import Finding
 from swfastedit_core.train.sources import Source, read_source
-from swfastedit_core.volume import read_geometry
 
 FORMAT = 1  # of the cache; grows when a finding changes its meaning
 
