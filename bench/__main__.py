@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import openvino
 import torch
 
 from bench import agreement, scaling, speed
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> None:
         "machine": name_of(device),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
-        "openvino": openvino.get_version(),
+        "openvino": version("openvino"),
     }
     tables = []
     with tempfile.TemporaryDirectory() as folder:

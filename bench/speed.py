@@ -14,7 +14,6 @@ from bench.machine import Ceilings, measure_ceilings
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
 from swfastedit_core.command import say
-from swfastedit_core.files import write_volume
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.volume import Geometry
@@ -136,14 +135,19 @@ def random_weights(path: Path) -> Path:
     return path
 
 
-def large_scan(slices: int, path: Path) -> Path:
-    """Write a phantom of 400 × 400 voxels in the recipe's spacing, with the patient in the middle of its slices."""
+def large_grid(slices: int) -> Geometry:
+    """Return 400 × 400 voxels of the recipe's spacing, with a phantom's patient in the middle of the slices."""
     x_mm, y_mm, z_mm = RECIPE_SPACING_MM
     length_mm = (slices - 1) * z_mm
     top_mm = max(length_mm - PATIENT_MM, 0.0) / 2
-    origin = (-199.5 * x_mm, -199.5 * y_mm, top_mm - length_mm)
-    grid = Geometry((400, 400, slices), RECIPE_SPACING_MM, origin)
-    write_volume(make_phantom(SEED, geometry=grid).pet, path)
+    return Geometry((400, 400, slices), RECIPE_SPACING_MM, (-199.5 * x_mm, -199.5 * y_mm, top_mm - length_mm))
+
+
+def large_scan(slices: int, path: Path) -> Path:
+    """Write a phantom on a large grid."""
+    from swfastedit_core.files import write_volume
+
+    write_volume(make_phantom(SEED, geometry=large_grid(slices)).pet, path)
     return path
 
 

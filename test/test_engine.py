@@ -278,6 +278,17 @@ def test_engine_survives_a_batch_beyond_memory(narrow_checkpoint):
     assert engine(window[:1]).shape == (1, 64, 64, 64)
 
 
+def test_openvino_tells_nobody_that_it_is_used():
+    """Its conversion tools report their import over the network; later, somebody else may import them."""
+    code = (
+        "import sys; import swfastedit_core.engine.openvino;"
+        "assert not [name for name in sys.modules if 'telemetry' in name or '.ovc' in name];"
+        "sys.modules['openvino_telemetry'] = None; import openvino.tools.ovc"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # --- names
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import openvino
-from openvino import Node, opset13
 
 from swfastedit_core.box import Triple
+from swfastedit_core.engine.runtime import openvino, opset13
 from swfastedit_core.model import LEAK, NORM_EPSILON, NetworkConfig
 
 ONE: Triple = (1, 1, 1)
@@ -58,14 +57,14 @@ class _Draw:
         self._axes = opset13.constant(np.array([2, 3, 4], np.int64))
         self._leak = opset13.constant(np.array([LEAK], np.float32))
 
-    def residual(self, x: Node, name: str, stride: Triple) -> Node:
+    def residual(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         y = self._activated(self._normed(self._conv(x, f"{name}.conv1", stride)))
         y = self._normed(self._conv(y, f"{name}.conv2", ONE))
         if f"{name}.conv3.conv.weight" in self._weights:
             x = self._normed(self._conv(x, f"{name}.conv3", stride))
         return self._activated(opset13.add(y, x))
 
-    def up(self, x: Node, skip: Node, name: str, stride: Triple) -> Node:
+    def up(self, x: openvino.Node, skip: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         kernel = opset13.constant(self._weights[f"{name}.transp_conv.conv.weight"], shared_memory=True)
         x = opset13.convolution_backprop_data(
             x, kernel, strides=list(stride), pads_begin=[0] * 3, pads_end=[0] * 3, dilations=[1] * 3
@@ -75,23 +74,23 @@ class _Draw:
             x = self._activated(self._normed(self._conv(x, f"{name}.conv_block.{conv}", ONE)))
         return x
 
-    def output(self, x: Node) -> Node:
+    def output(self, x: openvino.Node) -> openvino.Node:
         kernel, bias = (self._weights[f"output_block.conv.conv.{what}"] for what in ("weight", "bias"))
         difference = (bias[1:] - bias[:1]).reshape(1, 1, 1, 1, 1)
         return opset13.add(self._convolved(x, kernel[1:] - kernel[:1], ONE), opset13.constant(difference))
 
-    def _conv(self, x: Node, name: str, stride: Triple) -> Node:
+    def _conv(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         return self._convolved(x, self._weights[f"{name}.conv.weight"], stride)
 
-    def _convolved(self, x: Node, kernel: np.ndarray, stride: Triple) -> Node:
+    def _convolved(self, x: openvino.Node, kernel: np.ndarray, stride: Triple) -> openvino.Node:
         padding = [side // 2 for side in kernel.shape[2:]]
         constant = opset13.constant(np.ascontiguousarray(kernel), shared_memory=True)
         return opset13.convolution(
             x, constant, strides=list(stride), pads_begin=padding, pads_end=padding, dilations=[1] * 3
         )
 
-    def _normed(self, x: Node) -> Node:
+    def _normed(self, x: openvino.Node) -> openvino.Node:
         return opset13.mvn(x, self._axes, normalize_variance=True, eps=NORM_EPSILON, eps_mode="inside_sqrt")
 
-    def _activated(self, x: Node) -> Node:
+    def _activated(self, x: openvino.Node) -> openvino.Node:
         return opset13.prelu(x, self._leak)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import chain
 
 import numpy as np
-import openvino
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from swfastedit_core.cpus import available_cpus
 from swfastedit_core.engine.background import begun
 from swfastedit_core.engine.choice import PRECISIONS
 from swfastedit_core.engine.graph import dynunet_graph
+from swfastedit_core.engine.runtime import openvino
 from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory
 
 logger = logging.getLogger(__name__)

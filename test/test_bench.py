@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from bench import __main__ as command
+from bench import agreement, gpu, scaling, speed
+from bench.machine import Ceilings, measure_ceilings
+from bench.reference import recipe
+from bench.runs import Run, gflop_per_window, run_program, run_reference
+from swfastedit_core import Geometry, UserError, Volume, write_volume
+from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
+from swfastedit_core.model import NetworkConfig
+
+ROOT = Path(__file__).parent.parent
+BOX = ROOT / "weights" / "demo.safetensors"
+SCAN = next((ROOT / "test" / "input" / "images" / "pet").iterdir())
+STAGES = dict.fromkeys(speed.STAGES, 0.5) | {"network": 8.0}
+
+
+def test_operations_of_the_recipes_network_are_counted():
+    assert gflop_per_window(CheckpointConfig(NetworkConfig())) == pytest.approx(957.3, abs=0.1)
+    # 27 multiplications and additions for each of 8³ voxels and each pair of channels, and so on down the levels
+    one = CheckpointConfig(NetworkConfig("smalldynunet", (1, 1, 1)), window=(8, 8, 8))
+    full, half, quarter = 8**3, 4**3, 2 * 2 * 4
+    convolutions = 27 * (2 * full + 2 * half + 2 * quarter) + half + quarter  # down, with strided shortcuts
+    convolutions += half + 27 * (2 + 1) * half + full + 27 * (2 + 1) * full + 2 * full  # up, and the output
+    assert gflop_per_window(one) * 1e9 == pytest.approx(2 * convolutions)
+
+
+def report(windows, network, wall, **more):
+    seconds = STAGES | {"network": network}
+    values = {"windows": windows, "windows_full_grid": 343, "seconds": seconds, "precision": "float32"}
+    return Run(wall, values | {"peak_memory_mb": 1500.0, "output": "/secret/mask.mha"} | more, Path("mask.mha"))
+
+
+def test_figures_are_medians_of_what_was_measured_side_by_side():
+    case = speed.Case("scan", "network", Path("pet.mha"), Path("weights"), repeats=3)
+    measured = speed.Measured(case, 100.0)
+    measured.runs = [report(10, 8.0, 10.0), report(10, 5.0, 8.0), report(10, 20.0, 30.0)]
+    measured.references = [{"total_seconds": total} for total in (200.0, 240.0, 330.0)]
+    assert measured.gflops == [125.0, 200.0, 50.0]
+    assert measured.times_faster == 20.0  # of 20, 30 and 11
+    table = speed.in_markdown([measured], [Ceilings({"float32": 250.0}, 10.0)])
+    head, _, row, *_ = table.splitlines()
+    found = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert found["windows"] == "10 of 343"
+    assert found["seconds"] == "10.0 s (8.0 to 30.0)"
+    assert found["network"] == "67%"  # of 0.8, 0.625 and 0.667
+    assert found["first window"] == "3.0 s"  # six stages of half a second
+    assert found["MONAI"] == "240.0 s (200.0 to 330.0)"
+    assert "| 100 | 125 | 250 | 50% |" in table
+    assert "secret" not in json.dumps(measured.to_json())  # results are published
+
+
+@pytest.mark.parametrize(
+    ("length", "slices"),
+    [
+        (1.0, [0, 1, 2, 3, 4]),
+        (0.6, [1, 2, 3]),
+        (0.2, [2]),
+        (2.0, [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]),
+        (1.4, [0, 1, 2, 3, 4, 4, 3]),
+    ],
+)
+def test_scan_is_shortened_and_lengthened_along_the_body(length, slices):
+    array = np.zeros((5, 2, 3), np.float32) + np.arange(5, dtype=np.float32)[:, None, None]
+    found = scaling.stretched(Volume(array, Geometry((3, 2, 5), (4.0, 4.0, 3.0))), length)
+    assert found.array_zyx[:, 0, 0].tolist() == slices
+    assert found.geometry == Geometry((3, 2, len(slices)), (4.0, 4.0, 3.0))
+
+
+def test_fit_is_perfect_for_a_line_only():
+    assert scaling.r_squared([1, 2, 3], [5, 7, 9]) == pytest.approx(1.0)
+    assert scaling.r_squared([0, 1, 2], [0, 3, 0]) == pytest.approx(0.0)
+
+
+def test_cost_is_drawn(tmp_path):
+    points = [scaling.Point(n, 10.0 * n, 4 * n, 2.0 * n, 3.0 * n) for n in (1, 2, 4)]
+    scaling.draw(points, tmp_path / "new" / "cost.png")
+    picture = matplotlib.image.imread(tmp_path / "new" / "cost.png")
+    assert picture.std() > 0.05
+    assert "R² = 1.0000" in scaling.in_markdown(points)
+
+
+def test_reference_runs_some_windows_and_takes_them_for_the_others(tmp_path, narrow_checkpoint):
+    scan = tmp_path / "scan.nii.gz"
+    spacing_mm = read_checkpoint(narrow_checkpoint).config.preprocessing.spacing_mm
+    rng = np.random.default_rng(0)
+    array = rng.random((150, 70, 80), np.float32)
+    write_volume(Volume(array, Geometry((80, 70, 150), tuple(float(np.float32(mm)) for mm in spacing_mm))), scan)
+    window = read_checkpoint(narrow_checkpoint).config.window
+    mask, timing = recipe(scan, read_checkpoint(narrow_checkpoint), windows=2)
+    assert window == (64, 64, 64)
+    assert mask.shape == array.shape
+    assert (timing.windows, timing.windows_run) == (2 * 2 * 7, 2)  # steps of 16
+    total = timing.before_seconds + 28 * timing.window_seconds + timing.after_seconds
+    assert timing.total_seconds == pytest.approx(total)
+    assert min(timing.before_seconds, timing.window_seconds, timing.after_seconds) > 0
+
+
+def test_programs_are_run_as_users_run_them(tmp_path):
+    run = run_program(SCAN, BOX, tmp_path, "--overlap", "0")
+    assert run.mask == tmp_path / SCAN.name
+    assert run.mask.is_file()
+    assert 0 < run.seconds["network"] < run.wall_seconds
+    assert run.first_window_seconds < run.wall_seconds
+    with pytest.raises(UserError, match="no such file"):
+        run_program(tmp_path / "none.mha", BOX, tmp_path)
+    with pytest.raises(UserError, match=r"bench\.reference"):
+        run_reference(tmp_path / "none.mha", BOX, windows=1)
+
+
+def test_default_mask_is_compared_with_the_full_grid(tmp_path):
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    shutil.copy(SCAN, folder / "pet.mha")
+    (found,) = agreement.agreements(BOX, [folder / "pet.mha"], phantoms=0, seed=0, device="cpu")
+    assert found.scan == "patient"
+    assert found.windows <= found.windows_full_grid
+    assert (found.dice == 1.0) == (found.differing_voxels == 0)
+    assert 0 <= found.dice <= 1
+    assert "| patient |" in agreement.in_markdown([found])
+
+
+def test_ceilings_are_rates_of_this_machine():
+    ceilings = measure_ceilings(torch.device("cpu"))
+    assert 1 < ceilings.gflops["float32"] < 1e6
+    assert 0.5 < ceilings.copy_gb_per_s < 1e4
+
+
+def test_figures_for_a_gpu_are_rehearsed_on_the_cpu(tmp_path, monkeypatch, narrow_checkpoint, capfd):
+    monkeypatch.setattr(gpu, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
+    monkeypatch.setattr(gpu, "BOX", narrow_checkpoint)
+    assert gpu.main(["--device", "cpu", "--slices", "--output", str(tmp_path / "new" / "gpu.json")]) == 0
+    found = json.loads((tmp_path / "new" / "gpu.json").read_text())
+    exact, _, last = found["agreement with the CPU"]
+    assert exact["mask, voxels that differ"] == 0
+    assert exact["logits, largest difference"] == 0.0
+    assert last["components equal"]
+    assert last["percentiles"][0] == last["percentiles"][1]
+    assert found["whole scans"] == []
+    assert "one setting after the other" in capfd.readouterr().out
+
+
+def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):
+    assert command.main(["--scan", str(tmp_path / "none.mha")]) == 1
+    assert "name a whole-body PET with --scan" in capfd.readouterr().err
