@@ -62,8 +62,10 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
     """
     for path in find_checkpoints(weights):
         training = read_config(path).training
-        if seed in (training.get("seed"), training.get("start", {}).get("training", {}).get("seed")):
-            raise UserError(f"{path}: was trained on phantoms of seed {seed}; choose another --seed")
+        while training:
+            if training.get("seed") == seed:
+                raise UserError(f"{path}: was trained on phantoms of seed {seed}; choose another --seed")
+            training = training.get("start", {}).get("training", {})
     sources = find_sources(f"phantom:{count}", seed=seed)
     networks = load_networks(*weights)
     pairs = [(source, networks) for source in sources]
