@@ -120,13 +120,28 @@ def test_programs_are_run_as_users_run_them(tmp_path):
 def test_default_mask_is_compared_with_the_full_grid(tmp_path):
     folder = tmp_path / "patient"
     folder.mkdir()
-    shutil.copy(SCAN, folder / "pet.mha")
+    rng = np.random.default_rng(0)
+    suv = rng.gamma(2.0, 0.3, (44, 40, 40)).astype(np.float32)
+    suv[20:24, 18:24, 15:21] = 8.0
+    write_volume(Volume(suv, Geometry((40, 40, 44), (10.0, 10.0, 10.0))), folder / "pet.mha")
     (found,) = agreement.agreements(BOX, [folder / "pet.mha"], phantoms=0, seed=0, device="cpu")
     assert found.scan == "patient"
-    assert found.windows <= found.windows_full_grid
+    assert found.windows <= found.windows_full_grid == 2 * 2 * 2
     assert (found.dice == 1.0) == (found.differing_voxels == 0)
     assert 0 <= found.dice <= 1
+    assert 0 <= found.moved_dice <= 1
     assert "| patient |" in agreement.in_markdown([found])
+
+
+def test_scan_without_its_first_voxels_stays_in_its_place():
+    grid = Geometry((5, 4, 3), (2.0, 3.0, 4.0), (10.0, 20.0, 30.0), (0, -1, 0, 1, 0, 0, 0, 0, 1))
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    cut = agreement.without_first(Volume(array, grid), (1, 2, 0))
+    assert cut.geometry.size_xyz == (4, 2, 3)
+    assert cut.array_zyx[0, 0, 0] == array[0, 2, 1]
+    assert cut.geometry.origin_mm == (10.0 - 6.0, 20.0 + 2.0, 30.0)  # x runs along the patient's y, y against its x
+    config = CheckpointConfig(NetworkConfig(), window=(128, 128, 128))
+    assert agreement.half_a_step(Geometry((9, 9, 9), (4.0, 2.0, 3.0)), config) == (8, 16, 16)
 
 
 def test_ceilings_are_rates_of_this_machine():
@@ -138,6 +153,7 @@ def test_ceilings_are_rates_of_this_machine():
 def test_figures_for_a_gpu_are_rehearsed_on_the_cpu(tmp_path, monkeypatch, narrow_checkpoint, capfd):
     monkeypatch.setattr(gpu, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
     monkeypatch.setattr(gpu, "BOX", narrow_checkpoint)
+    monkeypatch.setattr(gpu, "_small_grid", lambda: Geometry((24, 24, 30), (6.0, 6.0, 6.0), (-72.0, -72.0, -500.0)))
     assert gpu.main(["--device", "cpu", "--slices", "--output", str(tmp_path / "new" / "gpu.json")]) == 0
     found = json.loads((tmp_path / "new" / "gpu.json").read_text())
     exact, _, last = found["agreement with the CPU"]
