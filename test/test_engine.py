@@ -100,9 +100,13 @@ def test_first_call_of_a_size_is_not_what_it_is_judged_by():
 
 
 def test_size_is_decided_when_memory_runs_out():
-    calls, size = run(2, [1, 2, 4], count=12)
-    assert size == 2
-    assert max(calls) <= 4
+    batch = BatchSize([1, 2, 4, 8])
+    for size, seconds in ((1, 1.0), (1, 1.0), (2, 1.0), (2, 1.0)):
+        assert (batch.size, batch.undecided) == (size, True)
+        batch.took(size, seconds)
+    assert batch.size == 4
+    batch.halve(4)
+    assert (batch.size, batch.undecided) == (2, False)
 
 
 # --- the engines
