@@ -293,23 +293,30 @@ def test_bfloat16_learns_what_float32_learns(trainer_of):
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not multiply bfloat16")
 @pytest.mark.parametrize("size", [(96, 64, 96), (128, 64, 64)])
 def test_gradients_in_bfloat16_are_right_for_the_sizes_that_are_allowed(size):
-    """What is wrong for smaller crops is wrong by its whole length; see `training_precision`."""
+    """What is wrong for smaller crops is wrong by its whole length; see `training_precision`.
+
+    Rounding alone is worth half a gradient's length here and there, on some processors a little more: what oneDNN computes
+    may not be further off than that of PyTorch's own kernels, which round as well.
+    """
     torch.manual_seed(0)
     network = build_network(NetworkConfig("dynunet", (4, 4, 4, 8, 16, 16))).to(memory_format=torch.channels_last_3d)
     image = torch.rand((1, 1, *size)).contiguous(memory_format=torch.channels_last_3d)
     label = (image > 0.9).to(torch.uint8)
     gradients = []
-    for half in (False, True):
+    for half, onednn in ((False, True), (True, True), (True, False)):
         network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            logits = network(image)
-        Objective()([logits], label).backward()
+        with torch.backends.mkldnn.flags(enabled=onednn):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                logits = network(image)
+            Objective()([logits], label).backward()
         gradients.append({name: p.grad.clone() for name, p in network.named_parameters()})
-    full, rounded = gradients
+    full, *rounded = gradients
     # Before the norm that follows it, the scale of this one's output is lost, and so is its gradient but for rounding.
     del full["input_block.conv3.conv.weight"]
-    errors = {name: float((rounded[name] - g).norm() / g.norm()) for name, g in full.items()}
-    assert max(errors.values()) < 0.8, max(errors, key=errors.get)  # of unrelated ones it is above 1
+    ours, plain = ({name: float((one[name] - g).norm() / g.norm()) for name, g in full.items()} for one in rounded)
+    excess = {name: error - plain[name] for name, error in ours.items()}
+    assert max(excess.values()) < 0.2, max(excess, key=excess.get)
+    assert max(ours.values()) < 0.6, max(ours, key=ours.get)
 
 
 def test_bfloat16_is_not_taken_where_a_cpu_gets_its_gradients_wrong():
