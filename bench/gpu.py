@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import TorchEngine, make_engine, resolve_device
+from swfastedit_core.engine.pytorch import difference_network
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import percentiles
 from swfastedit_core.phantom import make_phantom
@@ -126,21 +128,19 @@ def settings(weights: Path, device: torch.device) -> list[dict[str, Any]]:
     rows = []
     for batch in BATCHES if device.type == "cuda" else (1,):
         engine = TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
-        chunk = [image] * batch
-        seconds = _seconds(lambda engine=engine, chunk=chunk: engine(chunk), device, -(-count // batch))  # type: ignore[misc]
+        seconds = _seconds(partial(engine, [image] * batch), device, -(-count // batch))
         rows.append({"setting": f"channels-last, batch {batch}", "seconds a window": seconds / batch})
     if device.type != "cuda":
         return rows
-    network = engine._network.result()
-    plain = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network: Any = difference_network(checkpoint.network()).to(device, torch.float16)
     inputs = image[None].half()
     with torch.inference_mode():
         rows.append(
-            {"setting": "default layout, batch 1", "seconds a window": _seconds(lambda: plain(inputs), device, 4)}
+            {"setting": "default layout, batch 1", "seconds a window": _seconds(partial(network, inputs), device, 4)}
         )
-        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last_3d)
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch has no stub for it
         with torch.cuda.stream(stream):
             for _ in range(3):
                 network(inputs)
@@ -156,7 +156,7 @@ def settings(weights: Path, device: torch.device) -> list[dict[str, Any]]:
         compiled(inputs)
         torch.cuda.synchronize(device)
         begun = time.perf_counter() - start
-        seconds = _seconds(lambda: compiled(inputs), device, count)
+        seconds = _seconds(partial(compiled, inputs), device, count)
         rows.append({"setting": "torch.compile, batch 1", "seconds a window": seconds, "seconds to begin": begun})
     return rows
 

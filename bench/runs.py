@@ -42,7 +42,8 @@ class Run:
     @property
     def seconds(self) -> dict[str, float]:
         """By stage."""
-        return self.report["seconds"]  # type: ignore[no-any-return]
+        seconds: dict[str, float] = self.report["seconds"]
+        return seconds
 
     @property
     def first_window_seconds(self) -> float:
@@ -95,4 +96,5 @@ def _report_of(arguments: list[str]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(arguments[:4])}: {(done.stderr.strip() or done.stdout.strip())[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])  # type: ignore[no-any-return]
+    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report

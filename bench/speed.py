@@ -145,7 +145,7 @@ def large_grid(slices: int) -> Geometry:
 
 def large_scan(slices: int, path: Path) -> Path:
     """Write a phantom on a large grid."""
-    from swfastedit_core.files import write_volume
+    from swfastedit_core.files import write_volume  # here: `bench.gpu` takes grids from this file and has no SimpleITK
 
     write_volume(make_phantom(SEED, geometry=large_grid(slices)).pet, path)
     return path

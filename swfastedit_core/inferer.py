@@ -49,9 +49,8 @@ def infer(image: Tensor, plan: WindowPlan, engine: Engine, *, progress: Progress
     """
     if any(side for pair in plan.padding for side in pair):
         image = functional.pad(image, [side for pair in reversed(plan.padding) for side in pair])
-    weights = gaussian_weights(plan.window)
     logits = _accumulator(plan.region.shape, engine)
-    weights = weights.to(logits.device)
+    weights = gaussian_weights(plan.window).to(logits.device)
     done = 0
     while done < len(plan.starts):
         left = plan.starts[done:]

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from played import PlayedEngine
 
 from bench import __main__ as command
 from bench import agreement, gpu, scaling, speed
@@ -16,7 +20,9 @@ from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
+from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
+from swfastedit_core.preprocess import Preprocessing
 
 ROOT = Path(__file__).parent.parent
 BOX = ROOT / "weights" / "demo.safetensors"
@@ -117,20 +123,34 @@ def test_programs_are_run_as_users_run_them(tmp_path):
         run_reference(tmp_path / "none.mha", BOX, windows=1)
 
 
-def test_default_mask_is_compared_with_the_full_grid(tmp_path):
+class Threshold(PlayedEngine):
+    """Finds what has an SUV above a limit, whatever the window."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
+        self.config = SimpleNamespace(window=(8, 8, 8), channels=("pet",), preprocessing=preprocessing)
+
+    def __call__(self, windows):
+        return windows[:, 0] * 10 - self.limit
+
+
+def test_default_mask_is_compared_with_the_full_grid(tmp_path, monkeypatch):
+    engines = {"auto": Threshold(5.0), "float32": Threshold(3.0)}
+    monkeypatch.setattr(agreement, "load_networks", lambda *_, device, precision="auto": [engines[precision]])
+    suv = np.zeros((20, 20, 20), np.float32)
+    suv[4:8, 4:8, 4:8] = 4.0  # 64 voxels that float32 alone finds
+    suv[12:16, 12:16, 12:18] = 8.0  # 96 for both
     folder = tmp_path / "patient"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    suv = rng.gamma(2.0, 0.3, (44, 40, 40)).astype(np.float32)
-    suv[20:24, 18:24, 15:21] = 8.0
-    write_volume(Volume(suv, Geometry((40, 40, 44), (10.0, 10.0, 10.0))), folder / "pet.mha")
+    write_volume(Volume(suv, Geometry((20, 20, 20), (4.0, 4.0, 4.0))), folder / "pet.mha")
     (found,) = agreement.agreements(BOX, [folder / "pet.mha"], phantoms=0, seed=0, device="cpu")
     assert found.scan == "patient"
-    assert found.windows <= found.windows_full_grid == 2 * 2 * 2
-    assert (found.dice == 1.0) == (found.differing_voxels == 0)
-    assert 0 <= found.dice <= 1
-    assert 0 <= found.moved_dice <= 1
-    assert "| patient |" in agreement.in_markdown([found])
+    assert found.dice == pytest.approx(2 * 96 / (96 + 160))
+    assert found.moved_dice == 1.0  # whatever the window
+    assert (found.differing_voxels, found.windows_full_grid) == (64, 7**3)  # steps of 2
+    assert found.full_ml == pytest.approx(160 * 0.064)
+    assert found.default_ml == pytest.approx(96 * 0.064)
+    assert "| patient | 0.7500 | 1.0000 | 10.2 ml | 6.1 ml | 64 |" in agreement.in_markdown([found])
 
 
 def test_scan_without_its_first_voxels_stays_in_its_place():
@@ -163,6 +183,13 @@ def test_figures_for_a_gpu_are_rehearsed_on_the_cpu(tmp_path, monkeypatch, narro
     assert last["percentiles"][0] == last["percentiles"][1]
     assert found["whole scans"] == []
     assert "one setting after the other" in capfd.readouterr().out
+
+
+def test_figures_for_a_gpu_need_no_more_than_they_say():
+    missing = ("SimpleITK", "monai", "openvino", "cupy", "lightning", "grand_challenge_metrics", "tqdm")
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing}, None)); import bench.gpu"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):

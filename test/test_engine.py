@@ -11,10 +11,9 @@ import torch
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import make_engine, resolve_device, resolve_precision
 from swfastedit_core.engine import openvino as openvino_engine
-from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.engine.openvino import OpenVinoEngine
 from swfastedit_core.engine.pytorch import TorchEngine, difference_network
-from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
+from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.inferer import infer
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.windows import plan_windows
@@ -32,84 +31,6 @@ def random_checkpoint(name="dynunet", filters=(), channels=("pet",), window=(64,
     network = NetworkConfig(name, filters, in_channels=len(channels))
     config = CheckpointConfig(network, channels=channels, window=window)
     return Checkpoint(Path(f"{name}.safetensors"), config, build_network(network).state_dict())
-
-
-# --- how many windows at a time
-
-
-def run(room, sizes, count=7):
-    """Run numbered windows on a device with room for `room` of them; return the sizes of its calls."""
-    calls, batch = [], BatchSize(sizes)
-
-    def call(chunk):
-        calls.append(len(chunk))
-        if len(chunk) > room:
-            raise MemoryError
-        return torch.stack([window[0] for window in chunk])
-
-    windows = (torch.full((1, 1, 1, 1), float(i)) for i in range(count))
-    too_large = lambda: WindowTooLargeError("too large")  # noqa: E731
-    found = [logits.item() for logits in in_batches(call, windows, batch, device=CPU, too_large=too_large)]
-    assert found == list(range(count))
-    return calls, batch.size
-
-
-def test_batch_halves_when_memory_runs_out_and_nothing_is_lost():
-    assert run(1, [4]) == ([4, 2, 1, 1, 1, 1, 1, 1, 1], 1)
-    assert run(2, [4]) == ([4, 2, 2, 2, 1], 2)
-
-
-def test_last_batch_holds_what_is_left():
-    assert run(9, [3]) == ([3, 3, 1], 3)
-
-
-def test_one_window_that_does_not_fit_is_said():
-    with pytest.raises(WindowTooLargeError, match="too large"):
-        run(0, [2])
-
-
-def test_other_errors_are_not_taken_for_memory():
-    def call(chunk):
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-    with pytest.raises(RuntimeError, match="shapes"):
-        list(in_batches(call, [torch.zeros(1, 1, 1, 1)], BatchSize([1]), device=CPU, too_large=WindowTooLargeError))
-
-
-def sizes_of_calls(seconds_a_window, calls=9, sizes=(1, 2, 4, 8)):
-    batch, seen = BatchSize(sizes), []
-    for _ in range(calls):
-        seen.append(batch.size)
-        if batch.undecided:
-            batch.took(batch.size, batch.size * seconds_a_window[batch.size])
-    return seen
-
-
-def test_larger_batches_are_tried_as_long_as_they_pay():
-    assert sizes_of_calls({1: 1.0, 2: 0.8, 4: 0.79}) == [1, 1, 2, 2, 4, 4, 2, 2, 2]
-    assert sizes_of_calls({1: 1.0, 2: 0.96}) == [1, 1, 2, 2, 1, 1, 1, 1, 1]
-    assert sizes_of_calls({1: 1.0, 2: 0.6, 4: 0.4, 8: 0.3}) == [1, 1, 2, 2, 4, 4, 8, 8, 8]
-
-
-def test_first_call_of_a_size_is_not_what_it_is_judged_by():
-    batch = BatchSize([1, 2])
-    for size, seconds in ((1, 9.0), (1, 1.0), (2, 9.0), (2, 1.0)):
-        assert batch.size == size
-        batch.took(size, seconds)
-    assert (batch.size, batch.undecided) == (2, False)
-
-
-def test_size_is_decided_when_memory_runs_out():
-    batch = BatchSize([1, 2, 4, 8])
-    for size, seconds in ((1, 1.0), (1, 1.0), (2, 1.0), (2, 1.0)):
-        assert (batch.size, batch.undecided) == (size, True)
-        batch.took(size, seconds)
-    assert batch.size == 4
-    batch.halve(4)
-    assert (batch.size, batch.undecided) == (2, False)
-
-
-# --- the engines
 
 
 @pytest.fixture(params=["torch", "openvino"])
@@ -246,6 +167,21 @@ def test_openvino_goes_on_with_one_window_at_a_time_and_loses_none(narrow_checkp
     torch.testing.assert_close(found, answer(engine_of(checkpoint, "openvino", batch=1), *windows))
     assert engine.batch == 1
     assert caplog.messages == ["memory ran out with 3 windows at a time, going on with 1"]
+
+
+def test_openvino_that_cannot_be_compiled_for_several_windows_is_for_one(narrow_checkpoint, monkeypatch):
+    compile_ = OpenVinoEngine._compile
+
+    def fails(self, side_by_side):
+        if side_by_side > 1:
+            raise RuntimeError("std::bad_alloc")
+        return compile_(self, side_by_side)
+
+    monkeypatch.setattr(OpenVinoEngine, "_compile", fails)
+    engine = engine_of(read_checkpoint(narrow_checkpoint), "openvino", batch=3)
+    engine.wait()
+    assert answer(engine, random_image((64, 64, 64))).isfinite().all()
+    assert engine.batch == 1
 
 
 def test_openvino_says_what_one_window_needs(narrow_checkpoint, monkeypatch):

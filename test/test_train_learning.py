@@ -295,8 +295,8 @@ def test_bfloat16_learns_what_float32_learns(trainer_of):
 def test_gradients_in_bfloat16_are_right_for_the_sizes_that_are_allowed(size):
     """What is wrong for smaller crops is wrong by its whole length; see `training_precision`.
 
-    Rounding alone is worth half a gradient's length here and there, on some processors a little more: what oneDNN computes
-    may not be further off than that of PyTorch's own kernels, which round as well.
+    Rounding alone is worth half a gradient's length here and there, on some processors a little more: what oneDNN
+    computes may not be further off than what PyTorch's own kernels do, which round as well.
     """
     torch.manual_seed(0)
     network = build_network(NetworkConfig("dynunet", (4, 4, 4, 8, 16, 16))).to(memory_format=torch.channels_last_3d)

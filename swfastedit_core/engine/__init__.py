@@ -70,13 +70,7 @@ class Engine(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait until everything is prepared.
-
-        Raises
-        ------
-        UserError
-            If it could not be.
-        """
+        """Wait until everything is prepared; raise what went wrong in it, if that cannot be helped."""
         ...
 
     def working_set_bytes(self, batch: int) -> int:

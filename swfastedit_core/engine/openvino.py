@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: three times as fast as PyTorch in float32, six times in bfloat16."""
+"""OpenVINO on the CPU, where it is several times as fast as PyTorch."""
 
 from __future__ import annotations
 
@@ -64,8 +64,12 @@ class OpenVinoEngine:
             source = chain(begun_in_vain, source)
 
     def wait(self) -> None:
-        """See `Engine`."""
-        self._compiled.result()
+        """See `Engine`; where memory ran out, `stream` goes on with fewer windows at a time."""
+        try:
+            self._compiled.result()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
 
     def working_set_bytes(self, batch: int) -> int:
         """See `Engine`: a few feature maps of the first level outweigh all the others."""

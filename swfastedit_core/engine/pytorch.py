@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -39,22 +40,21 @@ class TorchEngine:
         # and the default is as fast.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self._fixed = batch
-        self._batch: BatchSize | None = None
         self._network: Future[nn.Module] = begun(lambda: self._placed(checkpoint))
 
     @property
     def batch(self) -> int:
         """See `Engine`."""
-        if self._batch is None:
-            self._batch = BatchSize(self._sizes())
         return self._batch.size
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
         """See `Engine`."""
-        self.wait()
-        assert self.batch
-        assert self._batch is not None
         return in_batches(self, windows, self._batch, device=self.device, too_large=self._too_large)
+
+    @cached_property
+    def _batch(self) -> BatchSize:
+        """Made when it is first asked for: how much of a GPU is free shows once the scan is on it."""
+        return BatchSize(self._sizes())
 
     def wait(self) -> None:
         """See `Engine`."""
@@ -69,7 +69,8 @@ class TorchEngine:
             stacked = torch.empty(shape, dtype=self._dtype, device=self.device, memory_format=self._layout)
             for slot, window in zip(stacked, windows, strict=True):
                 slot.copy_(window)
-            return network(stacked)[:, 0].float()  # type: ignore[no-any-return]
+            logits: Tensor = network(stacked)[:, 0].float()
+            return logits
 
     def working_set_bytes(self, batch: int) -> int:
         """See `Engine`: a few feature maps of the first level outweigh all the others."""
@@ -80,11 +81,12 @@ class TorchEngine:
         network: nn.Module = difference_network(checkpoint.network())
         if self.device.type != "cuda":
             return network.to(dtype=self._dtype)
-        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream(self.device)):  # type: ignore[no-untyped-call]
+        own: torch.cuda.Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call] # torch has no stub for it
+        with torch.cuda.device(self.device), torch.cuda.stream(own):
             # Pinned memory is copied while others go on; the stream is this thread's own.
             for parameter in network.parameters():
                 parameter.data = parameter.data.to(self._dtype).pin_memory().to(self.device, non_blocking=True)
-            network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+            network = network.to(memory_format=self._layout)  # type: ignore[call-overload] # nor for this argument
             torch.cuda.current_stream(self.device).synchronize()
         return network
 
