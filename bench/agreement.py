@@ -111,7 +111,7 @@ def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
 
 
 def in_markdown(found: Sequence[Agreement]) -> str:
-    """Return the table of `docs/performance.md`."""
+    """Return the figures as a table."""
     columns = (
         "scan",
         "Dice",

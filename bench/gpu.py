@@ -1,4 +1,4 @@
-"""The GPU row of docs/performance.md, in one go: ``bench/gpu.sh``.
+"""What a GPU does, in one go: ``bench/gpu.sh``.
 
 First whether a GPU's masks are the CPU's, then how fast it is, then what that means for a smaller card. Needs torch,
 numpy, scipy and safetensors, no files, no internet and no SimpleITK; cupy is used where it works.

@@ -129,7 +129,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
 
 
 def in_markdown(points: Sequence[Point]) -> str:
-    """Return the table of `docs/performance.md`."""
+    """Return the figures as a table."""
     lines = ["| length of the scan | body | windows | network | whole process |", "|---" * 5 + "|"]
     lines += [
         f"| {point.length:g} | {point.body_l:.1f} l | {point.windows} | {point.network_seconds:.1f} s "

@@ -152,7 +152,7 @@ def large_scan(slices: int, path: Path) -> Path:
 
 
 def in_markdown(found: Sequence[Measured], ceilings: Sequence[Ceilings]) -> str:
-    """Return the tables of `docs/performance.md`."""
+    """Return the figures as tables."""
     columns = ("precision", "windows", "seconds", "network", "first window", "peak memory", "MONAI", "times faster")
     lines = _head(columns)
     for one in found:
