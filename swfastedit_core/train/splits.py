@@ -151,8 +151,10 @@ def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], pat
         raise UserError(f"{path}: patient {_some(both)} is on both sides; all scans of a patient belong on one")
     named = train | validation
     if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
-        what = f"case {_some(missing)} is" if len(missing) == 1 else f"cases {_some(missing)} are"
-        raise UserError(f"{path}: {what} on neither side; add them, or leave them out of the data")
+        case, is_, it = ("case", "is", "it") if len(missing) == 1 else ("cases", "are", "them")
+        raise UserError(
+            f"{path}: {case} {_some(missing)} {is_} on neither side; add {it}, or leave {it} out of the data"
+        )
     return held_out
 
 
