@@ -118,7 +118,8 @@ def measure(cases: Sequence[Case], device: torch.device, work: Path) -> tuple[li
             if turn >= case.repeats:
                 continue
             if case.reference_windows != 0:
-                measured.references.append(run_reference(case.pet, case.weights, windows=case.reference_windows))
+                scan = _for_monai(case.pet, work)
+                measured.references.append(run_reference(scan, case.weights, windows=case.reference_windows))
                 say(f"{case.scan}, {case.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
             options = ("--device", device.type, *case.options)
             measured.runs.append(run_program(case.pet, case.weights, work / "masks", *options))
@@ -148,6 +149,16 @@ def large_scan(slices: int, path: Path) -> Path:
     from swfastedit_core.files import write_volume  # here: `bench.gpu` takes grids from this file and has no SimpleITK
 
     write_volume(make_phantom(SEED, geometry=large_grid(slices)).pet, path)
+    return path
+
+
+def _for_monai(pet: Path, work: Path) -> Path:
+    """Return a scan as a file that MONAI reads without further packages: compressed NIfTI."""
+    from swfastedit_core.files import read_volume, write_volume  # as above
+
+    path = work / f"{pet.parent.name}-{pet.stem}.nii.gz"
+    if not path.exists():
+        write_volume(read_volume(pet), path)
     return path
 
 
