@@ -1,11 +1,13 @@
 """The networks in OpenVINO's operations, straight from the weights.
 
 Tracing the PyTorch module instead takes seconds and gigabytes; this takes milliseconds, and constants share the memory
-of the weights. The tests compare both.
+of the weights. Where linear steps follow each other they are drawn as one, with the same result up to rounding and
+less to compute and to move. The tests compare all with PyTorch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +17,7 @@ from swfastedit_core.engine.runtime import openvino, opset13
 from swfastedit_core.model import LEAK, NORM_EPSILON, NetworkConfig
 
 ONE: Triple = (1, 1, 1)
+TOGETHER = 8  # voxels along z that the last convolution takes at once
 
 
 def dynunet_graph(config: NetworkConfig, weights: Mapping[str, np.ndarray], *, window: Triple) -> openvino.Model:
@@ -37,7 +40,7 @@ def dynunet_graph(config: NetworkConfig, weights: Mapping[str, np.ndarray], *, w
     strides = config.architecture.strides
     draw = _Draw(weights)
     image = opset13.parameter([1, config.in_channels, *window], np.float32, name="window")
-    x = draw.residual(image, "input_block", ONE)
+    x = draw.first(image, "input_block")
     skips = []
     for level, stride in enumerate(strides[:-1]):
         skips.append(x)
@@ -46,7 +49,7 @@ def dynunet_graph(config: NetworkConfig, weights: Mapping[str, np.ndarray], *, w
     x = draw.residual(x, "bottleneck", strides[-1])
     for number, stride in enumerate(reversed(strides)):
         x = draw.up(x, skips.pop(), f"upsamples.{number}", stride)
-    return openvino.Model([draw.output(x)], [image], config.name)
+    return openvino.Model([draw.output(x, window)], [image], config.name)
 
 
 class _Draw:
@@ -57,6 +60,12 @@ class _Draw:
         self._axes = opset13.constant(np.array([2, 3, 4], np.int64))
         self._leak = opset13.constant(np.array([LEAK], np.float32))
 
+    def first(self, image: openvino.Node, name: str) -> openvino.Node:
+        """Draw the first residual block, whose input has hardly any channels."""
+        y = self._activated(self._normed(self._conv_of_few(image, f"{name}.conv1")))
+        y = self._normed(self._conv(y, f"{name}.conv2", ONE))
+        return self._activated(opset13.add(y, self._first_branch(image, f"{name}.conv3")))
+
     def residual(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         y = self._activated(self._normed(self._conv(x, f"{name}.conv1", stride)))
         y = self._normed(self._conv(y, f"{name}.conv2", ONE))
@@ -65,28 +74,79 @@ class _Draw:
         return self._activated(opset13.add(y, x))
 
     def up(self, x: openvino.Node, skip: openvino.Node, name: str, stride: Triple) -> openvino.Node:
-        kernel = opset13.constant(self._weights[f"{name}.transp_conv.conv.weight"], shared_memory=True)
-        x = opset13.convolution_backprop_data(
-            x, kernel, strides=list(stride), pads_begin=[0] * 3, pads_end=[0] * 3, dilations=[1] * 3
+        """Draw a step up: its transposed convolution and the half of the next one that reads it are one."""
+        first = self._weights[f"{name}.conv_block.conv1.conv.weight"]
+        transposed = self._weights[f"{name}.transp_conv.conv.weight"]
+        upsampled = transposed.shape[1]
+        kernel = merged_kernel(transposed, first[:, :upsampled])
+        padding = [side // 2 for side in first.shape[2:]]
+        y = opset13.convolution_backprop_data(
+            x,
+            opset13.constant(kernel),
+            strides=list(stride),
+            pads_begin=padding,
+            pads_end=padding,
+            dilations=[1] * 3,
         )
-        x = opset13.concat([x, skip], axis=1)
-        for conv in ("conv1", "conv2"):
-            x = self._activated(self._normed(self._conv(x, f"{name}.conv_block.{conv}", ONE)))
-        return x
+        y = opset13.add(y, self._convolved(skip, first[:, upsampled:], ONE))
+        y = self._activated(self._normed(y))
+        return self._activated(self._normed(self._conv(y, f"{name}.conv_block.conv2", ONE)))
 
-    def output(self, x: openvino.Node) -> openvino.Node:
+    def output(self, x: openvino.Node, window: Triple) -> openvino.Node:
+        """Draw the last 1×1×1 convolution, whose output has one channel.
+
+        A few neighbours along z become channels of it first, which matrix units can work on, and then neighbours again.
+        With fewer than 32 channels oneDNN 3.x returns wrong numbers for that (channels × width a multiple of 32, AMX).
+        """
         kernel, bias = (self._weights[f"output_block.conv.conv.{what}"] for what in ("weight", "bias"))
-        difference = (bias[1:] - bias[:1]).reshape(1, 1, 1, 1, 1)
-        return opset13.add(self._convolved(x, kernel[1:] - kernel[:1], ONE), opset13.constant(difference))
+        count = math.gcd(window[2], TOGETHER) if kernel.shape[1] >= 32 else 1
+        weights = np.zeros((count, kernel.shape[1], 1, 1, count), np.float32)
+        for position in range(count):
+            weights[position, :, 0, 0, position] = (kernel[1:] - kernel[:1]).reshape(-1)
+        y = self._convolved(x, weights, (1, 1, count), padding=(0, 0, 0))
+        y = opset13.add(y, opset13.constant((bias[1:] - bias[:1]).reshape(1, 1, 1, 1, 1)))
+        y = opset13.transpose(y, opset13.constant(np.array([0, 2, 3, 4, 1], np.int64)))
+        return opset13.reshape(y, opset13.constant(np.array([1, 1, *window], np.int64)), special_zero=False)
+
+    def _conv_of_few(self, image: openvino.Node, name: str) -> openvino.Node:
+        """Convolve an image of few channels: neighbours along z become channels, which matrix units can work on."""
+        kernel = self._weights[f"{name}.conv.weight"]
+        filters, channels, *plane, depth = kernel.shape
+        shifts = np.zeros((channels, depth, channels, 1, 1, depth), np.float32)
+        for channel, position in np.ndindex(channels, depth):
+            shifts[channel, position, channel, 0, 0, position] = 1.0
+        neighbours = self._convolved(image, shifts.reshape(channels * depth, channels, 1, 1, depth), ONE)
+        flat = np.moveaxis(kernel, -1, 2).reshape(filters, channels * depth, *plane, 1)
+        return self._convolved(neighbours, flat, ONE)
+
+    def _first_branch(self, image: openvino.Node, name: str) -> openvino.Node:
+        """Draw the normalised 1×1×1 convolution of the image.
+
+        Of one channel x with mean m and variance v it is w (x - m) / √(w² v + ε): statistics of the image serve all
+        filters.
+        """
+        if self._weights[f"{name}.conv.weight"].shape[1] > 1:
+            return self._normed(self._conv(image, name, ONE))
+        w = self._weights[f"{name}.conv.weight"].reshape(1, -1, 1, 1, 1)
+        x = image
+        for _ in range(2):  # a mean is rounded to the network's precision, what that leaves is rounded to nothing
+            x = opset13.subtract(x, opset13.reduce_mean(x, self._axes, keep_dims=True))
+        variance = opset13.reduce_mean(opset13.multiply(x, x), self._axes, keep_dims=True)
+        spread = opset13.add(
+            opset13.multiply(opset13.constant(w**2), variance), opset13.constant(np.float32(NORM_EPSILON))
+        )
+        return opset13.multiply(x, opset13.divide(opset13.constant(w), opset13.sqrt(spread)))
 
     def _conv(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         return self._convolved(x, self._weights[f"{name}.conv.weight"], stride)
 
-    def _convolved(self, x: openvino.Node, kernel: np.ndarray, stride: Triple) -> openvino.Node:
-        padding = [side // 2 for side in kernel.shape[2:]]
+    def _convolved(
+        self, x: openvino.Node, kernel: np.ndarray, stride: Triple, *, padding: Triple | None = None
+    ) -> openvino.Node:
+        around = padding or [side // 2 for side in kernel.shape[2:]]
         constant = opset13.constant(np.ascontiguousarray(kernel), shared_memory=True)
         return opset13.convolution(
-            x, constant, strides=list(stride), pads_begin=padding, pads_end=padding, dilations=[1] * 3
+            x, constant, strides=list(stride), pads_begin=list(around), pads_end=list(around), dilations=[1] * 3
         )
 
     def _normed(self, x: openvino.Node) -> openvino.Node:
@@ -94,3 +154,29 @@ class _Draw:
 
     def _activated(self, x: openvino.Node) -> openvino.Node:
         return opset13.prelu(x, self._leak)
+
+
+def merged_kernel(transposed: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """Merge a transposed convolution, whose kernel is as large as its stride, and the convolution that follows.
+
+    Parameters
+    ----------
+    transposed
+        float32 [C, M, sx, sy, sz], stride s.
+    following
+        float32 [F, M, kx, ky, kz], all odd, padded by k // 2.
+
+    Returns
+    -------
+    ndarray
+        float32 [C, F, sx + kx - 1, …], the kernel of one transposed convolution of stride s, padded by k // 2, with
+        the same result: a voxel y of the first spreads over y to y + s - 1, the second over k // 2 more on both sides.
+    """
+    stride, side = transposed.shape[2:], following.shape[2:]
+    merged = np.zeros((transposed.shape[0], following.shape[0], *np.add(stride, side) - 1), np.float32)
+    for offset in np.ndindex(*side):
+        # A convolution looks ahead where a transposed one spreads: its kernel runs backwards.
+        tap = following[(slice(None), slice(None), *(k - 1 - o for k, o in zip(side, offset, strict=True)))]
+        x, y, z = (slice(o, o + s) for o, s in zip(offset, stride, strict=True))
+        merged[:, :, x, y, z] += np.einsum("cmxyz,fm->cfxyz", transposed, tap, optimize=True)
+    return merged
