@@ -27,6 +27,7 @@ from swfastedit_core.contract import (
     find_pets,
     write_data_centric,
 )
+from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.options import OPTIONS, parse
 
@@ -72,6 +73,7 @@ def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
     from swfastedit_core.pipeline import load_networks
 
     started, begin = seconds_since_start(), time.perf_counter()
+    limit_threads()
     weights = options.weights or [default_weights(Path(__file__).parent)]
     networks = load_networks(
         *weights,
@@ -83,6 +85,16 @@ def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
     if any(network.config.demonstration for network in networks) and not options.quiet:
         say("notice: these are demonstration weights, not for patients")
     return networks, {"start": started, "load": time.perf_counter() - begin}
+
+
+def limit_threads() -> None:
+    """Let libraries start as many threads as there are processors for this process: they see all of the host's."""
+    import SimpleITK as sitk
+    import torch
+
+    processors = available_cpus()
+    torch.set_num_threads(min(torch.get_num_threads(), processors))
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(processors)
 
 
 def jobs(options: argparse.Namespace) -> list[Job]:

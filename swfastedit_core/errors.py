@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, cuDNN and cuBLAS
+OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLAS
     "DefaultCPUAllocator",
     "could not create a memory",
+    "Failed to allocate",
+    "can't alloc",
+    "Cannot allocate memory",
     "out of memory",
     "std::bad_alloc",
     "STATUS_ALLOC_FAILED",

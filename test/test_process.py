@@ -545,3 +545,15 @@ def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp
     assert time.monotonic() - begin < 10
     assert files(tmp_path) == [Path("scan.mha")]
     assert not (tmp_path / "out").exists()
+
+
+def test_libraries_start_no_more_threads_than_there_are_processors_for():
+    code = (
+        "import process, torch, SimpleITK; process.available_cpus = lambda: 1; process.limit_threads();"
+        "print(torch.get_num_threads(), SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 1\n"

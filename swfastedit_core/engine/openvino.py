@@ -60,6 +60,7 @@ class OpenVinoEngine:
                 raise self._too_large()
             logger.warning("memory ran out with %d windows at a time, going on with 1", self.batch)
             self.batch = 1
+            del self._compiled  # its memory is wanted
             self._compiled = begun(lambda: self._compile(1))
             source = chain(begun_in_vain, source)
 
