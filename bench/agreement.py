@@ -33,6 +33,8 @@ class Agreement:
     moved_dice
         Of the full grid's mask against that of the full grid on the same scan without its first voxels along each axis,
         as many as make half a step of the windows: what the recipe itself leaves to the edge of the scan.
+    precision_dice
+        Of the default mask against that of the same windows in float32.
     full_ml, default_ml
         Volumes of the two masks.
     differing_voxels
@@ -44,6 +46,7 @@ class Agreement:
     scan: str
     dice: float
     moved_dice: float
+    precision_dice: float
     full_ml: float
     default_ml: float
     differing_voxels: int
@@ -75,10 +78,14 @@ def agreements(weights: Path, scans: Sequence[Path], *, phantoms: int, seed: int
         one, other = ours.mask.array_zyx, full.mask.array_zyx
         cut = half_a_step(pet.geometry, exact[0].config)
         moved = segment(without_first(pet, cut), exact, full_grid=True).mask.array_zyx
-        scores = _dice(other, one), _dice(other[cut[2] :, cut[1] :, cut[0] :], moved)
+        same = segment(pet, exact).mask.array_zyx
+        scores = _dice(other, one), _dice(other[cut[2] :, cut[1] :, cut[0] :], moved), _dice(same, one)
         differing = int(np.count_nonzero(one != other))
         found.append(Agreement(name, *scores, full.lesion_ml, ours.lesion_ml, differing, ours.windows, full.windows))
-        say(f"agreement: {name}: Dice {scores[0]:.4f}, {differing} voxels differ; full grid, moved: {scores[1]:.4f}")
+        say(
+            f"agreement: {name}: Dice {scores[0]:.4f}, {differing} voxels differ; full grid, moved: {scores[1]:.4f}; "
+            f"the same windows in float32: {scores[2]:.4f}"
+        )
 
     for path in scans:
         compare(path.parent.name, read_volume(path))
@@ -116,6 +123,7 @@ def in_markdown(found: Sequence[Agreement]) -> str:
         "scan",
         "Dice",
         "full grid against itself, moved",
+        "same windows in float32",
         "full grid",
         "default",
         "voxels that differ",
@@ -123,7 +131,8 @@ def in_markdown(found: Sequence[Agreement]) -> str:
     )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [
-        f"| {one.scan} | {one.dice:.4f} | {one.moved_dice:.4f} | {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
+        f"| {one.scan} | {one.dice:.4f} | {one.moved_dice:.4f} "
+        f"| {one.precision_dice:.4f} | {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
         f"| {one.differing_voxels} | {one.windows} of {one.windows_full_grid} |"
         for one in found
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -47,8 +48,8 @@ class Timing:
     windows_run
         Of them, those that ran.
     before_seconds, window_seconds, after_seconds
-        From the start of the process to the first window, for each window with its blending, and from the last window
-        to the mask on the scan's grid.
+        From the start of the process to the first window and what that one takes longer than others, for each window
+        with its blending, and from the last window to the mask on the scan's grid.
     peak_memory_mb
         Of the process.
     """
@@ -133,18 +134,26 @@ def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) ->
     step = tuple(max(int(side * (1 - OVERLAP)), 1) for side in config.window)
     total = _count(image.shape[1:], config.window, step)
     part = image if windows is None else _middle(image, config.window, step, windows)
-    before = seconds_since_start()
+    begin = seconds_since_start()
+    starts: list[float] = []
+
+    def timed(windows: torch.Tensor) -> Any:
+        starts.append(seconds_since_start())
+        return network(windows)
+
     with torch.inference_mode():
-        start = time.perf_counter()
-        logits = inferer(part[None], network)[0]
-        seconds = time.perf_counter() - start
+        logits = inferer(part[None], timed)[0]
+        ends = [*starts[1:], seconds_since_start()]
+        each = [end - start for start, end in zip(starts, ends, strict=True)]
+        window_seconds = statistics.mean(each[1:] or each)
+        before = begin + sum(each) - len(each) * window_seconds  # the first window warms up
         run = _count(part.shape[1:], config.window, step)
         start = time.perf_counter()
         data["pred"] = logits if windows is None else torch.zeros((config.network.out_channels, *image.shape[1:]))
         data["pred"].applied_operations = image.applied_operations
         inverse = Invertd("pred", transform=transforms, orig_keys="image", nearest_interp=False, to_tensor=True)
         mask = inverse(data)["pred"].numpy().argmax(axis=0).astype(np.uint8).transpose(2, 1, 0)
-    timing = Timing(total, run, before, seconds / run, time.perf_counter() - start, peak_memory_mb())
+    timing = Timing(total, run, before, window_seconds, time.perf_counter() - start, peak_memory_mb())
     return mask, timing
 
 

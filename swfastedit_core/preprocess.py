@@ -112,12 +112,12 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
     """
     tensor = torch.from_numpy(np.ascontiguousarray(volume.array_zyx, np.float32)).to(device)
     tensor = tensor.permute(2, 1, 0).permute(placement.file_axis)
-    tensor = tensor.flip([axis for axis in range(3) if placement.flipped[axis]])
-    for axis in range(3):
+    tensor = tensor.flip([axis for axis in range(3) if placement.flipped[axis]]).contiguous()
+    for axis in (2, 1, 0):  # voxel by voxel while they are few, whole planes at last
         if placement.step[axis] != 1.0:
             coordinates = np.arange(placement.network_shape[axis]) * placement.step[axis]
             tensor = _interpolate(tensor, axis, coordinates)
-    return tensor.contiguous()
+    return tensor
 
 
 def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box]:
@@ -212,4 +212,4 @@ def _interpolate(tensor: Tensor, axis: int, coordinates: np.ndarray) -> Tensor:
     shape = [1, 1, 1]
     shape[axis] = -1
     above = (below + 1).clamp_(max=last)
-    return torch.lerp(tensor.index_select(axis, below), tensor.index_select(axis, above), weight.view(shape))
+    return tensor.index_select(axis, below).lerp_(tensor.index_select(axis, above), weight.view(shape))

@@ -147,10 +147,11 @@ def test_default_mask_is_compared_with_the_full_grid(tmp_path, monkeypatch):
     assert found.scan == "patient"
     assert found.dice == pytest.approx(2 * 96 / (96 + 160))
     assert found.moved_dice == 1.0  # whatever the window
+    assert found.precision_dice == pytest.approx(0.75)  # no window matters here
     assert (found.differing_voxels, found.windows_full_grid) == (64, 7**3)  # steps of 2
     assert found.full_ml == pytest.approx(160 * 0.064)
     assert found.default_ml == pytest.approx(96 * 0.064)
-    assert "| patient | 0.7500 | 1.0000 | 10.2 ml | 6.1 ml | 64 |" in agreement.in_markdown([found])
+    assert "| patient | 0.7500 | 1.0000 | 0.7500 | 10.2 ml | 6.1 ml | 64 |" in agreement.in_markdown([found])
 
 
 def test_scan_without_its_first_voxels_stays_in_its_place():

@@ -1,8 +1,8 @@
 """The networks in OpenVINO's operations, straight from the weights.
 
-Tracing the PyTorch module instead takes seconds and gigabytes; this takes milliseconds, and constants share the memory
-of the weights. Where linear steps follow each other they are drawn as one, with the same result up to rounding and
-less to compute and to move. The tests compare all with PyTorch.
+Tracing the PyTorch module instead takes seconds and gigabytes; this takes a few tenths of one, and most constants share
+the memory of the weights. Where linear steps follow each other they are drawn as one: the same result up to rounding,
+and less to compute and to move. The tests compare all with PyTorch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from swfastedit_core.engine.runtime import openvino, opset13
 from swfastedit_core.model import LEAK, NORM_EPSILON, NetworkConfig
 
 ONE: Triple = (1, 1, 1)
+FEW = 2  # channels: PET, or PET and CT
 TOGETHER = 8  # voxels along z that the last convolution takes at once
 
 
@@ -28,7 +29,7 @@ def dynunet_graph(config: NetworkConfig, weights: Mapping[str, np.ndarray], *, w
     config
         Which network.
     weights
-        Its state dict, float32; kept by the model without a copy.
+        Its state dict, float32. Kernels that stay as they are share its memory.
     window
         Sides of the window in voxels.
 
@@ -40,7 +41,7 @@ def dynunet_graph(config: NetworkConfig, weights: Mapping[str, np.ndarray], *, w
     strides = config.architecture.strides
     draw = _Draw(weights)
     image = opset13.parameter([1, config.in_channels, *window], np.float32, name="window")
-    x = draw.first(image, "input_block")
+    x = draw.residual(image, "input_block", ONE)
     skips = []
     for level, stride in enumerate(strides[:-1]):
         skips.append(x)
@@ -60,18 +61,10 @@ class _Draw:
         self._axes = opset13.constant(np.array([2, 3, 4], np.int64))
         self._leak = opset13.constant(np.array([LEAK], np.float32))
 
-    def first(self, image: openvino.Node, name: str) -> openvino.Node:
-        """Draw the first residual block, whose input has hardly any channels."""
-        y = self._activated(self._normed(self._conv_of_few(image, f"{name}.conv1")))
-        y = self._normed(self._conv(y, f"{name}.conv2", ONE))
-        return self._activated(opset13.add(y, self._first_branch(image, f"{name}.conv3")))
-
     def residual(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         y = self._activated(self._normed(self._conv(x, f"{name}.conv1", stride)))
         y = self._normed(self._conv(y, f"{name}.conv2", ONE))
-        if f"{name}.conv3.conv.weight" in self._weights:
-            x = self._normed(self._conv(x, f"{name}.conv3", stride))
-        return self._activated(opset13.add(y, x))
+        return self._activated(opset13.add(y, self._branch(x, f"{name}.conv3", stride)))
 
     def up(self, x: openvino.Node, skip: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         """Draw a step up: its transposed convolution and the half of the next one that reads it are one."""
@@ -108,27 +101,17 @@ class _Draw:
         y = opset13.transpose(y, opset13.constant(np.array([0, 2, 3, 4, 1], np.int64)))
         return opset13.reshape(y, opset13.constant(np.array([1, 1, *window], np.int64)), special_zero=False)
 
-    def _conv_of_few(self, image: openvino.Node, name: str) -> openvino.Node:
-        """Convolve an image of few channels: neighbours along z become channels, which matrix units can work on."""
-        kernel = self._weights[f"{name}.conv.weight"]
-        filters, channels, *plane, depth = kernel.shape
-        shifts = np.zeros((channels, depth, channels, 1, 1, depth), np.float32)
-        for channel, position in np.ndindex(channels, depth):
-            shifts[channel, position, channel, 0, 0, position] = 1.0
-        neighbours = self._convolved(image, shifts.reshape(channels * depth, channels, 1, 1, depth), ONE)
-        flat = np.moveaxis(kernel, -1, 2).reshape(filters, channels * depth, *plane, 1)
-        return self._convolved(neighbours, flat, ONE)
-
-    def _first_branch(self, image: openvino.Node, name: str) -> openvino.Node:
-        """Draw the normalised 1×1×1 convolution of the image.
+    def _branch(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
+        """Draw the normalised 1×1×1 convolution beside a residual block's others, where there is one.
 
         Of one channel x with mean m and variance v it is w (x - m) / √(w² v + ε): statistics of the image serve all
         filters.
         """
-        if self._weights[f"{name}.conv.weight"].shape[1] > 1:
-            return self._normed(self._conv(image, name, ONE))
+        if f"{name}.conv.weight" not in self._weights:
+            return x
+        if self._weights[f"{name}.conv.weight"].shape[1] > 1 or stride != ONE:
+            return self._normed(self._conv(x, name, stride))
         w = self._weights[f"{name}.conv.weight"].reshape(1, -1, 1, 1, 1)
-        x = image
         for _ in range(2):  # a mean is rounded to the network's precision, what that leaves is rounded to nothing
             x = opset13.subtract(x, opset13.reduce_mean(x, self._axes, keep_dims=True))
         variance = opset13.reduce_mean(opset13.multiply(x, x), self._axes, keep_dims=True)
@@ -138,7 +121,20 @@ class _Draw:
         return opset13.multiply(x, opset13.divide(opset13.constant(w), opset13.sqrt(spread)))
 
     def _conv(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
-        return self._convolved(x, self._weights[f"{name}.conv.weight"], stride)
+        kernel = self._weights[f"{name}.conv.weight"]
+        if kernel.shape[1] <= FEW and stride == ONE:
+            return self._conv_of_few(x, kernel)
+        return self._convolved(x, kernel, stride)
+
+    def _conv_of_few(self, x: openvino.Node, kernel: np.ndarray) -> openvino.Node:
+        """Convolve few channels: neighbours along z become channels first, which matrix units can work on."""
+        filters, channels, *plane, depth = kernel.shape
+        shifts = np.zeros((channels, depth, channels, 1, 1, depth), np.float32)
+        for channel, position in np.ndindex(channels, depth):
+            shifts[channel, position, channel, 0, 0, position] = 1.0
+        neighbours = self._convolved(x, shifts.reshape(channels * depth, channels, 1, 1, depth), ONE)
+        flat = np.moveaxis(kernel, -1, 2).reshape(filters, channels * depth, *plane, 1)
+        return self._convolved(neighbours, flat, ONE)
 
     def _convolved(
         self, x: openvino.Node, kernel: np.ndarray, stride: Triple, *, padding: Triple | None = None
