@@ -103,9 +103,8 @@ def _large(_: argparse.Namespace, device: torch.device, work: Path, __: Path) ->
 
 
 def _timed(cases: list[speed.Case], device: torch.device, work: Path) -> tuple[Any, str]:
-    measured, ceilings = speed.measure(cases, device, work)
-    figures = {"cases": [one.to_json() for one in measured], "ceilings": [asdict(one) for one in ceilings]}
-    return figures, speed.in_markdown(measured, ceilings)
+    measured = speed.measure(cases, device, work)
+    return [one.to_json() for one in measured], speed.in_markdown(measured)
 
 
 def _agreement(options: argparse.Namespace, device: torch.device, _: Path, __: Path) -> tuple[Any, str]:

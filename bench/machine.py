@@ -16,6 +16,7 @@ from swfastedit_core.engine import resolve_precision
 
 SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the best one counts
 REPEATS = 5
+SECONDS = 2.0  # for which a product is repeated at least: machines that are shared change their speed
 COPIED_FLOATS = 2**26
 
 
@@ -52,21 +53,22 @@ def measure_ceilings(device: torch.device) -> Ceilings:
     precisions[fast] = getattr(torch, fast)
     gflops = {}
     for name, dtype in precisions.items():
-        gflops[name] = max(_product(side, dtype, device) for side in SIDES[device.type])
+        sides = {side: _product(side, dtype, device, seconds=0.0) for side in SIDES[device.type]}
+        gflops[name] = _product(max(sides, key=sides.__getitem__), dtype, device, seconds=SECONDS)
     source = torch.ones(COPIED_FLOATS, device=device)
     target = torch.empty_like(source)
     seconds = _median_seconds(lambda: target.copy_(source), device)
     return Ceilings(gflops, 2 * source.nbytes / seconds / 1e9)
 
 
-def _product(side: int, dtype: torch.dtype, device: torch.device) -> float:
+def _product(side: int, dtype: torch.dtype, device: torch.device, *, seconds: float) -> float:
     a, b = (torch.randn((side, side), device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / _median_seconds(lambda: a @ b, device) / 1e9
+    return 2 * side**3 / _median_seconds(lambda: a @ b, device, at_least=seconds) / 1e9
 
 
-def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
-    seconds = []
-    for _ in range(REPEATS + 1):
+def _median_seconds(work: Callable[[], object], device: torch.device, *, at_least: float = 0.0) -> float:
+    seconds: list[float] = []
+    while len(seconds) <= REPEATS or sum(seconds[1:]) < at_least:
         start = time.perf_counter()
         work()
         if device.type == "cuda":

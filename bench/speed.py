@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Measured:
         Of `process.py`.
     references
         Of `bench.reference`, as it printed them.
+    ceilings
+        Of the machine, right before and right after each run.
     gflop_per_window
         Operations of a window's convolutions.
     """
@@ -70,6 +72,22 @@ class Measured:
     gflop_per_window: float
     runs: list[Run] = field(default_factory=list)
     references: list[dict[str, Any]] = field(default_factory=list)
+    ceilings: list[tuple[Ceilings, Ceilings]] = field(default_factory=list)
+
+    @property
+    def precision(self) -> str:
+        """What the runs chose."""
+        return str(self.runs[0].report["precision"])
+
+    @property
+    def product_gflops(self) -> list[float]:
+        """Rate of the matrix product in the same precision, around each run."""
+        return [statistics.mean(one.gflops[self.precision] for one in around) for around in self.ceilings]
+
+    @property
+    def shares(self) -> list[float]:
+        """Rate of the network as a share of that of the matrix product, of each run."""
+        return [rate / product for rate, product in zip(self.gflops, self.product_gflops, strict=True)]
 
     @property
     def gflops(self) -> list[float]:
@@ -92,13 +110,14 @@ class Measured:
             "options": case.options,
             "gflop_per_window": self.gflop_per_window,
             "runs": [{"wall_seconds": run.wall_seconds, **_without_paths(run.report)} for run in self.runs],
+            "ceilings_around": [[asdict(one) for one in around] for around in self.ceilings],
             "references": self.references,
             "times_faster": self.times_faster,
         }
 
 
-def measure(cases: Sequence[Case], device: torch.device, work: Path) -> tuple[list[Measured], list[Ceilings]]:
-    """Measure in rounds: each measures the ceilings and every case once, so that all see the same machine.
+def measure(cases: Sequence[Case], device: torch.device, work: Path) -> list[Measured]:
+    """Measure in rounds of every case once, so that all see the same machine.
 
     Parameters
     ----------
@@ -110,21 +129,19 @@ def measure(cases: Sequence[Case], device: torch.device, work: Path) -> tuple[li
         Folder for masks.
     """
     found = [Measured(case, gflop_per_window(read_config(case.weights))) for case in cases]
-    ceilings = []
     for turn in range(max(case.repeats for case in cases)):
-        ceilings.append(measure_ceilings(device))
-        for measured in found:
+        for measured in (one for one in found if turn < one.case.repeats):
             case = measured.case
-            if turn >= case.repeats:
-                continue
             if case.reference_windows != 0:
                 scan = _for_monai(case.pet, work)
                 measured.references.append(run_reference(scan, case.weights, windows=case.reference_windows))
                 say(f"{case.scan}, {case.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
+            before = measure_ceilings(device)
             options = ("--device", device.type, *case.options)
             measured.runs.append(run_program(case.pet, case.weights, work / "masks", *options))
+            measured.ceilings.append((before, measure_ceilings(device)))
             say(f"{case.scan}, {case.network}: {measured.runs[-1].wall_seconds:.1f} s")
-    return found, ceilings
+    return found
 
 
 def random_weights(path: Path) -> Path:
@@ -162,7 +179,7 @@ def _for_monai(pet: Path, work: Path) -> Path:
     return path
 
 
-def in_markdown(found: Sequence[Measured], ceilings: Sequence[Ceilings]) -> str:
+def in_markdown(found: Sequence[Measured]) -> str:
     """Return the figures as tables."""
     columns = ("precision", "windows", "seconds", "network", "first window", "peak memory", "MONAI", "times faster")
     lines = _head(columns)
@@ -171,7 +188,7 @@ def in_markdown(found: Sequence[Measured], ceilings: Sequence[Ceilings]) -> str:
         wall = [run.wall_seconds for run in one.runs]
         reference = [timing["total_seconds"] for timing in one.references]
         lines.append(
-            f"| {one.case.scan} | {one.case.network} | {report['precision']} "
+            f"| {one.case.scan} | {one.case.network} | {one.precision} "
             f"| {report['windows']} of {report['windows_full_grid']} | {spread(wall)} "
             f"| {statistics.median(run.network_share for run in one.runs):.0%} "
             f"| {statistics.median(run.first_window_seconds for run in one.runs):.1f} s "
@@ -184,15 +201,13 @@ def in_markdown(found: Sequence[Measured], ceilings: Sequence[Ceilings]) -> str:
         lines.append(f"| {one.case.scan} | {one.case.network} | " + " | ".join(f"{s:.2f}" for s in stages) + " |")
     lines += [
         "",
-        "| scan | network | GFLOP a window | GFLOP/s | matrix product, GFLOP/s | share |",
-        "|---|---|---|---|---|---|",
+        *_head(("precision", "GFLOP a window", "GFLOP/s", "matrix product, GFLOP/s", "share")),
     ]
     for one in found:
-        ceiling = statistics.median(c.gflops[one.runs[0].report["precision"]] for c in ceilings)
-        rate = statistics.median(one.gflops)
+        rate, product = statistics.median(one.gflops), statistics.median(one.product_gflops)
         lines.append(
-            f"| {one.case.scan} | {one.case.network} | {one.gflop_per_window:.0f} | {rate:.0f} | {ceiling:.0f} "
-            f"| {rate / ceiling:.0%} |"
+            f"| {one.case.scan} | {one.case.network} | {one.precision} | {one.gflop_per_window:.0f} | {rate:.0f} "
+            f"| {product:.0f} | {_shares(one.shares)} |"
         )
     return "\n".join(lines)
 
@@ -201,6 +216,11 @@ def spread(values: Sequence[float]) -> str:
     """Return the median, with the smallest and the largest where there are several."""
     middle = f"{statistics.median(values):.1f} s"
     return middle if len(values) == 1 else f"{middle} ({min(values):.1f} to {max(values):.1f})"
+
+
+def _shares(values: Sequence[float]) -> str:
+    middle = f"{statistics.median(values):.0%}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.0%} to {max(values):.0%})"
 
 
 def _head(columns: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from swfastedit_core.atomic import replacing
+from swfastedit_core.background import begun
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.payload import verify_header, verify_payload
 from swfastedit_core.volume import AIR_HU, Geometry, Volume
@@ -188,14 +189,17 @@ def _read(path: Path) -> Volume:
     """Read a volume as float32; its header is checked before any voxel is read, its values are not."""
     with _opened(path) as reader:
         geometry = _checked_geometry(reader, path)
-        verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
         reader.SetOutputPixelType(sitk.sitkFloat32)
+        reading = begun(reader.Execute)  # two looks at the same bytes, side by side
         try:
-            image = reader.Execute()
-        except RuntimeError as error:
+            verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
+        finally:
+            failure = reading.exception()
+        if isinstance(failure, RuntimeError):
             raise UserError(
-                f"{path}: the voxels cannot be read ({_itk_reason(error)}); is the file damaged?"
-            ) from error
+                f"{path}: the voxels cannot be read ({_itk_reason(failure)}); is the file damaged?"
+            ) from failure
+        image = reading.result()
     return Volume(sitk.GetArrayFromImage(image), geometry)
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from swfastedit_core.errors import DataWarning, UserError
 
-BLOCK = 4 * 2**20  # bytes read at a time
+BLOCK = 2**20  # bytes read at a time
 HEADER_LIMIT = 2**20  # bytes; a text header longer than that is none
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_RANK = 10  # dimensions; MetaIO writes beyond its arrays with more, and with less than one

@@ -51,9 +51,14 @@ def test_figures_are_medians_of_what_was_measured_side_by_side():
     measured = speed.Measured(case, 100.0)
     measured.runs = [report(10, 8.0, 10.0), report(10, 5.0, 8.0), report(10, 20.0, 30.0)]
     measured.references = [{"total_seconds": total} for total in (200.0, 240.0, 330.0)]
+    measured.ceilings = [
+        (Ceilings({"float32": before}, 10.0), Ceilings({"float32": after}, 10.0))
+        for before, after in ((300.0, 200.0), (240.0, 260.0), (100.0, 100.0))
+    ]
     assert measured.gflops == [125.0, 200.0, 50.0]
+    assert measured.shares == [0.5, 0.8, 0.5]
     assert measured.times_faster == 20.0  # of 20, 30 and 11
-    table = speed.in_markdown([measured], [Ceilings({"float32": 250.0}, 10.0)])
+    table = speed.in_markdown([measured])
     head, _, row, *_ = table.splitlines()
     found = dict(zip(head.split(" | "), row.split(" | "), strict=True))
     assert found["windows"] == "10 of 343"
@@ -61,7 +66,7 @@ def test_figures_are_medians_of_what_was_measured_side_by_side():
     assert found["network"] == "67%"  # of 0.8, 0.625 and 0.667
     assert found["first window"] == "3.0 s"  # six stages of half a second
     assert found["MONAI"] == "240.0 s (200.0 to 330.0)"
-    assert "| 100 | 125 | 250 | 50% |" in table
+    assert "| 100 | 125 | 250 | 50% (50% to 80%) |" in table
     assert "secret" not in json.dumps(measured.to_json())  # results are published
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.background import begun
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.cpus import available_cpus
-from swfastedit_core.engine.background import begun
 from swfastedit_core.engine.choice import PRECISIONS
 from swfastedit_core.engine.graph import dynunet_graph
 from swfastedit_core.engine.runtime import openvino
@@ -81,9 +81,11 @@ class OpenVinoEngine:
     def _side_by_side(self) -> int:
         return max(1, min(self._threads, MEMORY_BYTES // self.working_set_bytes(1)))
 
-    def _compile(self, batch: int) -> openvino.CompiledModel:
+    def _graph(self) -> openvino.Model:
         weights = {name: tensor.float().numpy() for name, tensor in self._checkpoint.tensors.items()}
-        graph = dynunet_graph(self.config.network, weights, window=self.config.window)
+        return dynunet_graph(self.config.network, weights, window=self.config.window)
+
+    def _compile(self, batch: int) -> openvino.CompiledModel:
         options = {
             "INFERENCE_PRECISION_HINT": NAMES[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
@@ -91,7 +93,7 @@ class OpenVinoEngine:
             # Two containers on one host would be pinned to the same processors.
             "ENABLE_CPU_PINNING": False,
         }
-        return openvino.Core().compile_model(graph, "CPU", options)
+        return openvino.Core().compile_model(self._graph(), "CPU", options)
 
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
         """Run windows side by side; those that have begun and not ended are in `unfinished`, in their order."""

@@ -9,8 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from swfastedit_core.background import begun
 from swfastedit_core.checkpoint import Checkpoint
-from swfastedit_core.engine.background import begun
 from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.engine.choice import PRECISIONS, free_bytes
 from swfastedit_core.errors import WindowTooLargeError
