@@ -28,7 +28,7 @@ from swfastedit_core.contract import (
     find_pets,
     write_data_centric,
 )
-from swfastedit_core.cpus import available_cpus
+from swfastedit_core.cpus import limit_threads
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.options import OPTIONS, parse
 
@@ -70,11 +70,12 @@ def run(options: argparse.Namespace, stderr: TextIO) -> None:
 
 def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
     """Load the networks; return them and the seconds that the start of the program and this took."""
-    from swfastedit_core.clock import seconds_since_start
-    from swfastedit_core.pipeline import load_networks
+    with without_collection():
+        from swfastedit_core.clock import seconds_since_start
+        from swfastedit_core.pipeline import load_networks
 
+        limit_threads()
     started, begin = seconds_since_start(), time.perf_counter()
-    limit_threads()
     weights = options.weights or [default_weights(Path(__file__).parent)]
     networks = load_networks(
         *weights,
@@ -83,21 +84,25 @@ def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
         backend=options.engine,
         window_batch=options.window_batch,
     )
-    gc.freeze()
-    gc.enable()
     if any(network.config.demonstration for network in networks) and not options.quiet:
         say("notice: these are demonstration weights, not for patients")
     return networks, {"start": started, "load": time.perf_counter() - begin}
 
 
-def limit_threads() -> None:
-    """Let libraries start as many threads as there are processors for this process: they see all of the host's."""
-    import SimpleITK as sitk
-    import torch
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile, nor ever in what is made meanwhile: what libraries make when imported stays.
 
-    processors = available_cpus()
-    torch.set_num_threads(min(torch.get_num_threads(), processors))
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(processors)
+    It would take a tenth of a second while torch is imported, and a third when the program ends.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def jobs(options: argparse.Namespace) -> list[Job]:
@@ -260,9 +265,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # What libraries make when they are imported stays: looking for garbage in it takes a tenth of a second while they
-    # are, and a third at the end.
-    gc.disable()
-    code = main()
-    gc.freeze()
-    sys.exit(code)
+    sys.exit(main())

@@ -27,6 +27,7 @@ from bench.speed import SEED, large_grid, random_weights
 from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint import read_checkpoint
 from swfastedit_core.command import Parser, path_argument, run_command, say
+from swfastedit_core.cpus import limit_threads
 from swfastedit_core.engine import TorchEngine, make_engine, resolve_device
 from swfastedit_core.engine.pytorch import difference_network
 from swfastedit_core.inferer import infer
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    limit_threads()
     device = resolve_device(options.device)
     ceilings = measure_ceilings(device)
     found: dict[str, Any] = {"device": name_of(device), "torch": torch.__version__, "ceilings": asdict(ceilings)}
@@ -82,7 +84,8 @@ def _run(options: argparse.Namespace) -> None:
     for scan in scans:
         share = scan["gflops"] / fast
         scan["share of the matrix product"] = share
-        scan["projection for a T4, seconds"] = scan["windows"] * scan["gflop_per_window"] / (share * T4_GFLOPS)
+        if device.type == "cuda":
+            scan["projection for a T4, seconds"] = scan["windows"] * scan["gflop_per_window"] / (share * T4_GFLOPS)
     keep("whole scans", scans)
 
 
@@ -193,10 +196,11 @@ def whole(pet: Volume, weights: Path, device: torch.device, *, repeats: int, sli
         figures["windows, full grid"] = len(plan.starts)
         figures["network, full grid"] = _seconds(lambda: infer(image, plan, engine), device, 1)
         figures["peak GPU memory, GB"] = torch.cuda.max_memory_reserved(device) / 1e9
-        del image
+        precision = engine.precision
+        del image, engine
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        segment(pet, [TorchEngine(checkpoint, device=device, precision=engine.precision, batch=1)])
+        segment(pet, [TorchEngine(checkpoint, device=device, precision=precision, batch=1)])
         figures["peak GPU memory, batch 1, GB"] = torch.cuda.max_memory_reserved(device) / 1e9
     return figures
 

@@ -32,6 +32,7 @@ from monai.transforms import (
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.clock import peak_memory_mb, seconds_since_start
 from swfastedit_core.command import Parser, path_argument, run_command, say
+from swfastedit_core.cpus import limit_threads
 from swfastedit_core.intensity import RangeIntensity
 
 OVERLAP = 0.75
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work(_: object) -> None:
         options: argparse.Namespace = parser.parse_args(arguments)
+        limit_threads()
         _, timing = recipe(options.scan, read_checkpoint(options.weights), windows=options.windows)
         say(json.dumps(asdict(timing) | {"total_seconds": timing.total_seconds}))
 

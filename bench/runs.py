@@ -83,7 +83,10 @@ def run_reference(scan: Path, weights: Path, *, windows: int | None) -> dict[str
 
 
 def gflop_per_window(config: CheckpointConfig) -> float:
-    """Count the operations of a window's convolutions, in 10⁹: two for each multiplication and addition."""
+    """Count the operations of a window's convolutions, in 10⁹: two for each multiplication and addition.
+
+    Those of the published network, whatever an engine makes of it: OpenVINO's graph does a ninth less.
+    """
     with torch.device("meta"):
         network = build_network(config.network)
         window = torch.empty((1, config.network.in_channels, *config.window))

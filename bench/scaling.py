@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.runs import run_program
+from bench.runs import Run, run_program
 from swfastedit_core.checkpoint import read_config
 from swfastedit_core.command import say
 from swfastedit_core.files import read_volume, write_volume
@@ -61,18 +61,26 @@ def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repe
         Runs for each.
     """
     pet, spacing_mm = read_volume(scan), read_config(weights).preprocessing.spacing_mm
-    points = []
+    bodies: dict[float, float] = {}
     for length in LENGTHS:
-        path, longer = work / f"length-{length:g}.mha", stretched(pet, length)
-        write_volume(longer, path)
-        body_l = body_litres(longer, spacing_mm)
-        runs = [run_program(path, weights, work / "masks", "--device", device.type) for _ in range(repeats)]
-        network, wall = [run.seconds["network"] for run in runs], [run.wall_seconds for run in runs]
-        windows = runs[0].report["windows"]
-        points.append(Point(length, body_l, windows, statistics.median(network), statistics.median(wall)))
-        say(f"length {length:g}: {body_l:.1f} l, {windows} windows, {points[-1].wall_seconds:.1f} s")
-        path.unlink()
-    return points
+        longer = stretched(pet, length)
+        write_volume(longer, _path(work, length))
+        bodies[length] = body_litres(longer, spacing_mm)
+    runs: dict[float, list[Run]] = {length: [] for length in LENGTHS}
+    for _ in range(repeats):  # round after round: where the machine slows down for a while, all lengths share it
+        for length, done in runs.items():
+            done.append(run_program(_path(work, length), weights, work / "masks", "--device", device.type))
+            say(f"length {length:g}: {done[-1].report['windows']} windows, {done[-1].wall_seconds:.1f} s")
+    return [_point(length, bodies[length], done) for length, done in runs.items()]
+
+
+def _path(work: Path, length: float) -> Path:
+    return work / f"length-{length:g}.mha"
+
+
+def _point(length: float, body_l: float, runs: Sequence[Run]) -> Point:
+    network, wall = [run.seconds["network"] for run in runs], [run.wall_seconds for run in runs]
+    return Point(length, body_l, runs[0].report["windows"], statistics.median(network), statistics.median(wall))
 
 
 def stretched(pet: Volume, length: float) -> Volume:
@@ -137,4 +145,5 @@ def in_markdown(points: Sequence[Point]) -> str:
         for point in points
     ]
     fit = r_squared([point.body_l for point in points], [point.network_seconds for point in points])
-    return "\n".join([*lines, "", f"Network time against body volume: R² = {fit:.4f}"])
+    windows = r_squared([point.body_l for point in points], [float(point.windows) for point in points])
+    return "\n".join([*lines, "", f"Against body volume: network time R² = {fit:.4f}, windows R² = {windows:.4f}"])

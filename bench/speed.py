@@ -65,7 +65,7 @@ class Measured:
     ceilings
         Of the machine, right before and right after each run.
     gflop_per_window
-        Operations of a window's convolutions.
+        Operations of a window's convolutions in the published network.
     """
 
     case: Case
@@ -91,7 +91,7 @@ class Measured:
 
     @property
     def gflops(self) -> list[float]:
-        """Rate of the network, in 10⁹ operations a second, of each run."""
+        """Rate at which the published network's operations are done, in 10⁹ a second, of each run."""
         return [run.report["windows"] * self.gflop_per_window / run.seconds["network"] for run in self.runs]
 
     @property

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from swfastedit_core.atomic import replacing
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, find_checkpoints, read_checkpoint
 from swfastedit_core.command import Parser, path_argument, run_command, say
-from swfastedit_core.engine import Engine, make_engine
-from swfastedit_core.engine.graph import dynunet_graph
-from swfastedit_core.engine.openvino import OpenVinoEngine
+from swfastedit_core.cpus import limit_threads
+from swfastedit_core.engine import Engine, make_engine, resolve_precision
+from swfastedit_core.engine.openvino import OpenVinoEngine, drawn
 from swfastedit_core.engine.runtime import openvino
+from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import UNSEEN_LOGIT, infer
 from swfastedit_core.intensity import scale_intensity
 from swfastedit_core.metrics import dice
@@ -98,23 +100,18 @@ def read_case(source: Source, config: CheckpointConfig) -> Case:
 
 def cache(large: Checkpoint, _: Checkpoint, __: list[Case]) -> list[dict[str, Any]]:
     """Time what a cache of compiled networks would save."""
-    options, rows = {"INFERENCE_PRECISION_HINT": "bf16"}, []
+    rows = []
     for _round in range(ROUNDS):
         start = time.perf_counter()
-        compiled = openvino.Core().compile_model(graph_of(large), "CPU", options)
+        engine = OpenVinoEngine(large, precision=resolve_precision("auto", CPU))
+        compiled = engine.compiled()
         made = time.perf_counter()
         blob = compiled.export_model().getvalue()
         exported = time.perf_counter()
-        openvino.Core().import_model(blob, "CPU", options)
+        openvino.Core().import_model(blob, "CPU", engine.options(engine.batch))
         seconds = {"compile, s": made - start, "import, s": time.perf_counter() - exported}
         rows.append({"network": "31 M", **seconds, "file, MB": len(blob) / 1e6})
     return [_medians(rows)]
-
-
-def graph_of(checkpoint: Checkpoint) -> openvino.Model:
-    """Draw a network."""
-    weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
-    return dynunet_graph(checkpoint.config.network, weights, window=checkpoint.config.window)
 
 
 class Idle:
@@ -161,7 +158,7 @@ def mirror(_: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str, 
         if not case.truth_zyx.any():
             continue
         logits = case.logits(engine, case.plan())
-        body = replace(case.body, cells=_mirrored_cells(case.body))
+        body = replace(case.body, cells=mirrored_cells(case.body))
         there = replace(case, image=case.image.flip(1), body=body)
         mirrored = there.logits(engine, there.plan()).flip(0)
         rows.append({"scan": case.name, "Dice": case.score(logits), "with mirror": case.score((logits + mirrored) / 2)})
@@ -215,22 +212,11 @@ def worth_running(plan: WindowPlan, wanted: Tensor) -> tuple[tuple[int, int, int
     return tuple(start for start in plan.starts if (weights >= limit[_at(start, plan.window)]).any())
 
 
-class Quantised(OpenVinoEngine):
-    """OpenVINO with a graph that was changed."""
-
-    def __init__(self, checkpoint: Checkpoint, graph: openvino.Model) -> None:
-        self._given = graph
-        super().__init__(checkpoint, precision="bfloat16")
-
-    def _graph(self) -> openvino.Model:
-        return self._given
-
-
 def int8(large: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str, Any]]:
     """Quantise convolutions to eight bits with windows of the first scan, and compare masks of the same windows."""
     rows: list[dict[str, Any]] = []
     exact, half = (make_engine(box, device=CPU, precision=name) for name in ("float32", "auto"))
-    eight = Quantised(box, quantised(box, cases[0]))
+    eight = eight_bits(box, cases[0])
     for case in cases:
         plan = case.plan()
         expected = case.logits(exact, plan) > 0
@@ -241,7 +227,7 @@ def int8(large: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str
         rows.append({"scan": case.name, **{f"{name}, Dice": score for name, score in scores.items()}})
     here = replace(cases[0], window=large.config.window)
     few = replace(here.plan(), starts=here.plan().starts[:8])
-    engines = {"bfloat16": make_engine(large, device=CPU), "int8": Quantised(large, quantised(large, here))}
+    engines = {"bfloat16": make_engine(large, device=CPU), "int8": eight_bits(large, here)}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(ROUNDS):
         for name, engine in engines.items():
@@ -252,14 +238,15 @@ def int8(large: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str
     return [*rows, {"network": "31 M", **medians}]
 
 
-def quantised(checkpoint: Checkpoint, case: Case) -> openvino.Model:
+def eight_bits(checkpoint: Checkpoint, case: Case) -> OpenVinoEngine:
     """Quantise a network after training, calibrated with windows over the body of a scan."""
     import nncf  # an experiment's own package
 
     plan = case.plan()
     every = max(len(plan.starts) // CALIBRATION_WINDOWS, 1)
     windows = [case.image[(slice(None), *_at(start, plan.window))][None].numpy() for start in plan.starts[::every]]
-    return nncf.quantize(graph_of(checkpoint), nncf.Dataset(windows), subset_size=len(windows))
+    graph = nncf.quantize(drawn(checkpoint), nncf.Dataset(windows), subset_size=len(windows))
+    return OpenVinoEngine(checkpoint, precision=resolve_precision("auto", CPU), draw=lambda _: graph)
 
 
 TRIED: dict[str, Callable[[Checkpoint, Checkpoint, list[Case]], list[dict[str, Any]]]] = {
@@ -288,20 +275,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if "int8" in options.only and find_spec("nncf") is None:
+        raise UserError(
+            "int8 needs NNCF: `pip install nncf`, or leave it out with --only " + " ".join(list(TRIED)[:-1])
+        )
+    limit_threads()
     pet, label = options.scan
     box = read_checkpoint(find_checkpoints([Path("weights")])[0])
     sources = [Source(pet.parent.name, pet.parent.name, "scan", pet=pet, label=label)]
     sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed) if options.phantoms else []
     cases = [read_case(source, box.config) for source in sources]
-    found = {}
+    # What is not tried this time stays.
+    found: dict[str, Any] = json.loads(options.output.read_text()) if options.output.exists() else {}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         large = read_checkpoint(random_weights(Path(folder) / "dynunet.safetensors"))
         for name in options.only:
             found[name] = TRIED[name](large, box, cases)
             say(f"{name}\n" + "\n".join(f"  {_line(row)}" for row in found[name]))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.output) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
+            with replacing(options.output) as temporary:
+                temporary.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -320,7 +313,7 @@ def _region(starts: tuple[tuple[int, int, int], ...], window: tuple[int, int, in
     return Box((int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2])))
 
 
-def _mirrored_cells(body: Body) -> np.ndarray:
+def mirrored_cells(body: Body) -> np.ndarray:
     """Mirror the body's cells; those of the last column may be cut off, so that they do not fall on one another."""
     voxels = body.cells.repeat(body.cell[0], axis=0)[: body.shape[0]][::-1]
     missing = -len(voxels) % body.cell[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 FILES = Path("/proc/self/cgroup")
@@ -31,6 +32,21 @@ def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for group in _groups(files, mount) if (quota := _quota(group)) is not None]
     return max(1, min([given, *(math.ceil(quota) for quota in quotas)]))
+
+
+def limit_threads() -> None:
+    """Let torch and SimpleITK start as many threads as there are processors for this process: they see the host's.
+
+    Called by programs before their work, since it holds for the whole process.
+    """
+    import torch
+
+    processors = available_cpus()
+    torch.set_num_threads(min(torch.get_num_threads(), processors))
+    if find_spec("SimpleITK"):
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(processors)
 
 
 def _groups(files: Path, mount: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from swfastedit_core.atomic import replacing
 from swfastedit_core.background import begun
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.payload import verify_header, verify_payload
+from swfastedit_core.payload import find_payload, verify_header, verify_packed
 from swfastedit_core.volume import AIR_HU, Geometry, Volume
 
 SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
@@ -140,9 +140,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     try:
         with replacing(path) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=True)
-            verify_payload(
-                temporary, suffix, voxels=volume.array_zyx.size
-            )  # ITK writes NIfTI to a full disk without a word
+            packed = find_payload(temporary, suffix, voxels=volume.array_zyx.size)
+            if packed is not None:  # ITK writes NIfTI to a full disk without a word
+                verify_packed(temporary, packed)
     except UserError as error:
         raise UserError(f"{path}: cannot be written whole; is the disk full?") from error
     except (RuntimeError, OSError) as error:
@@ -189,10 +189,12 @@ def _read(path: Path) -> Volume:
     """Read a volume as float32; its header is checked before any voxel is read, its values are not."""
     with _opened(path) as reader:
         geometry = _checked_geometry(reader, path)
+        packed = find_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
         reader.SetOutputPixelType(sitk.sitkFloat32)
-        reading = begun(reader.Execute)  # two looks at the same bytes, side by side
+        reading = begun(reader.Execute)  # what is compressed is unpacked twice, side by side
         try:
-            verify_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
+            if packed is not None:
+                verify_packed(path, packed)
         finally:
             failure = reading.exception()
         if isinstance(failure, RuntimeError):

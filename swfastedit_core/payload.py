@@ -66,8 +66,8 @@ def verify_header(path: Path, suffix: str) -> None:
                 raise UserError(f"{path}: the header gives no voxel spacing (spacings or space directions)")
 
 
-def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
-    """Check that the voxel data is complete and its checksum right, in constant memory.
+def find_payload(path: Path, suffix: str, *, voxels: int) -> Payload | None:
+    """Check where the voxel data lies, and its length where it is not compressed, without reading it.
 
     Parameters
     ----------
@@ -78,10 +78,15 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
     voxels
         Their number, as ITK understood the header.
 
+    Returns
+    -------
+    Payload or None
+        What `verify_packed` has to check; None where there is nothing left to check.
+
     Raises
     ------
     UserError
-        If the data is truncated, damaged, or lies in another file.
+        If the data is truncated, or lies in another file.
 
     Warns
     -----
@@ -93,8 +98,26 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
             payload: Payload | None = _metaimage(file, path, voxels)
         else:
             payload = _nrrd(file, path) if suffix == ".nrrd" else _nifti(file, path)
-        if payload is None:
-            return
+    if payload is not None and payload.wbits is None:
+        _compare(path.stat().st_size - payload.offset, payload, path)
+        return None
+    return payload
+
+
+def verify_packed(path: Path, payload: Payload) -> None:
+    """Check that compressed voxel data is complete and its checksum right, in constant memory.
+
+    Raises
+    ------
+    UserError
+        If it is truncated or damaged.
+
+    Warns
+    -----
+    DataWarning
+        If there is more of it than the header promises.
+    """
+    with path.open("rb") as file:
         file.seek(payload.offset)
         found, packed = _lengths(file, payload, path)
     if payload.packed_bytes is not None and payload.packed_bytes != packed:  # ITK would hand out unset memory
@@ -102,6 +125,11 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
             f"{path}: the header says {payload.packed_bytes:,} bytes of compressed data (CompressedDataSize), found "
             f"{packed:,}; is the file damaged?"
         )
+    _compare(found, payload, path)
+
+
+def _compare(found: int, payload: Payload, path: Path) -> None:
+    """Compare the bytes of voxel data with what the header promises."""
     if payload.expected_bytes is not None and found < payload.expected_bytes:
         raise UserError(
             f"{path}: truncated, {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; "
@@ -119,9 +147,7 @@ def verify_payload(path: Path, suffix: str, *, voxels: int) -> None:
 
 def _lengths(file: BinaryIO, payload: Payload, path: Path) -> tuple[int, int]:
     """Return the bytes of voxel data, unpacked and as they are in the file."""
-    if payload.wbits is None:
-        length = path.stat().st_size - payload.offset
-        return length, length
+    assert payload.wbits is not None
     unpack = zlib.decompressobj(payload.wbits)
     found = packed = 0
     try:

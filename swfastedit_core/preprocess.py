@@ -110,9 +110,9 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
     Tensor
         SUV, float32 [X, Y, Z] with X, Y, Z along R, A, S, contiguous, on `device`.
     """
-    tensor = torch.from_numpy(np.ascontiguousarray(volume.array_zyx, np.float32)).to(device)
-    tensor = tensor.permute(2, 1, 0).permute(placement.file_axis)
-    tensor = tensor.flip([axis for axis in range(3) if placement.flipped[axis]]).contiguous()
+    x, y, z = (slice(None, None, -1 if flipped else 1) for flipped in placement.flipped)
+    oriented = volume.array_zyx.transpose(2, 1, 0).transpose(placement.file_axis)[x, y, z]
+    tensor = torch.from_numpy(np.array(oriented, np.float32, order="C")).to(device)
     for axis in (2, 1, 0):  # voxel by voxel while they are few, whole planes at last
         if placement.step[axis] != 1.0:
             coordinates = np.arange(placement.network_shape[axis]) * placement.step[axis]

@@ -14,7 +14,7 @@ import torch
 from played import PlayedEngine
 
 from bench import __main__ as command
-from bench import agreement, gpu, scaling, speed
+from bench import agreement, gpu, scaling, speed, tried
 from bench.machine import Ceilings, measure_ceilings
 from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
@@ -23,6 +23,7 @@ from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.windows import Body, plan_windows
 
 ROOT = Path(__file__).parent.parent
 BOX = ROOT / "weights" / "demo.safetensors"
@@ -201,3 +202,23 @@ def test_figures_for_a_gpu_need_no_more_than_they_say():
 def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):
     assert command.main(["--scan", str(tmp_path / "none.mha")]) == 1
     assert "name a whole-body PET with --scan" in capfd.readouterr().err
+
+
+def test_window_is_worth_running_where_it_weighs_in_a_wanted_voxel():
+    side_by_side = plan_windows((16, 4, 4), window=(4, 4, 4), overlap=0.0)
+    wanted = torch.zeros((16, 4, 4), dtype=torch.bool)
+    wanted[5, 1, 1] = True
+    assert tried.worth_running(side_by_side, wanted) == ((4, 0, 0),)
+    padded = plan_windows((2, 4, 4), window=(4, 4, 4), overlap=0.0)
+    assert tried.worth_running(padded, torch.ones((2, 4, 4), dtype=torch.bool)) == ((0, 0, 0),)
+    assert tried.worth_running(padded, torch.zeros((2, 4, 4), dtype=torch.bool)) == ()
+    overlapping = plan_windows((24, 16, 16), window=(16, 16, 16), overlap=0.75)
+    wanted = torch.zeros((24, 16, 16), dtype=torch.bool)
+    wanted[7, 8, 8] = True  # weights exp(-d² / 8): 0.97 half a voxel away, 0.08 after 4.5, the floor after 8.5
+    assert tried.worth_running(overlapping, wanted) == ((0, 0, 0), (4, 0, 0))
+
+
+def test_mirrored_body_covers_the_mirrored_voxels():
+    cells = np.array([True, False, False])[:, None, None]
+    body = Body(cells, (2, 1, 1), (0, 0, 0), (5, 1, 1))  # voxels 0 and 1, then 3 and 4
+    assert tried.mirrored_cells(body)[:, 0, 0].tolist() == [False, True, True]

@@ -15,7 +15,7 @@ from swfastedit_core.engine import openvino as openvino_engine
 from swfastedit_core.engine.graph import merged_kernel
 from swfastedit_core.engine.openvino import OpenVinoEngine
 from swfastedit_core.engine.pytorch import TorchEngine, difference_network
-from swfastedit_core.errors import UserError, is_out_of_memory
+from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
 from swfastedit_core.inferer import infer
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.windows import plan_windows
@@ -90,11 +90,36 @@ def test_folded_network_has_one_output(narrow_checkpoint):
 def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):
     checkpoint, window = read_checkpoint(narrow_checkpoint), random_image((64, 64, 64)).abs()
     exact = answer(engine_of(checkpoint, backend), window)
+    if backend == "openvino" and resolve_precision("auto", CPU) != "bfloat16":
+        pytest.skip("this CPU has no instructions for bfloat16")
     rough = answer(engine_of(checkpoint, backend, "bfloat16"), window)
     assert rough.dtype == torch.float32
     assert (rough - exact).abs().mean() < 0.03 * exact.std()
-    if backend == "torch" or resolve_precision("auto", CPU) == "bfloat16":  # OpenVINO needs instructions for it
-        assert not torch.equal(rough, exact)
+    assert not torch.equal(rough, exact)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "channels", "window"),
+    [
+        ("dynunet", 32, ("pet",), (64, 64, 64)),
+        ("dynunet", 32, ("pet", "ct"), (64, 64, 96)),
+        ("smalldynunet", 32, ("pet",), (64, 64, 20)),
+        ("smalldynunet", 32, ("pet", "ct"), (32, 64, 18)),
+        ("dynunet", 8, ("pet", "ct"), (96, 96, 96)),
+    ],
+)
+@pytest.mark.parametrize(("precision", "mean"), [("float32", 1e-3), ("auto", 0.03)])
+def test_openvino_computes_what_torch_does_for_wide_networks_and_odd_windows(
+    name, first, channels, window, precision, mean
+):
+    filters = (first, *[16] * (len(ARCHITECTURES[name].filters) - 1))
+    checkpoint = random_checkpoint(name, filters, channels, window=window)
+    image = torch.randn((len(channels), *window), generator=torch.Generator().manual_seed(1)).abs()
+    with torch.inference_mode():
+        both = checkpoint.network()(image[None])
+    expected = both[:, 1] - both[:, 0]
+    found = answer(engine_of(checkpoint, "openvino", precision), image)
+    assert (found - expected).abs().mean() < mean * expected.std()
 
 
 @pytest.mark.parametrize("first", [4, 6, 8, 12, 16, 20, 24, 28, 32, 40])
@@ -212,6 +237,31 @@ def test_openvino_that_cannot_be_compiled_for_several_windows_is_for_one(narrow_
     assert engine.batch == 1
 
 
+def test_openvino_is_compiled_again_when_there_may_be_memory_again(narrow_checkpoint, monkeypatch):
+    compile_, failures = OpenVinoEngine._compile, [RuntimeError("can't alloc"), RuntimeError("can't alloc")]
+
+    def fails_twice(self, side_by_side):
+        if failures:
+            raise failures.pop()
+        return compile_(self, side_by_side)
+
+    monkeypatch.setattr(OpenVinoEngine, "_compile", fails_twice)
+    engine = engine_of(read_checkpoint(narrow_checkpoint), "openvino", batch=1)
+    engine.wait()
+    window = random_image((64, 64, 64))
+    with pytest.raises(WindowTooLargeError):
+        answer(engine, window)
+    assert answer(engine, window).isfinite().all()
+
+
+def test_bfloat16_is_refused_where_openvino_would_run_float32_instead(narrow_checkpoint, monkeypatch):
+    monkeypatch.setattr("swfastedit_core.engine.cpu_has_bfloat16", lambda: False)
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    with pytest.raises(UserError, match="this CPU has no instructions for it"):
+        engine_of(checkpoint, "auto", "bfloat16")
+    assert engine_of(checkpoint, "torch", "bfloat16").precision == "bfloat16"
+
+
 def test_openvino_says_what_one_window_needs(narrow_checkpoint, monkeypatch):
     compile_ = OpenVinoEngine._compile
     monkeypatch.setattr(OpenVinoEngine, "_compile", lambda self, n: Fails(compile_(self, n), 2))
@@ -229,7 +279,7 @@ def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, backend
     torch.testing.assert_close(answer(engine, windows[3]), answer(engine, *windows)[3:], atol=1e-5, rtol=1e-5)
 
 
-def test_errors_of_the_background_are_told_where_the_engine_is_used(monkeypatch, narrow_checkpoint, backend):
+def test_errors_of_the_background_are_told_where_the_engine_is_used(narrow_checkpoint, backend):
     checkpoint = read_checkpoint(narrow_checkpoint)
     checkpoint.tensors.pop("bottleneck.conv1.conv.weight")
     engine = engine_of(checkpoint, backend)

@@ -350,8 +350,9 @@ def test_damaged_scan_among_others_fails_and_leaves_whole_masks_only(tmp_path, w
     assert done.returncode == 1
     assert done.stderr.startswith(f"{tmp_path / 'images/pet/2.mha'}: truncated, ")
     assert done.stderr.count("\n") == 1
-    printed = [line for line in done.stdout.splitlines() if line.startswith("{")]  # ITK has something to say as well
-    assert [json.loads(line)["output"] for line in printed] == [str(tmp_path / "out" / MASKS / "1.mha")]
+    assert [json.loads(line)["output"] for line in done.stdout.splitlines()] == [
+        str(tmp_path / "out" / MASKS / "1.mha")
+    ]
     assert files(tmp_path / "out") == [MASKS / "1.mha"]
     assert_is_mask_of_the_scan(tmp_path / "out" / MASKS / "1.mha")
 
@@ -548,7 +549,8 @@ def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp
 
 def test_libraries_start_no_more_threads_than_there_are_processors_for():
     code = (
-        "import process, torch, SimpleITK; process.available_cpus = lambda: 1; process.limit_threads();"
+        "import torch, SimpleITK; from swfastedit_core import cpus;"
+        "cpus.available_cpus = lambda: 1; cpus.limit_threads();"
         "print(torch.get_num_threads(), SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -556,3 +558,12 @@ def test_libraries_start_no_more_threads_than_there_are_processors_for():
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1 1\n"
+
+
+def test_garbage_is_looked_for_again_once_the_networks_are_loaded():
+    code = (
+        "import gc, process\n"
+        "with process.without_collection(): assert not gc.isenabled()\n"
+        "assert gc.isenabled() and gc.get_freeze_count()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig
-from swfastedit_core.engine.choice import free_bytes, resolve_device, resolve_precision
+from swfastedit_core.engine.choice import cpu_has_bfloat16, free_bytes, resolve_device, resolve_precision
 from swfastedit_core.engine.pytorch import TorchEngine
 from swfastedit_core.errors import UserError
 
@@ -115,6 +115,10 @@ def make_engine(
     precision = resolve_precision(precision, device)
     if backend == "torch" or device.type != "cpu" or not installed:
         return TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
+    if precision == "bfloat16" and not cpu_has_bfloat16():  # it would run float32 and call it bfloat16
+        raise UserError(
+            "precision 'bfloat16': this CPU has no instructions for it; use float32, auto or --engine torch"
+        )
     from swfastedit_core.engine.openvino import OpenVinoEngine
 
     return OpenVinoEngine(checkpoint, precision=precision, batch=batch)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from swfastedit_core.box import Triple
 from swfastedit_core.engine.runtime import openvino, opset13
@@ -169,11 +170,12 @@ def merged_kernel(transposed: np.ndarray, following: np.ndarray) -> np.ndarray:
         the same result: a voxel y of the first spreads over y to y + s - 1, the second over k // 2 more on both sides.
     """
     stride, side = transposed.shape[2:], following.shape[2:]
-    spread = np.ascontiguousarray(np.moveaxis(transposed, (0, 1), (3, 4)))  # [sx, sy, sz, C, M]: products of matrices
-    merged = np.zeros((*np.add(stride, side) - 1, transposed.shape[0], following.shape[0]), np.float32)
+    # As products of matrices [sx, sy, sz, C, M]; by PyTorch, which keeps to the threads it is given.
+    spread = torch.from_numpy(np.ascontiguousarray(np.moveaxis(transposed, (0, 1), (3, 4))))
+    merged = torch.zeros((*(s + k - 1 for s, k in zip(stride, side, strict=True)), len(transposed), len(following)))
     for offset in np.ndindex(*side):
         # A convolution looks ahead where a transposed one spreads: its kernel runs backwards.
         tap = following[(slice(None), slice(None), *(k - 1 - o for k, o in zip(side, offset, strict=True)))]
         x, y, z = (slice(o, o + s) for o, s in zip(offset, stride, strict=True))
-        merged[x, y, z] += spread @ np.ascontiguousarray(tap.T)
-    return np.ascontiguousarray(np.moveaxis(merged, (3, 4), (0, 1)))
+        merged[x, y, z] += spread @ torch.from_numpy(np.ascontiguousarray(tap.T))
+    return np.ascontiguousarray(np.moveaxis(merged.numpy(), (3, 4), (0, 1)))

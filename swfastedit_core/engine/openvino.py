@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 
@@ -30,24 +30,39 @@ LIVE_TENSORS = 4.5  # feature maps of the first level that exist at once
 SCRATCH_BYTES = 50_000_000
 
 
+def drawn(checkpoint: Checkpoint) -> openvino.Model:
+    """Draw a checkpoint's network for one of its windows."""
+    weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
+    return dynunet_graph(checkpoint.config.network, weights, window=checkpoint.config.window)
+
+
 class OpenVinoEngine:
     """OpenVINO's CPU plug-in; see `Engine`."""
 
     name = "openvino"
 
-    def __init__(self, checkpoint: Checkpoint, *, precision: str, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: str,
+        batch: int | None = None,
+        draw: Callable[[Checkpoint], openvino.Model] = drawn,
+    ) -> None:
         self.config = checkpoint.config
         self.source = str(checkpoint.path)
         self.device = torch.device("cpu")
         self.precision = precision
         self._threads = min(available_cpus(), torch.get_num_threads())
-        self._checkpoint = checkpoint
+        self._checkpoint, self._draw = checkpoint, draw
         self.batch = batch or self._side_by_side()
         self._compiled = begun(lambda: self._compile(self.batch))
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
         """See `Engine`."""
         source = iter(windows)
+        if self._compiled.done() and self._compiled.exception() is not None:  # there may be more memory by now
+            self._compiled = begun(lambda: self._compile(self.batch))
         while True:
             begun_in_vain: deque[Tensor] = deque()
             try:
@@ -81,23 +96,26 @@ class OpenVinoEngine:
     def _side_by_side(self) -> int:
         return max(1, min(self._threads, MEMORY_BYTES // self.working_set_bytes(1)))
 
-    def _graph(self) -> openvino.Model:
-        weights = {name: tensor.float().numpy() for name, tensor in self._checkpoint.tensors.items()}
-        return dynunet_graph(self.config.network, weights, window=self.config.window)
+    def compiled(self) -> openvino.CompiledModel:
+        """Wait for the compiled network."""
+        return self._compiled.result()
 
-    def _compile(self, batch: int) -> openvino.CompiledModel:
-        options = {
+    def options(self, batch: int) -> dict[str, object]:
+        """Return OpenVINO's options for so many windows side by side."""
+        return {
             "INFERENCE_PRECISION_HINT": NAMES[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": batch,
             # Two containers on one host would be pinned to the same processors.
             "ENABLE_CPU_PINNING": False,
         }
-        return openvino.Core().compile_model(self._graph(), "CPU", options)
+
+    def _compile(self, batch: int) -> openvino.CompiledModel:
+        return openvino.Core().compile_model(self._draw(self._checkpoint), "CPU", self.options(batch))
 
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
         """Run windows side by side; those that have begun and not ended are in `unfinished`, in their order."""
-        compiled = self._compiled.result()
+        compiled = self.compiled()
         # One more than run at a time: it waits its turn, and then nobody waits while the caller uses a result.
         idle = [compiled.create_infer_request() for _ in range(self.batch + 1)]
         running: deque[openvino.InferRequest] = deque()

@@ -53,7 +53,7 @@ class TorchEngine:
 
     @cached_property
     def _batch(self) -> BatchSize:
-        """Made when it is first asked for: how much of a GPU is free shows once the scan is on it."""
+        """Made when it is first asked for: by the first scan, when it is on the GPU already, or by `warm_up`."""
         return BatchSize(self._sizes())
 
     def wait(self) -> None:
