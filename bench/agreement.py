@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.overlap import overlap
 from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.command import say
 from swfastedit_core.files import read_volume
-from swfastedit_core.metrics import dice
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
 from swfastedit_core.train.sources import find_sources, read_source
@@ -79,7 +79,7 @@ def agreements(weights: Path, scans: Sequence[Path], *, phantoms: int, seed: int
         cut = half_a_step(pet.geometry, exact[0].config)
         moved = segment(without_first(pet, cut), exact, full_grid=True).mask.array_zyx
         same = segment(pet, exact).mask.array_zyx
-        scores = _dice(other, one), _dice(other[cut[2] :, cut[1] :, cut[0] :], moved), _dice(same, one)
+        scores = overlap(other, one), overlap(other[cut[2] :, cut[1] :, cut[0] :], moved), overlap(same, one)
         differing = int(np.count_nonzero(one != other))
         found.append(Agreement(name, *scores, full.lesion_ml, ours.lesion_ml, differing, ours.windows, full.windows))
         say(
@@ -111,10 +111,6 @@ def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
     origin = np.array(geometry.origin_mm) + geometry.axes_lps @ (np.array(cut) * geometry.spacing_mm)
     x_mm, y_mm, z_mm = map(float, origin)
     return Volume(array, replace(geometry, size_xyz=triple(array.shape[::-1]), origin_mm=(x_mm, y_mm, z_mm)))
-
-
-def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    return dice(truth, mask) if truth.any() else float(not mask.any())
 
 
 def in_markdown(found: Sequence[Agreement]) -> str:

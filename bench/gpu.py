@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from bench.machine import measure_ceilings, name_of
+from bench.overlap import overlap
 from bench.runs import gflop_per_window
 from bench.speed import SEED, large_grid, random_weights
 from swfastedit_core.atomic import replacing
@@ -107,7 +108,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
                 "precision": precision,
                 "logits, mean difference": float((there - logits).abs().mean()),
                 "logits, largest difference": float((there - logits).abs().max()),
-                "mask, Dice": _dice(exact, mask),
+                "mask, Dice": overlap(exact, mask),
                 "mask, voxels that differ": int(np.count_nonzero(exact != mask)),
             }
         )
@@ -209,11 +210,6 @@ def _small_grid() -> Any:
     from swfastedit_core.phantom import field_of_view
 
     return field_of_view(SMALL_SEED, spacing_mm=SMALL_MM)
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    total = np.count_nonzero(one) + np.count_nonzero(other)
-    return 2 * np.count_nonzero(one & other) / total if total else 1.0
 
 
 def _seconds(work: Callable[[], object], device: torch.device, times: int) -> float:

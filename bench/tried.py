@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.overlap import overlap
 from bench.speed import random_weights
 from swfastedit_core.atomic import replacing
 from swfastedit_core.box import Box
@@ -181,8 +182,8 @@ def coarse(_: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str, 
         rows.append(
             {
                 "scan": case.name,
-                "body, Dice": _agreement(expected, body),
-                "coarse first, Dice": _agreement(expected, logits > 0),
+                "body, Dice": overlap(expected.numpy(), body.numpy()),
+                "coarse first, Dice": overlap(expected.numpy(), (logits > 0).numpy()),
                 "body, windows": len(case.plan().starts),
                 "coarse first, windows": len(first.starts) + len(picked),
                 "full grid, windows": len(full.starts),
@@ -221,7 +222,7 @@ def int8(large: Checkpoint, box: Checkpoint, cases: list[Case]) -> list[dict[str
         plan = case.plan()
         expected = case.logits(exact, plan) > 0
         scores = {
-            name: _agreement(expected, case.logits(one, plan) > 0)
+            name: overlap(expected.numpy(), (case.logits(one, plan) > 0).numpy())
             for name, one in (("bfloat16", half), ("int8", eight))
         }
         rows.append({"scan": case.name, **{f"{name}, Dice": score for name, score in scores.items()}})
@@ -319,12 +320,6 @@ def mirrored_cells(body: Body) -> np.ndarray:
     missing = -len(voxels) % body.cell[0]
     padded = np.concatenate([voxels, np.zeros((missing, *voxels.shape[1:]), bool)])
     return np.asarray(padded.reshape(-1, body.cell[0], *voxels.shape[1:]).any(axis=1))
-
-
-def _agreement(expected: Tensor, found: Tensor) -> float:
-    if not expected.any():
-        return float(not found.any())
-    return dice(expected.numpy(), found.numpy())
 
 
 def _means(rows: list[dict[str, Any]], *names: str) -> dict[str, float]:
