@@ -27,10 +27,11 @@ from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.cpus import limit_threads
 from swfastedit_core.engine import resolve_device
 from swfastedit_core.errors import UserError
+from swfastedit_core.train.sources import Source, find_sources
 
 PARTS = ("speed", "large", "agreement", "scaling")
 RANDOM, BOX = "dynunet, 31 M", "weights in the box"
-SCAN = Path("../shared/data/sts_001/pet.mha")
+SCAN, LABEL = (Path("../shared/data/sts_001") / name for name in ("pet.mha", "lesion.mha"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +44,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     add("--scan", type=path_argument, default=SCAN, metavar="PET", help="a whole-body scan (default: %(default)s)")
+    add("--label", type=path_argument, metavar="LABEL", help="its lesions (default: those of the default scan)")
     add("--weights", type=path_argument, default=Path("weights"), help="default: %(default)s/")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: %(default)s")
     add("--repeats", type=int, default=3, help="runs of each, but one in float32 (default: %(default)s)")
@@ -113,9 +115,11 @@ def _timed(cases: list[speed.Case], device: torch.device, work: Path) -> tuple[A
 
 
 def _agreement(options: argparse.Namespace, device: torch.device, _: Path, __: Path) -> tuple[Any, str]:
-    found = agreement.agreements(
-        options.weights, [options.scan], phantoms=options.phantoms, seed=options.seed, device=str(device)
-    )
+    label = options.label or (LABEL if options.scan == SCAN else None)
+    name = options.scan.parent.name
+    sources = [Source(name, name, "scan", pet=options.scan, label=label)]
+    sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed) if options.phantoms else []
+    found = agreement.agreements(options.weights, sources, device=str(device))
     return [asdict(one) for one in found], agreement.in_markdown(found)
 
 

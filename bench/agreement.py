@@ -16,7 +16,7 @@ from swfastedit_core.command import say
 from swfastedit_core.files import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
-from swfastedit_core.train.sources import find_sources, read_source
+from swfastedit_core.train.sources import Source, read_source
 from swfastedit_core.volume import Geometry, Volume
 
 
@@ -35,6 +35,8 @@ class Agreement:
         as many as make half a step of the windows: what the recipe itself leaves to the edge of the scan.
     precision_dice
         Of the default mask against that of the same windows in float32.
+    full_label_dice, default_label_dice
+        Of both masks against the label; None where there is no label, or no lesion in it.
     full_ml, default_ml
         Volumes of the two masks.
     differing_voxels
@@ -47,6 +49,8 @@ class Agreement:
     dice: float
     moved_dice: float
     precision_dice: float
+    full_label_dice: float | None
+    default_label_dice: float | None
     full_ml: float
     default_ml: float
     differing_voxels: int
@@ -54,17 +58,15 @@ class Agreement:
     windows_full_grid: int
 
 
-def agreements(weights: Path, scans: Sequence[Path], *, phantoms: int, seed: int, device: str) -> list[Agreement]:
-    """Compare on files and on phantoms.
+def agreements(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
+    """Compare masks of scans.
 
     Parameters
     ----------
     weights
         Checkpoint or folder of them.
     scans
-        PET files; one is called by its folder's name.
-    phantoms, seed
-        How many, of which seed.
+        With labels or without.
     device
         See `load_networks`.
     """
@@ -72,26 +74,39 @@ def agreements(weights: Path, scans: Sequence[Path], *, phantoms: int, seed: int
     exact = load_networks(weights, device=device, precision="float32")
     found = []
 
-    def compare(name: str, pet: Volume) -> None:
+    for source in scans:
+        pet, truth = _read(source)
         ours = segment(pet, fast)
         full = segment(pet, exact, full_grid=True)
         one, other = ours.mask.array_zyx, full.mask.array_zyx
         cut = half_a_step(pet.geometry, exact[0].config)
         moved = segment(without_first(pet, cut), exact, full_grid=True).mask.array_zyx
-        same = segment(pet, exact).mask.array_zyx
-        scores = overlap(other, one), overlap(other[cut[2] :, cut[1] :, cut[0] :], moved), overlap(same, one)
-        differing = int(np.count_nonzero(one != other))
-        found.append(Agreement(name, *scores, full.lesion_ml, ours.lesion_ml, differing, ours.windows, full.windows))
-        say(
-            f"agreement: {name}: Dice {scores[0]:.4f}, {differing} voxels differ; full grid, moved: {scores[1]:.4f}; "
-            f"the same windows in float32: {scores[2]:.4f}"
+        found.append(
+            Agreement(
+                scan=source.case,
+                dice=overlap(other, one),
+                moved_dice=overlap(other[cut[2] :, cut[1] :, cut[0] :], moved),
+                precision_dice=overlap(segment(pet, exact).mask.array_zyx, one),
+                full_label_dice=None if truth is None else overlap(truth, other),
+                default_label_dice=None if truth is None else overlap(truth, one),
+                full_ml=full.lesion_ml,
+                default_ml=ours.lesion_ml,
+                differing_voxels=int(np.count_nonzero(one != other)),
+                windows=ours.windows,
+                windows_full_grid=full.windows,
+            )
         )
-
-    for path in scans:
-        compare(path.parent.name, read_volume(path))
-    for source in find_sources(f"phantom:{phantoms}", seed=seed) if phantoms else []:
-        compare(source.case, read_source(source).pet)
+        say(f"agreement: {source.case}: Dice {found[-1].dice:.4f}, {found[-1].differing_voxels} voxels differ")
     return found
+
+
+def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
+    """Read a PET and its label; None where there is no label or no lesion in it."""
+    if source.pet is not None and source.label is None:
+        return read_volume(source.pet), None
+    scan = read_source(source)
+    truth = scan.label.array_zyx
+    return scan.pet, truth if truth.any() else None
 
 
 def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int, int]:
@@ -113,6 +128,10 @@ def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
     return Volume(array, replace(geometry, size_xyz=triple(array.shape[::-1]), origin_mm=(x_mm, y_mm, z_mm)))
 
 
+def _dice(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def in_markdown(found: Sequence[Agreement]) -> str:
     """Return the figures as a table."""
     columns = (
@@ -120,6 +139,8 @@ def in_markdown(found: Sequence[Agreement]) -> str:
         "Dice",
         "full grid against itself, moved",
         "same windows in float32",
+        "full grid against the label",
+        "default against the label",
         "full grid",
         "default",
         "voxels that differ",
@@ -128,7 +149,8 @@ def in_markdown(found: Sequence[Agreement]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [
         f"| {one.scan} | {one.dice:.4f} | {one.moved_dice:.4f} "
-        f"| {one.precision_dice:.4f} | {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
+        f"| {one.precision_dice:.4f} | {_dice(one.full_label_dice)} | {_dice(one.default_label_dice)} "
+        f"| {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
         f"| {one.differing_voxels} | {one.windows} of {one.windows_full_grid} |"
         for one in found
     ]

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.train.sources import Source
 from swfastedit_core.windows import Body, plan_windows
 
 ROOT = Path(__file__).parent.parent
@@ -149,15 +151,22 @@ def test_default_mask_is_compared_with_the_full_grid(tmp_path, monkeypatch):
     suv[12:16, 12:16, 12:18] = 8.0  # 96 for both
     folder = tmp_path / "patient"
     write_volume(Volume(suv, Geometry((20, 20, 20), (4.0, 4.0, 4.0))), folder / "pet.mha")
-    (found,) = agreement.agreements(BOX, [folder / "pet.mha"], phantoms=0, seed=0, device="cpu")
+    label = (suv > 5).astype(np.uint8)
+    write_volume(Volume(label, Geometry((20, 20, 20), (4.0, 4.0, 4.0))), folder / "label.mha")
+    source = Source("patient", "patient", "scan", pet=folder / "pet.mha", label=folder / "label.mha")
+    found, unlabelled = agreement.agreements(BOX, [source, replace(source, label=None)], device="cpu")
     assert found.scan == "patient"
     assert found.dice == pytest.approx(2 * 96 / (96 + 160))
     assert found.moved_dice == 1.0  # whatever the window
+    assert (found.full_label_dice, found.default_label_dice) == (pytest.approx(0.75), 1.0)
+    assert unlabelled == replace(found, full_label_dice=None, default_label_dice=None)
     assert found.precision_dice == pytest.approx(0.75)  # no window matters here
     assert (found.differing_voxels, found.windows_full_grid) == (64, 7**3)  # steps of 2
     assert found.full_ml == pytest.approx(160 * 0.064)
     assert found.default_ml == pytest.approx(96 * 0.064)
-    assert "| patient | 0.7500 | 1.0000 | 0.7500 | 10.2 ml | 6.1 ml | 64 |" in agreement.in_markdown([found])
+    assert "| patient | 0.7500 | 1.0000 | 0.7500 | 0.750 | 1.000 | 10.2 ml | 6.1 ml | 64 |" in agreement.in_markdown(
+        [found]
+    )
 
 
 def test_scan_without_its_first_voxels_stays_in_its_place():
