@@ -198,7 +198,7 @@ NATIVE = [
     "mypy ",
     "lint-imports --no-logo",
     "python -m pytest -n 2 --dist worksteal -m not container",
-    "python process.py --input test/input --output SCRATCH/output --precision float32",
+    "python process.py --input test/input --output SCRATCH/output --engine torch --precision float32",
     "python test/compare_masks.py expected_output SCRATCH/output",
 ]
 TRIAL = "python -m trial --engine docker --image swfastedit:latest --time-limit 300 --model SCRATCH/model.tar.gz"
