@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> None:
     if output.exists():
         before = json.loads(output.read_text())
         if all(before.get(name) == found[name] for name in ("machine", *versions)):
-            found = before  # the parts that are not measured this time stay
+            found |= before  # the parts that are not measured this time stay
     tables = []
     with tempfile.TemporaryDirectory() as folder:
         for part in [part for part in PARTS if part in options.only]:

@@ -208,6 +208,17 @@ def test_figures_for_a_gpu_need_no_more_than_they_say():
     assert done.returncode == 0, done.stderr
 
 
+def test_parts_that_are_not_measured_again_stay(tmp_path, monkeypatch):
+    output, figures = tmp_path / "cpu.json", iter([1, 2, 3])
+    for part in ("speed", "large"):
+        monkeypatch.setitem(command.DOES, part, lambda *_: (next(figures), ""))
+    for part in ("speed", "large", "speed"):
+        run = ["--scan", str(SCAN), "--device", "cpu", "--output", str(output), "--only", part]
+        assert command.main(run) == 0
+    found = json.loads(output.read_text())
+    assert (found["speed"], found["large"], set(found["dates"])) == (3, 2, {"speed", "large"})
+
+
 def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):
     assert command.main(["--scan", str(tmp_path / "none.mha")]) == 1
     assert "name a whole-body PET with --scan" in capfd.readouterr().err

@@ -22,7 +22,8 @@ from swfastedit_core.windows import plan_windows
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
-ROUNDING = 1e-3  # of the logits' spread: float32 sums in another order, through 33 normalised layers
+# In float32: OpenVINO's normalisation sums voxel after voxel, and so does more harm the larger the window.
+ROUNDING = {"torch": 1e-4, "openvino": 3e-4}
 
 
 def random_image(shape, seed=0):
@@ -70,7 +71,7 @@ def test_result_does_not_depend_on_the_batch(narrow_checkpoint, backend):
     plan = plan_windows((80, 64, 70), window=(64, 64, 64), overlap=0.75)
     checkpoint = read_checkpoint(narrow_checkpoint)
     one, three = (infer(image, plan, engine_of(checkpoint, backend, batch=batch)) for batch in (1, 3))
-    assert (one - three).abs().max() < ROUNDING * one.std()
+    torch.testing.assert_close(one, three, atol=ROUNDING[backend], rtol=1e-4)
 
 
 def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backend):
@@ -79,7 +80,7 @@ def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backe
     with torch.inference_mode():
         logits = checkpoint.network()(windows)
     found, expected = answer(engine_of(checkpoint, backend), windows[0]), logits[:, 1] - logits[:, 0]
-    assert (found - expected).abs().max() < ROUNDING * expected.std()
+    torch.testing.assert_close(found, expected, atol=ROUNDING[backend], rtol=1e-4)
 
 
 def test_folded_network_has_one_output(narrow_checkpoint):
