@@ -107,7 +107,7 @@ def without_collection() -> Iterator[None]:
 
 def jobs(options: argparse.Namespace) -> list[Job]:
     """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
-    from swfastedit_core.files import read_geometry
+    from swfastedit_core.headers import read_geometry
 
     if options.pet is not None:
         found = [Job(options.pet, options.output / options.pet.name, options.ct)]
@@ -129,7 +129,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
 def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespace) -> list[Job]:
     """Give each scan its CT where a network takes one; refuse as `jobs` does."""
     from swfastedit_core.ct import require_overlap
-    from swfastedit_core.files import read_geometry
+    from swfastedit_core.headers import read_geometry
 
     takers = [network.source for network in networks if "ct" in network.config.channels]
     if not takers:

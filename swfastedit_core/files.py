@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,39 +13,13 @@ import SimpleITK as sitk
 from swfastedit_core.atomic import replacing
 from swfastedit_core.background import begun
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.payload import find_payload, verify_header, verify_packed
-from swfastedit_core.volume import AIR_HU, Geometry, Volume
+from swfastedit_core.headers import checked_geometry, itk_reason, known_suffix, opened
+from swfastedit_core.payload import find_payload, verify_packed
+from swfastedit_core.volume import AIR_HU, Volume
 
-SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
-MAX_BYTES = 4 * 2**30  # of the volume as float32
-SPACING_MM = (1e-3, 1e3)  # what no scanner comes near
 MAX_SUV = 1000.0  # above it the values are hardly SUV
 AIR_BELOW_HU = -500.0  # the values of a CT without a voxel below are hardly HU: there is air around every patient
-ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI keeps its axes as float32 quaternions
 MAX_NON_FINITE = 0.5  # share of the voxels
-
-SCALAR_PIXELS = {
-    sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32,
-    sitk.sitkUInt64, sitk.sitkInt64, sitk.sitkFloat32, sitk.sitkFloat64,
-}  # fmt: skip
-
-
-def suffix_of(path: Path) -> str | None:
-    """Return which of ``SUFFIXES`` the file name ends with, None if it is none of them (ITK wants lower case)."""
-    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
-
-
-def read_geometry(path: str | Path) -> Geometry:
-    """Read the header of a PET or a CT and check it, without its voxels.
-
-    Raises
-    ------
-    UserError
-        As `read_volume`, for what the header shows.
-    """
-    path = Path(path)
-    with _opened(path) as reader:
-        return _checked_geometry(reader, path)
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -135,7 +106,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         If the ending is unknown, the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    suffix = _known_suffix(path)
+    suffix = known_suffix(path)
     image = to_image(volume)
     try:
         with replacing(path) as temporary:
@@ -146,7 +117,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     except UserError as error:
         raise UserError(f"{path}: cannot be written whole; is the disk full?") from error
     except (RuntimeError, OSError) as error:
-        raise UserError(f"{path}: cannot be written ({_itk_reason(error)})") from error
+        raise UserError(f"{path}: cannot be written ({itk_reason(error)})") from error
 
 
 def write_mask(mask: Volume, path: str | Path) -> None:
@@ -187,9 +158,9 @@ def to_image(volume: Volume) -> sitk.Image:
 
 def _read(path: Path) -> Volume:
     """Read a volume as float32; its header is checked before any voxel is read, its values are not."""
-    with _opened(path) as reader:
-        geometry = _checked_geometry(reader, path)
-        packed = find_payload(path, suffix_of(path) or "", voxels=math.prod(geometry.size_xyz))
+    with opened(path) as reader:
+        geometry = checked_geometry(reader, path)
+        packed = find_payload(path, known_suffix(path), voxels=math.prod(geometry.size_xyz))
         reader.SetOutputPixelType(sitk.sitkFloat32)
         reading = begun(reader.Execute)  # what is compressed is unpacked twice, side by side
         try:
@@ -199,92 +170,20 @@ def _read(path: Path) -> Volume:
             failure = reading.exception()
         if isinstance(failure, RuntimeError):
             raise UserError(
-                f"{path}: the voxels cannot be read ({_itk_reason(failure)}); is the file damaged?"
+                f"{path}: the voxels cannot be read ({itk_reason(failure)}); is the file damaged?"
             ) from failure
         image = reading.result()
-    return Volume(sitk.GetArrayFromImage(image), geometry)
+    return Volume(np.asarray(_Voxels(image)), geometry)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[sitk.ImageFileReader]:
-    """Read the header, nothing else; the reader can read the voxels while the context lasts."""
-    suffix = _known_suffix(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    if not path.is_file():
-        raise UserError(f"{path}: is not a file, expected one volume")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: no permission to read the file")
-    verify_header(path, suffix)
-    reader = sitk.ImageFileReader()
-    with _unmistakable(path) as name:
-        reader.SetFileName(str(name))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError as error:
-            raise UserError(f"{path}: the header cannot be read as an image ({_itk_reason(error)})") from error
-        yield reader
+class _Voxels:
+    """The voxels of an image where ITK put them: an array made of this keeps the image, and nothing is copied."""
 
-
-@contextmanager
-def _unmistakable(path: Path) -> Iterator[Path]:
-    """Give a name by which ITK reads this file: told to read scan.nii.gz, it takes scan.nii where both are there."""
-    if not path.name.endswith(".nii.gz") or not path.with_suffix("").exists():
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        alone = Path(folder) / "alone.nii.gz"
-        alone.symlink_to(path.resolve())
-        yield alone
-
-
-def _known_suffix(path: Path) -> str:
-    """Return the file type's ending; refuse names that ITK cannot handle."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:  # SimpleITK would abort the process
-        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename the file or folder") from error
-    suffix = suffix_of(path)
-    if suffix is None:
-        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}, in lower case")
-    return suffix
-
-
-def _checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
-    size = reader.GetSize()
-    if len(size) != 3:
-        raise UserError(
-            f"{path}: {len(size)} dimensions ({'×'.join(map(str, size))}), expected three: one static volume"
-        )
-    if reader.GetNumberOfComponents() != 1 or reader.GetPixelID() not in SCALAR_PIXELS:
-        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-        raise UserError(
-            f"{path}: voxels are '{kind}' with {reader.GetNumberOfComponents()} component(s), expected one number each"
-        )
-    if min(size) < 1:
-        raise UserError(f"{path}: size {'×'.join(map(str, size))}, expected at least one voxel along each axis")
-    size_bytes = 4 * size[0] * size[1] * size[2]
-    if size_bytes > MAX_BYTES:
-        raise UserError(
-            f"{path}: {'×'.join(map(str, size))} voxels need {size_bytes / 2**30:.1f} GiB as float32, "
-            f"the limit is {MAX_BYTES // 2**30}"
-        )
-    spacing = reader.GetSpacing()
-    low, high = SPACING_MM
-    if not all(low <= mm <= high for mm in spacing):
-        raise UserError(f"{path}: voxel spacing {spacing} mm, expected three numbers from {low} to {high}")
-    origin, direction = reader.GetOrigin(), reader.GetDirection()
-    axes = np.array(direction).reshape(3, 3)
-    if not np.isfinite(origin).all():
-        raise UserError(f"{path}: origin {origin} mm is not finite")
-    if not np.allclose(axes.T @ axes, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
-        raise UserError(
-            f"{path}: the axes {tuple(round(d, 4) for d in direction)} are not orthonormal (sheared or scaled); "
-            "resample the scan first"
-        )
-    return Geometry(size, spacing, origin, direction)
+    def __init__(self, image: sitk.Image) -> None:
+        self._image = image
+        view = sitk.GetArrayViewFromImage(image).__array_interface__
+        address, _ = view["data"]
+        self.__array_interface__: dict[str, Any] = view | {"data": (address, False)}  # nobody else holds this image
 
 
 def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -> tuple[float, float]:
@@ -299,12 +198,3 @@ def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -
     array[bad] = fill
     warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became {fill:g}"), stacklevel=3)
     return float(array.min()), float(array.max())
-
-
-def _itk_reason(error: Exception) -> str:
-    """Return the last line of an ITK message that says something, without its source location."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [
-        line for line in lines if not line.startswith("Reason: ")
-    ]  # the last error of the system, whatever it was
-    return telling[-1].removeprefix("sitk::ERROR:").strip() if telling else type(error).__name__

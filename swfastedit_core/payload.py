@@ -50,7 +50,7 @@ def verify_header(path: Path, suffix: str) -> None:
     path
         A file that exists and can be read.
     suffix
-        One of ``volume.SUFFIXES``.
+        One of ``headers.SUFFIXES``.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def find_payload(path: Path, suffix: str, *, voxels: int) -> Payload | None:
     path
         An image whose header ITK could read.
     suffix
-        One of ``volume.SUFFIXES``.
+        One of ``headers.SUFFIXES``.
     voxels
         Their number, as ITK understood the header.
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 import SimpleITK as sitk
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_ct, read_volume, write_mask, write_volume
-from swfastedit_core.files import SUFFIXES, read_geometry
+from swfastedit_core.headers import SUFFIXES, read_geometry
 
+ROOT = Path(__file__).parent.parent
 C, S = np.cos(0.3), np.sin(0.3)
 DIRECTIONS = {
     "identity": (1, 0, 0, 0, 1, 0, 0, 0, 1),
@@ -310,6 +313,28 @@ def test_gzip_of_several_streams_is_read(tmp_path):
     content = (tmp_path / "scan.nii").read_bytes()
     (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:700]) + gzip.compress(content[700:]))
     np.testing.assert_array_equal(read_volume(tmp_path / "scan.nii.gz").array_zyx, values())
+
+
+def test_voxels_stay_where_itk_put_them(tmp_path):
+    array = np.arange(160 * 400 * 400, dtype=np.float32).reshape(160, 400, 400)
+    array %= 50
+    array[0, 0, 0] = np.nan
+    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    code = f"""
+import gc, warnings
+from swfastedit_core.clock import peak_memory_mb
+from swfastedit_core.files import read_volume
+warnings.simplefilter("ignore")
+before = peak_memory_mb()
+part = read_volume({str(tmp_path / "scan.mha")!r}).array_zyx[80:]
+gc.collect()
+print(1e6 * (peak_memory_mb() - before), part.sum(dtype='float64'), part.flags.writeable)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    taken, total, writable = done.stdout.split()
+    assert 0.9 * array.nbytes < float(taken) < 1.5 * array.nbytes
+    assert float(total) == array[80:].sum(dtype="float64")
+    assert writable == "True"
 
 
 def test_voxels_that_are_no_numbers_become_zero_and_are_counted(tmp_path):

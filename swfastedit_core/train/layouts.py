@@ -1,6 +1,6 @@
 """Where each data set keeps the files of a case.
 
-Folders are read here, no images: what is found is a list of paths. Files may end in any of ``volume.SUFFIXES``.
+Folders are read here, no images: what is found is a list of paths. Files may end in any of ``headers.SUFFIXES``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from swfastedit_core.contract import CT, PET, TASKS
 from swfastedit_core.errors import UserError
-from swfastedit_core.files import suffix_of
+from swfastedit_core.headers import suffix_of
 
 MASKS = [task.mask for task in TASKS.values()]
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's file names

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.files import read_geometry
+from swfastedit_core.headers import read_geometry
 from swfastedit_core.metrics import CONNECTIVITY
 from swfastedit_core.preprocess import place
 from swfastedit_core.train.apart import each_apart
