@@ -127,7 +127,7 @@ def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> 
         The exit code: 0, 1, or 128 and the signal's number.
     """
     _open_standard_streams()
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] # both are text files
     with only_the_reason_on_stderr() as stderr, _signals_stop():
         code, reason = _outcome(lambda: work(stderr), when_stopped)
         try:

@@ -23,7 +23,27 @@ class UserError(Exception):
 
 
 class WindowTooLargeError(UserError):
-    """Memory ran out although only one window was in it; what else is in memory may make room."""
+    """Memory ran out although only one window was in it; what else is in memory may make room.
+
+    Parameters
+    ----------
+    window
+        Its shape, in voxels.
+    needed_bytes
+        For the activations of one window.
+    precision, device
+        That the network runs in and on.
+    way_out
+        What to do besides freeing memory.
+    """
+
+    def __init__(
+        self, window: tuple[int, int, int], *, needed_bytes: int, precision: str, device: object, way_out: str
+    ) -> None:
+        super().__init__(
+            f"out of memory on {device}: one window of {'×'.join(map(str, window))} needs about "
+            f"{needed_bytes / 1e9:.1f} GB in {precision} beside the scan; free some memory, {way_out}"
+        )
 
 
 class DataWarning(UserWarning):

@@ -86,7 +86,8 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
         def with_cupy(array: Any) -> list[float]:
             import cupy
 
-            return cupy.percentile(array, q).tolist()  # type: ignore[no-any-return]
+            found: list[float] = cupy.percentile(array, q).tolist()
+            return found
 
         found = on_gpu(flat, with_cupy)
         if found is not None:

@@ -161,7 +161,8 @@ class DynUNet(nn.Module):
         x, skips = self._encoded(x)
         for upsample in self.upsamples:
             x = upsample(x, skips.pop())
-        return self.output_block(x)  # type: ignore[no-any-return]
+        out: Tensor = self.output_block(x)
+        return out
 
     def decoded(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps of the decoder, the finest first: [N, filters[i], X, Y, Z] at level i."""
@@ -213,7 +214,8 @@ class ResidualBlock(nn.Module):
         y = self.lrelu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         y += x if self.conv3 is None else self.norm3(self.conv3(x))
-        return self.lrelu(y)  # type: ignore[no-any-return]
+        out: Tensor = self.lrelu(y)
+        return out
 
 
 class PlainBlock(nn.Module):
@@ -229,7 +231,8 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lrelu(self.norm1(self.conv1(x)))
-        return self.lrelu(self.norm2(self.conv2(x)))  # type: ignore[no-any-return]
+        out: Tensor = self.lrelu(self.norm2(self.conv2(x)))
+        return out
 
 
 class UpBlock(nn.Module):
@@ -241,7 +244,8 @@ class UpBlock(nn.Module):
         self.conv_block = PlainBlock(2 * outputs, outputs, dropout)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))  # type: ignore[no-any-return]
+        out: Tensor = self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))
+        return out
 
 
 class OutputBlock(nn.Module):
@@ -252,7 +256,8 @@ class OutputBlock(nn.Module):
         self.conv = Convolution(nn.Conv3d(inputs, classes, 1), dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)  # type: ignore[no-any-return]
+        out: Tensor = self.conv(x)
+        return out
 
 
 def _initialise(module: nn.Module) -> None:

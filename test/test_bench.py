@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import timeit
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,15 @@ import torch
 from played import PlayedEngine
 
 from bench import __main__ as command
-from bench import agreement, gpu, scaling, speed, tried
-from bench.machine import Ceilings, measure_ceilings
+from bench import agreement, gpu, machine, scaling, speed
+from bench.machine import Ceilings
 from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
+from bench.tried.coarse import worth_running
+from bench.tried.mirror import mirrored_cells
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
+from swfastedit_core.engine import resolve_precision
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -180,10 +184,22 @@ def test_scan_without_its_first_voxels_stays_in_its_place():
     assert agreement.half_a_step(Geometry((9, 9, 9), (4.0, 2.0, 3.0)), config) == (8, 16, 16)
 
 
-def test_ceilings_are_rates_of_this_machine():
-    ceilings = measure_ceilings(torch.device("cpu"))
-    assert 1 < ceilings.gflops["float32"] < 1e6
-    assert 0.5 < ceilings.copy_gb_per_s < 1e4
+def test_ceilings_are_rates_of_this_machine(monkeypatch):
+    monkeypatch.setattr(machine, "SIDES", {"cpu": (256, 1024)})
+    monkeypatch.setattr(machine, "SECONDS", 0.2)
+    monkeypatch.setattr(machine, "COPIED_FLOATS", 2**24)
+    device = torch.device("cpu")
+    ceilings = machine.measure_ceilings(device)
+    assert set(ceilings.gflops) == {"float32", resolve_precision("auto", device)}
+    a, b = np.ones((2, 1024, 1024), np.float32)
+    assert ceilings.gflops["float32"] == pytest.approx(2 * 1024**3 / seconds(lambda: np.matmul(a, b)) / 1e9, rel=0.8)
+    source, target = np.ones((2, 2**24), np.float32)
+    copied = seconds(lambda: np.copyto(target, source))
+    assert ceilings.copy_gb_per_s == pytest.approx(2 * source.nbytes / copied / 1e9, rel=0.8)
+
+
+def seconds(work):
+    return min(timeit.repeat(work, number=1, repeat=9))
 
 
 def test_figures_for_a_gpu_are_rehearsed_on_the_cpu(tmp_path, monkeypatch, narrow_checkpoint, capfd):
@@ -228,17 +244,17 @@ def test_window_is_worth_running_where_it_weighs_in_a_wanted_voxel():
     side_by_side = plan_windows((16, 4, 4), window=(4, 4, 4), overlap=0.0)
     wanted = torch.zeros((16, 4, 4), dtype=torch.bool)
     wanted[5, 1, 1] = True
-    assert tried.worth_running(side_by_side, wanted) == ((4, 0, 0),)
+    assert worth_running(side_by_side, wanted) == ((4, 0, 0),)
     padded = plan_windows((2, 4, 4), window=(4, 4, 4), overlap=0.0)
-    assert tried.worth_running(padded, torch.ones((2, 4, 4), dtype=torch.bool)) == ((0, 0, 0),)
-    assert tried.worth_running(padded, torch.zeros((2, 4, 4), dtype=torch.bool)) == ()
+    assert worth_running(padded, torch.ones((2, 4, 4), dtype=torch.bool)) == ((0, 0, 0),)
+    assert worth_running(padded, torch.zeros((2, 4, 4), dtype=torch.bool)) == ()
     overlapping = plan_windows((24, 16, 16), window=(16, 16, 16), overlap=0.75)
     wanted = torch.zeros((24, 16, 16), dtype=torch.bool)
     wanted[7, 8, 8] = True  # weights exp(-d² / 8): 0.97 half a voxel away, 0.08 after 4.5, the floor after 8.5
-    assert tried.worth_running(overlapping, wanted) == ((0, 0, 0), (4, 0, 0))
+    assert worth_running(overlapping, wanted) == ((0, 0, 0), (4, 0, 0))
 
 
 def test_mirrored_body_covers_the_mirrored_voxels():
     cells = np.array([True, False, False])[:, None, None]
     body = Body(cells, (2, 1, 1), (0, 0, 0), (5, 1, 1))  # voxels 0 and 1, then 3 and 4
-    assert tried.mirrored_cells(body)[:, 0, 0].tolist() == [False, True, True]
+    assert mirrored_cells(body)[:, 0, 0].tolist() == [False, True, True]

@@ -144,7 +144,9 @@ class OpenVinoEngine:
 
     def _too_large(self) -> WindowTooLargeError:
         return WindowTooLargeError(
-            f"out of memory on cpu: one window of {'×'.join(map(str, self.config.window))} needs about "
-            f"{self.working_set_bytes(1) / 1e9:.1f} GB in {self.precision} beside the scan; free some memory, or use "
-            "a lower --precision"
+            self.config.window,
+            needed_bytes=self.working_set_bytes(1),
+            precision=self.precision,
+            device=self.device,
+            way_out="or use a lower --precision",
         )

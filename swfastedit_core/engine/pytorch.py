@@ -100,9 +100,11 @@ class TorchEngine:
 
     def _too_large(self) -> WindowTooLargeError:
         return WindowTooLargeError(
-            f"out of memory on {self.device}: one window of {'×'.join(map(str, self.config.window))} needs about "
-            f"{self.working_set_bytes(1) / 1e9:.1f} GB in {self.precision} beside the scan; free some memory, "
-            "use a lower --precision or another --device"
+            self.config.window,
+            needed_bytes=self.working_set_bytes(1),
+            precision=self.precision,
+            device=self.device,
+            way_out="use a lower --precision or another --device",
         )
 
 

@@ -19,7 +19,7 @@ def _without_tools() -> Iterator[None]:
     if "openvino" in sys.modules:  # somebody else's import: what is there is there
         yield
         return
-    sys.modules[TOOLS] = None  # type: ignore[assignment]
+    sys.modules[TOOLS] = None  # type: ignore[assignment] # Python documents None there, typeshed does not
     try:
         yield
     finally:

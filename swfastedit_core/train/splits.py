@@ -136,7 +136,7 @@ def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], li
     for names in (train, validation):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"{path}: {EXPECTED}")
-    return train, validation  # type: ignore[return-value]
+    return train, validation  # type: ignore[return-value] # mypy does not follow the loop
 
 
 def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], path: Path) -> set[str]:

@@ -83,7 +83,7 @@ def connect(device: torch.device, precision: str, *, ranks_here: int = 1, nodes:
         devices=[device.index or 0] if alone and device.type == "cuda" else ranks_here,
         num_nodes=nodes,
         strategy="auto" if alone else DDPStrategy(timeout=LONGEST_WAIT),
-        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type]
+        precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type] # one of the literals
     )
     fabric.launch()
     torch.backends.cudnn.benchmark = True  # crops are all of one size
@@ -162,7 +162,7 @@ class Trainer:
             deep_supervision=learning.deep_supervision,
             window=config.window,
             overlap=learning.window_overlap,
-        ).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        ).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # no stub for this argument
         optimiser = torch.optim.Adam(self.learner.parameters(), lr=learning.learning_rate)
         module = torch.compile(self.learner) if compiled else self.learner
         self._module, self._optimiser = fabric.setup(cast(nn.Module, module), optimiser)
