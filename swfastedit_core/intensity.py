@@ -86,8 +86,8 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
         def with_cupy(array: Any) -> list[float]:
             import cupy
 
-            found: list[float] = cupy.percentile(array, q).tolist()
-            return found
+            percentiles: list[float] = cupy.percentile(array, q).tolist()
+            return percentiles
 
         found = on_gpu(flat, with_cupy)
         if found is not None:
