@@ -23,7 +23,24 @@ class UserError(Exception):
 
 
 class WindowTooLargeError(UserError):
-    """Memory ran out although only one window was in it; what else is in memory may make room.
+    """Memory ran out although only one window was in it; what else is in memory may make room."""
+
+
+class DataWarning(UserWarning):
+    """Something about the input that the user should look at, although the run goes on."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, its libraries or Python means that memory ran out, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def window_too_large(
+    window: tuple[int, int, int], *, needed_bytes: int, precision: str, device: object, way_out: str
+) -> WindowTooLargeError:
+    """Make the error for a window that does not fit.
 
     Parameters
     ----------
@@ -36,22 +53,7 @@ class WindowTooLargeError(UserError):
     way_out
         What to do besides freeing memory.
     """
-
-    def __init__(
-        self, window: tuple[int, int, int], *, needed_bytes: int, precision: str, device: object, way_out: str
-    ) -> None:
-        super().__init__(
-            f"out of memory on {device}: one window of {'×'.join(map(str, window))} needs about "
-            f"{needed_bytes / 1e9:.1f} GB in {precision} beside the scan; free some memory, {way_out}"
-        )
-
-
-class DataWarning(UserWarning):
-    """Something about the input that the user should look at, although the run goes on."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch, its libraries or Python means that memory ran out, on the CPU or on a GPU."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return WindowTooLargeError(
+        f"out of memory on {device}: one window of {'×'.join(map(str, window))} needs about "
+        f"{needed_bytes / 1e9:.1f} GB in {precision} beside the scan; free some memory, {way_out}"
+    )

@@ -18,7 +18,7 @@ from swfastedit_core.cpus import available_cpus
 from swfastedit_core.engine.choice import PRECISIONS
 from swfastedit_core.engine.graph import dynunet_graph
 from swfastedit_core.engine.runtime import openvino
-from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory
+from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory, window_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class OpenVinoEngine:
                     request.wait()
 
     def _too_large(self) -> WindowTooLargeError:
-        return WindowTooLargeError(
+        return window_too_large(
             self.config.window,
             needed_bytes=self.working_set_bytes(1),
             precision=self.precision,

@@ -13,7 +13,7 @@ from swfastedit_core.background import begun
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.engine.choice import PRECISIONS, free_bytes
-from swfastedit_core.errors import WindowTooLargeError
+from swfastedit_core.errors import WindowTooLargeError, window_too_large
 from swfastedit_core.model import DynUNet
 
 BATCHES = (1, 2, 4, 8)  # tried on CUDA
@@ -99,7 +99,7 @@ class TorchEngine:
         return [size for size in BATCHES if size == 1 or self.working_set_bytes(size) <= room]
 
     def _too_large(self) -> WindowTooLargeError:
-        return WindowTooLargeError(
+        return window_too_large(
             self.config.window,
             needed_bytes=self.working_set_bytes(1),
             precision=self.precision,
