@@ -7,21 +7,18 @@ Four parts, all by default: speed (beside the recipe made of MONAI's parts), lar
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import date
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import agreement, scaling, speed
-from bench.machine import name_of
-from swfastedit_core.atomic import replacing
+from bench.record import HERE, Record
 from swfastedit_core.checkpoint import find_checkpoints
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.cpus import limit_threads
@@ -52,8 +49,8 @@ def _parser() -> Parser:
         "others are taken to last as long (default: %(default)s; 0: all)")  # fmt: skip
     add("--phantoms", type=int, default=10, help="compared for agreement (default: %(default)s)")
     add("--seed", type=int, default=78, help="of those phantoms (default: %(default)s)")
-    add("--output", type=path_argument, metavar="JSON", help="write all figures there; a picture goes beside it "
-        "(default: bench/results/DEVICE.json)")  # fmt: skip
+    add("--output", type=path_argument, metavar="JSON", help="write all figures there, the parts that are not measured "
+        f"stay as they were; a picture goes beside it (default: {HERE}/DEVICE.json)")  # fmt: skip
     return parser
 
 
@@ -62,26 +59,19 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError(f"{options.scan}: no such file; name a whole-body PET with --scan")
     if options.repeats < 1 or options.reference_windows < 0 or options.phantoms < 0:
         raise UserError("--repeats, --reference-windows and --phantoms count, expected 1, 0 and 0 at least")
+    if "speed" in options.only and find_spec("nibabel") is None:
+        raise UserError("speed: MONAI reads scans with nibabel; `pip install nibabel`, or name other parts with --only")
     limit_threads()
     device = resolve_device(options.device)
-    output = options.output or Path("bench/results") / f"{device.type}.json"
-    versions = {"torch": torch.__version__, "openvino": version("openvino")}
-    found: dict[str, Any] = {"machine": name_of(device), **versions, "dates": {}}
-    if output.exists():
-        before = json.loads(output.read_text())
-        if all(before.get(name) == found[name] for name in ("machine", *versions)):
-            found |= before  # the parts that are not measured this time stay
+    record = Record(options.output or HERE / f"{device.type}.json", device)
+    settings = {name: str(value) for name, value in vars(options).items() if name not in ("only", "output")}
     tables = []
     with tempfile.TemporaryDirectory() as folder:
         for part in [part for part in PARTS if part in options.only]:
-            figures, table = DOES[part](options, device, Path(folder), output)
-            found[part] = figures
-            found["dates"][part] = date.today().isoformat()
+            figures, table = DOES[part](options, device, Path(folder), record.path)
+            record.keep(part, figures, settings)
             tables.append(table)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(output) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
-    say("\n\n".join([f"{found['machine']}, {date.today().isoformat()}", *tables]))
+    say("\n\n".join([record.found["machine"], *tables, f"all figures: {record.path}"]))
 
 
 Part = Callable[[argparse.Namespace, torch.device, Path, Path], tuple[Any, str]]

@@ -61,6 +61,24 @@ def measure_ceilings(device: torch.device) -> Ceilings:
     return Ceilings(gflops, 2 * source.nbytes / seconds / 1e9)
 
 
+def sustained_gflops(device: torch.device, precision: str, *, seconds: float) -> float:
+    """Return the rate of a matrix product that is kept up for so long, in 10⁹ operations a second.
+
+    Processors slow down under matrix units, after seconds: what a network of a minute can reach is this.
+    """
+    dtype = getattr(torch, precision)
+    sides = {side: _product(side, dtype, device, seconds=0.0) for side in SIDES[device.type]}
+    side = max(sides, key=sides.__getitem__)
+    a, b = (torch.randn((side, side), device=device).to(dtype) for _ in range(2))
+    wait(device)
+    start, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < seconds or count == 0:
+        a @ b
+        wait(device)
+        count += 1
+    return 2 * side**3 * count / passed / 1e9
+
+
 def _product(side: int, dtype: torch.dtype, device: torch.device, *, seconds: float) -> float:
     a, b = (torch.randn((side, side), device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / _median_seconds(lambda: a @ b, device, at_least=seconds) / 1e9
@@ -71,7 +89,23 @@ def _median_seconds(work: Callable[[], object], device: torch.device, *, at_leas
     while len(seconds) <= REPEATS or sum(seconds[1:]) < at_least:
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait(device)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])  # the first one warms up
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told to; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
+    """Return the seconds of one of so many calls in a row, after one to warm up."""
+    work()
+    wait(device)
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    wait(device)
+    return (time.perf_counter() - start) / times

@@ -18,6 +18,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
 
 ROOT = Path(__file__).parent.parent
+TOLD = 1000  # characters of what a program said before it failed
 BEFORE_THE_FIRST_WINDOW = ("start", "load", "read", "prepare", "plan", "compile")
 
 
@@ -98,6 +99,7 @@ def gflop_per_window(config: CheckpointConfig) -> float:
 def _report_of(arguments: list[str]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{' '.join(arguments[:4])}: {(done.stderr.strip() or done.stdout.strip())[-2000:]}")
+        told = f"{done.stderr.strip()} {done.stdout.strip()[-TOLD:]}".strip()
+        raise UserError(f"{' '.join(arguments[:4])}: {' '.join(told.split())}")
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.machine import Ceilings, measure_ceilings
+from bench.machine import Ceilings, measure_ceilings, sustained_gflops
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
 from swfastedit_core.command import say
@@ -22,6 +23,12 @@ RECIPE_SPACING_MM = (2.03642011, 2.03642011, 3.0)
 LARGE = {"400×400×326": 326, "400×400×1000": 1000}  # slices of phantoms
 PATIENT_MM = 1750.0  # of the phantoms, about: a longer scan shows more of the table
 SEED = 5
+RATES = (
+    *("precision", "GFLOP a window", "GFLOP/s", "product as long, GFLOP/s", "share"),
+    *("product of two seconds, GFLOP/s", "share", "copy, GB/s"),
+)
+PAUSE = 30.0  # seconds, at most, after a run: processors that slowed down recover
+KEPT_UP = (2.0, 60.0)  # seconds, for which a matrix product is kept up: as long as the network, within these
 STAGES = ("start", "load", "read", "prepare", "plan", "compile", "network", "restore", "write")
 
 
@@ -63,7 +70,10 @@ class Measured:
     references
         Of `bench.reference`, as it printed them.
     ceilings
-        Of the machine, right before and right after each run.
+        Of the machine, right before each run.
+    sustained_gflops
+        Of the matrix product in the run's precision, kept up for as long as the network ran: after each run, and a
+        pause.
     gflop_per_window
         Operations of a window's convolutions in the published network.
     """
@@ -72,7 +82,8 @@ class Measured:
     gflop_per_window: float
     runs: list[Run] = field(default_factory=list)
     references: list[dict[str, Any]] = field(default_factory=list)
-    ceilings: list[tuple[Ceilings, Ceilings]] = field(default_factory=list)
+    ceilings: list[Ceilings] = field(default_factory=list)
+    sustained_gflops: list[float] = field(default_factory=list)
 
     @property
     def precision(self) -> str:
@@ -80,14 +91,13 @@ class Measured:
         return str(self.runs[0].report["precision"])
 
     @property
-    def product_gflops(self) -> list[float]:
-        """Rate of the matrix product in the same precision, around each run."""
-        return [statistics.mean(one.gflops[self.precision] for one in around) for around in self.ceilings]
+    def burst_gflops(self) -> list[float]:
+        """Rate of the matrix product in the same precision, for two seconds before each run."""
+        return [one.gflops[self.precision] for one in self.ceilings]
 
-    @property
-    def shares(self) -> list[float]:
+    def shares_of(self, product_gflops: Sequence[float]) -> list[float]:
         """Rate of the network as a share of that of the matrix product, of each run."""
-        return [rate / product for rate, product in zip(self.gflops, self.product_gflops, strict=True)]
+        return [rate / product for rate, product in zip(self.gflops, product_gflops, strict=True)]
 
     @property
     def gflops(self) -> list[float]:
@@ -110,7 +120,8 @@ class Measured:
             "options": case.options,
             "gflop_per_window": self.gflop_per_window,
             "runs": [{"wall_seconds": run.wall_seconds, **_without_paths(run.report)} for run in self.runs],
-            "ceilings_around": [[asdict(one) for one in around] for around in self.ceilings],
+            "ceilings_before": [asdict(one) for one in self.ceilings],
+            "sustained_gflops": self.sustained_gflops,
             "references": self.references,
             "times_faster": self.times_faster,
         }
@@ -136,11 +147,14 @@ def measure(cases: Sequence[Case], device: torch.device, work: Path) -> list[Mea
                 scan = _for_monai(case.pet, work)
                 measured.references.append(run_reference(scan, case.weights, windows=case.reference_windows))
                 say(f"{case.scan}, {case.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
-            before = measure_ceilings(device)
+            measured.ceilings.append(measure_ceilings(device))
             options = ("--device", device.type, *case.options)
             measured.runs.append(run_program(case.pet, case.weights, work / "masks", *options))
-            measured.ceilings.append((before, measure_ceilings(device)))
             say(f"{case.scan}, {case.network}: {measured.runs[-1].wall_seconds:.1f} s")
+            seconds = measured.runs[-1].seconds["network"]
+            time.sleep(min(seconds, PAUSE))
+            kept_up = min(max(seconds, KEPT_UP[0]), KEPT_UP[1])
+            measured.sustained_gflops.append(sustained_gflops(device, measured.precision, seconds=kept_up))
     return found
 
 
@@ -170,7 +184,7 @@ def large_scan(slices: int, path: Path) -> Path:
 
 
 def _for_monai(pet: Path, work: Path) -> Path:
-    """Return a scan as a file that MONAI reads without further packages: compressed NIfTI."""
+    """Return a scan as a file that MONAI reads, with nibabel: compressed NIfTI."""
     from swfastedit_core.files import read_volume, write_volume  # as above
 
     path = work / f"{pet.parent.name}-{pet.stem}.nii.gz"
@@ -201,13 +215,15 @@ def in_markdown(found: Sequence[Measured]) -> str:
         lines.append(f"| {one.case.scan} | {one.case.network} | " + " | ".join(f"{s:.2f}" for s in stages) + " |")
     lines += [
         "",
-        *_head(("precision", "GFLOP a window", "GFLOP/s", "matrix product, GFLOP/s", "share")),
+        *_head(RATES),
     ]
     for one in found:
-        rate, product = statistics.median(one.gflops), statistics.median(one.product_gflops)
+        products = [one.sustained_gflops, one.burst_gflops]
+        shares = " | ".join(f"{statistics.median(each):.0f} | {_shares(one.shares_of(each))}" for each in products)
         lines.append(
-            f"| {one.case.scan} | {one.case.network} | {one.precision} | {one.gflop_per_window:.0f} | {rate:.0f} "
-            f"| {product:.0f} | {_shares(one.shares)} |"
+            f"| {one.case.scan} | {one.case.network} | {one.precision} | {one.gflop_per_window:.0f} "
+            f"| {statistics.median(one.gflops):.0f} | {shares} "
+            f"| {statistics.median(each.copy_gb_per_s for each in one.ceilings):.1f} |"
         )
     return "\n".join(lines)
 

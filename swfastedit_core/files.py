@@ -14,7 +14,7 @@ from swfastedit_core.atomic import replacing
 from swfastedit_core.background import begun
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.headers import checked_geometry, itk_reason, known_suffix, opened
-from swfastedit_core.payload import find_payload, verify_packed
+from swfastedit_core.payload import find_payload, read_packed, verify_packed
 from swfastedit_core.volume import AIR_HU, Volume
 
 MAX_SUV = 1000.0  # above it the values are hardly SUV
@@ -161,8 +161,10 @@ def _read(path: Path) -> Volume:
     with opened(path) as reader:
         geometry = checked_geometry(reader, path)
         packed = find_payload(path, known_suffix(path), voxels=math.prod(geometry.size_xyz))
+        if packed is not None and packed.voxels_at is not None and reader.GetPixelID() == sitk.sitkFloat32:
+            return Volume(read_packed(path, packed).reshape(geometry.shape_zyx), geometry)
         reader.SetOutputPixelType(sitk.sitkFloat32)
-        reading = begun(reader.Execute)  # what is compressed is unpacked twice, side by side
+        reading = begun(reader.Execute)  # what is packed is unpacked twice, side by side: ITK checks nothing
         try:
             if packed is not None:
                 verify_packed(path, packed)

@@ -1,6 +1,7 @@
 """What ITK does not check in an image file: numbers in the header, length and checksum of the voxel data.
 
 ITK crashes on some headers, makes 1 mm of a spacing that is missing, zero-fills truncated NIfTI and ignores checksums.
+Compressed data has to be unpacked to be checked; float32, which most scans are, is read at the same time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from swfastedit_core.errors import DataWarning, UserError
 
 BLOCK = 2**20  # bytes read at a time
@@ -24,6 +27,10 @@ MAX_RANK = 10  # dimensions; MetaIO writes beyond its arrays with more, and with
 POSITIVE = ("elementspacing", "elementsize")
 FINITE = ("offset", "position", "origin")
 MATRICES = ("transformmatrix", "rotation", "orientation")
+# MetaImage's fields that can make values of float32 in the file other ones in memory, or shift them.
+BIG_ENDIAN = ("binarydatabyteordermsb", "elementbyteordermsb")
+SHIFTING = ("headersize", "elementtointensityfunctionslope", "elementtointensityfunctionoffset")
+NIFTI_FLOAT32, NIFTI_HEADER = 16, 352  # datatype, and bytes with the four that follow it; nifti1.h
 
 # Sizes of MetaImage's element types in bytes, from MetaIO's metaTypes.h.
 MET_BYTES = {
@@ -40,6 +47,7 @@ class Payload:
     wbits: int | None  # as zlib.decompressobj takes it; None: not compressed
     expected_bytes: int | None  # None: the header does not say in a way worth parsing
     packed_bytes: int | None = None  # length of the compressed data as the header gives it, where it does
+    voxels_at: int | None = None  # where in the unpacked data voxels of little-endian float32 begin; None: ask ITK
 
 
 def verify_header(path: Path, suffix: str) -> None:
@@ -97,15 +105,50 @@ def find_payload(path: Path, suffix: str, *, voxels: int) -> Payload | None:
         if suffix == ".mha":
             payload: Payload | None = _metaimage(file, path, voxels)
         else:
-            payload = _nrrd(file, path) if suffix == ".nrrd" else _nifti(file, path)
+            payload = _nrrd(file, path) if suffix == ".nrrd" else _nifti(file, path, voxels)
     if payload is not None and payload.wbits is None:
         _compare(path.stat().st_size - payload.offset, payload, path)
         return None
     return payload
 
 
-def verify_packed(path: Path, payload: Payload) -> None:
+def read_packed(path: Path, payload: Payload) -> np.ndarray:
+    """Read compressed voxels of float32, and check them as `verify_packed` does.
+
+    Parameters
+    ----------
+    path
+        The image.
+    payload
+        Of which `voxels_at` is known.
+
+    Returns
+    -------
+    ndarray
+        float32, flat, in the file's order: x runs fastest.
+
+    Raises
+    ------
+    UserError, DataWarning
+        As `verify_packed`.
+    """
+    assert payload.expected_bytes is not None
+    unpacked = np.empty(payload.expected_bytes, np.uint8)
+    verify_packed(path, payload, into=unpacked.data)
+    return unpacked[payload.voxels_at :].view("<f4").astype(np.float32, copy=False)
+
+
+def verify_packed(path: Path, payload: Payload, *, into: memoryview | None = None) -> None:
     """Check that compressed voxel data is complete and its checksum right, in constant memory.
+
+    Parameters
+    ----------
+    path
+        The image.
+    payload
+        From `find_payload`.
+    into
+        Bytes that are filled with the unpacked data.
 
     Raises
     ------
@@ -119,7 +162,7 @@ def verify_packed(path: Path, payload: Payload) -> None:
     """
     with path.open("rb") as file:
         file.seek(payload.offset)
-        found, packed = _lengths(file, payload, path)
+        found, packed = _unpack(file, payload, path, into)
     if payload.packed_bytes is not None and payload.packed_bytes != packed:  # ITK would hand out unset memory
         raise UserError(
             f"{path}: the header says {payload.packed_bytes:,} bytes of compressed data (CompressedDataSize), found "
@@ -145,7 +188,7 @@ def _compare(found: int, payload: Payload, path: Path) -> None:
         )
 
 
-def _lengths(file: BinaryIO, payload: Payload, path: Path) -> tuple[int, int]:
+def _unpack(file: BinaryIO, payload: Payload, path: Path, into: memoryview | None) -> tuple[int, int]:
     """Return the bytes of voxel data, unpacked and as they are in the file."""
     assert payload.wbits is not None
     unpack = zlib.decompressobj(payload.wbits)
@@ -158,7 +201,11 @@ def _lengths(file: BinaryIO, payload: Payload, path: Path) -> tuple[int, int]:
                     if not block.startswith(GZIP_MAGIC):  # padding behind the data
                         return found, packed - len(block)
                     unpack = zlib.decompressobj(payload.wbits)  # gzip files may be several streams in a row
-                found += len(unpack.decompress(block, BLOCK))
+                piece = unpack.decompress(block, BLOCK)
+                if into is not None and found < len(into):
+                    place = into[found : found + len(piece)]
+                    place[:] = piece[: len(place)]
+                found += len(piece)
                 block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
     except zlib.error as error:
         raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
@@ -224,9 +271,15 @@ def _metaimage(file: BinaryIO, path: Path, voxels: int) -> Payload:
     if not fields.get("compresseddata", "false").startswith(("t", "T", "1")):  # as MetaIO reads it
         return Payload(file.tell(), None, item and voxels * item)
     size = fields.get("compresseddatasize", "0")
+    plain = fields["elementtype"].upper() == "MET_FLOAT" and not any(name in fields for name in SHIFTING)
+    plain = plain and not any(fields.get(name, "f")[:1] in ("t", "T", "1") for name in BIG_ENDIAN)
     # MetaIO lets zlib detect the stream's own header: +32.
     return Payload(
-        file.tell(), zlib.MAX_WBITS + 32, item and voxels * item, int(size) if size.isascii() and size.isdigit() else 0
+        file.tell(),
+        zlib.MAX_WBITS + 32,
+        item and voxels * item,
+        int(size) if size.isascii() and size.isdigit() else 0,
+        voxels_at=0 if plain else None,
     )
 
 
@@ -240,7 +293,7 @@ def _nrrd(file: BinaryIO, path: Path) -> Payload | None:
     return Payload(file.tell(), zlib.MAX_WBITS + 16, None)
 
 
-def _nifti(file: BinaryIO, path: Path) -> Payload:
+def _nifti(file: BinaryIO, path: Path, voxels: int) -> Payload:
     """NIfTI-1, plain or gzipped as a whole; offsets from nifti1.h. ITK reads no NIfTI-2."""
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
@@ -249,10 +302,14 @@ def _nifti(file: BinaryIO, path: Path) -> Payload:
         order = "<" if start[:4] == struct.pack("<i", 348) else ">"
         rank, *sizes = struct.unpack_from(order + "8h", start, 40)
         (bits,), (offset,) = struct.unpack_from(order + "h", start, 72), struct.unpack_from(order + "f", start, 108)
+        (kind,) = struct.unpack_from(order + "h", start, 70)
+        slope, intercept = struct.unpack_from(order + "2f", start, 112)
         spacing_mm = struct.unpack_from(order + "3f", start, 80)
         expected = int(offset) + math.prod(max(size, 1) for size in sizes[:rank]) * bits // 8
     except (zlib.error, struct.error, ValueError, OverflowError) as error:
         raise UserError(f"{path}: the NIfTI header is damaged ({error})") from error
     if not all(0 < mm < math.inf for mm in spacing_mm):  # ITK makes 1 mm of these without a word
         raise UserError(f"{path}: voxel spacing {spacing_mm} mm, expected three positive numbers")
-    return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected)
+    plain = order == "<" and kind == NIFTI_FLOAT32 and slope in (0, 1) and intercept == 0  # 0: there is no slope
+    plain = plain and offset >= NIFTI_HEADER and offset % 4 == 0 and expected == offset + 4 * voxels
+    return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected, voxels_at=int(offset) if plain else None)

@@ -16,8 +16,9 @@ import torch
 from played import PlayedEngine
 
 from bench import __main__ as command
-from bench import agreement, gpu, machine, scaling, speed
+from bench import agreement, by_setting, gpu, machine, scaling, speed
 from bench.machine import Ceilings
+from bench.record import Record
 from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from bench.tried.coarse import worth_running
@@ -25,6 +26,7 @@ from bench.tried.mirror import mirrored_cells
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import resolve_precision
+from swfastedit_core.files import read_volume
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -59,11 +61,11 @@ def test_figures_are_medians_of_what_was_measured_side_by_side():
     measured.runs = [report(10, 8.0, 10.0), report(10, 5.0, 8.0), report(10, 20.0, 30.0)]
     measured.references = [{"total_seconds": total} for total in (200.0, 240.0, 330.0)]
     measured.ceilings = [
-        (Ceilings({"float32": before}, 10.0), Ceilings({"float32": after}, 10.0))
-        for before, after in ((300.0, 200.0), (240.0, 260.0), (100.0, 100.0))
+        Ceilings({"float32": rate}, copied) for rate, copied in ((500.0, 9.0), (400.0, 11.0), (500.0, 20.0))
     ]
+    measured.sustained_gflops = [250.0, 250.0, 100.0]
     assert measured.gflops == [125.0, 200.0, 50.0]
-    assert measured.shares == [0.5, 0.8, 0.5]
+    assert measured.shares_of(measured.sustained_gflops) == [0.5, 0.8, 0.5]
     assert measured.times_faster == 20.0  # of 20, 30 and 11
     table = speed.in_markdown([measured])
     head, _, row, *_ = table.splitlines()
@@ -73,7 +75,7 @@ def test_figures_are_medians_of_what_was_measured_side_by_side():
     assert found["network"] == "67%"  # of 0.8, 0.625 and 0.667
     assert found["first window"] == "3.0 s"  # six stages of half a second
     assert found["MONAI"] == "240.0 s (200.0 to 330.0)"
-    assert "| 100 | 125 | 250 | 50% (50% to 80%) |" in table
+    assert "| float32 | 100 | 125 | 250 | 50% (50% to 80%) | 500 | 25% (10% to 50%) | 11.0 |" in table
     assert "secret" not in json.dumps(measured.to_json())  # results are published
 
 
@@ -197,19 +199,83 @@ def test_ceilings_are_rates_of_what_is_done(monkeypatch):
     assert next(clock) > 2 * machine.SECONDS  # of both products
 
 
+def test_product_is_kept_up_for_as_long_as_asked(monkeypatch):
+    monkeypatch.setattr(machine, "SIDES", {"cpu": (64, 256)})
+    clock = count(step=0.25)
+    monkeypatch.setattr(machine, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = machine.sustained_gflops(torch.device("cpu"), "float32", seconds=10.0)
+    assert found == pytest.approx(2 * 256**3 * 39 / 10.0 / 1e9)  # the clock is looked at after each
+
+
+def test_cases_are_measured_side_by_side(tmp_path, monkeypatch, narrow_checkpoint):
+    pytest.importorskip("nibabel")
+    monkeypatch.setattr(machine, "SIDES", {"cpu": (64, 256)})
+    monkeypatch.setattr(machine, "SECONDS", 0.1)
+    monkeypatch.setattr(speed, "KEPT_UP", (0.1, 1.0))
+    case = speed.Case("small", "narrow", SCAN, narrow_checkpoint, repeats=2, reference_windows=1)
+    (found,) = speed.measure([case], torch.device("cpu"), tmp_path)
+    assert (len(found.runs), len(found.references), len(found.ceilings), len(found.sustained_gflops)) == (2, 2, 2, 2)
+    assert found.references[0]["windows"] == found.runs[0].report["windows_full_grid"]
+    assert found.times_faster > 0
+    assert all(rate > 0 for rate in (*found.gflops, *found.sustained_gflops, *found.burst_gflops))
+    assert len(speed.in_markdown([found]).splitlines()) == 3 * 3 + 2  # three tables of a row
+    assert str(tmp_path) not in json.dumps(found.to_json())
+
+
+def test_time_is_measured_over_lengths_of_a_scan(tmp_path, monkeypatch, narrow_checkpoint):
+    monkeypatch.setattr(scaling, "LENGTHS", (0.5, 2.0))
+    short, long = scaling.measure(SCAN, narrow_checkpoint, tmp_path, device=torch.device("cpu"), repeats=1)
+    assert (short.length, long.length) == (0.5, 2.0)
+    assert long.body_l == pytest.approx(4 * short.body_l, rel=0.35)
+    assert 0 < short.network_seconds < short.wall_seconds
+    assert short.windows < long.windows
+
+
+def test_body_is_as_large_as_what_is_in_the_scan():
+    suv = np.zeros((60, 60, 60), np.float32)
+    suv[10:50, 15:45, 20:40] = 2.0  # 24,000 voxels of 0.216 ml
+    grid = Geometry((60, 60, 60), (6.0, 6.0, 6.0))
+    assert scaling.body_litres(Volume(suv, grid), (6.0, 6.0, 6.0)) == pytest.approx(5.184, rel=0.5)
+
+
 def test_figures_for_a_gpu_are_rehearsed_on_the_cpu(tmp_path, monkeypatch, narrow_checkpoint, capfd):
     monkeypatch.setattr(gpu, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
     monkeypatch.setattr(gpu, "BOX", narrow_checkpoint)
     monkeypatch.setattr(gpu, "_small_grid", lambda: Geometry((24, 24, 30), (6.0, 6.0, 6.0), (-72.0, -72.0, -500.0)))
-    assert gpu.main(["--device", "cpu", "--slices", "--output", str(tmp_path / "new" / "gpu.json")]) == 0
-    found = json.loads((tmp_path / "new" / "gpu.json").read_text())
-    exact, _, last = found["agreement with the CPU"]
-    assert exact["mask, voxels that differ"] == 0
+    monkeypatch.setattr(
+        gpu, "large_grid", lambda slices: Geometry((24, 24, slices), (6.0, 6.0, 6.0), (-72.0, -72.0, -500.0))
+    )
+    monkeypatch.setattr(gpu, "KEPT_UP", 0.1)
+    output = tmp_path / "new" / "gpu.json"
+    arguments = ["--device", "cpu", "--slices", "20", "--repeats", "1", "--output", str(output)]
+    assert gpu.main(arguments) == 0
+    found = json.loads(output.read_text())
+    exact, *_, components, limits = rows = found["agreement with the CPU"]
+    assert all(row["passed"] for row in rows)
+    assert exact["voxels that differ"] == 0
     assert exact["logits, largest difference"] == 0.0
-    assert last["components equal"]
-    assert last["percentiles"][0] == last["percentiles"][1]
-    assert found["whole scans"] == []
-    assert "one setting after the other" in capfd.readouterr().out
+    assert components["found"] == 1.0
+    assert limits["found"] == limits["expected"]
+    (scan,) = found["whole scans"]
+    assert (scan["voxels"], scan["body"]["windows"] > 0) == ("24×24×20", True)
+    assert 0 < scan["body"]["seconds"] < scan["warm, s"]["array to mask"] < scan["file to file, warm, s"] * 2
+    assert scan["body"]["share of the matrix product"] > 0
+    (setting,) = found["one setting after the other"]
+    assert setting["s a window"] > 0
+    capfd.readouterr()
+    monkeypatch.setattr(gpu, "SAME_MASK", {"float32": 1.1, "bfloat16": 0.0})
+    assert gpu.main([*arguments[:2], "--slices", "--output", str(output)]) == 1
+    assert (
+        "does not compute what the CPU does: mask in float32, Dice (1.0, expected 1.1 at least)"
+        in capfd.readouterr().err
+    )
+
+
+def test_setting_that_fails_leaves_the_others(monkeypatch):
+    def fails():
+        raise RuntimeError("no compiler\nfound")
+
+    assert by_setting._timed("compiled", fails) == {"setting": "compiled", "failed": "RuntimeError: no compiler found"}
 
 
 def test_figures_for_a_gpu_need_no_more_than_they_say():
@@ -228,6 +294,62 @@ def test_parts_that_are_not_measured_again_stay(tmp_path, monkeypatch):
         assert command.main(run) == 0
     found = json.loads(output.read_text())
     assert (found["speed"], found["large"], set(found["dates"])) == (3, 2, {"speed", "large"})
+    assert found["settings"]["large"]["scan"] == str(SCAN)
+
+
+def test_figures_of_another_machine_are_not_mixed_in(tmp_path, capfd):
+    output, device = tmp_path / "cpu.json", torch.device("cpu")
+    Record(output, device).keep("speed", [1], {})
+    assert Record(output, device).found["speed"] == [1]
+    content = json.loads(output.read_text())
+    output.write_text(json.dumps(content | {"machine": "another"}))
+    assert "speed" not in Record(output, device).found
+    assert "of another machine" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{bad", "as JSON"), ("[]", "no figures"), ('{"dates": {}}', "no figures")]
+)
+def test_file_that_holds_no_figures_is_not_replaced(text, words, tmp_path, capfd):
+    output = tmp_path / "mine.json"
+    output.write_text(text)
+    assert command.main(["--scan", str(SCAN), "--only", "agreement", "--output", str(output)]) == 1
+    assert words in capfd.readouterr().err
+    assert output.read_text() == text
+
+
+def test_output_that_cannot_be_written_is_said_first(tmp_path, capfd):
+    for program, part in ((command, "agreement"), (tried, "mirror")):
+        assert program.main(["--only", part, "--output", str(tmp_path)]) == 1
+        assert "is a folder" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "hint"), [(["int8"], "`pip install nncf`\n"), (["cache", "int8"], "--only cache\n")])
+def test_missing_package_is_said_with_a_way_out(asked, hint, monkeypatch, capfd):
+    monkeypatch.setattr(tried, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert tried.main(["--only", *asked]) == 1
+    assert capfd.readouterr().err.endswith(hint)
+    assert command.main(["--scan", str(SCAN)]) == 1
+    assert "pip install nibabel" in capfd.readouterr().err
+
+
+def test_what_was_tried_is_tried_again(tmp_path, monkeypatch, narrow_checkpoint):
+    monkeypatch.setattr(tried, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
+    monkeypatch.setattr(tried, "find_checkpoints", lambda _: [narrow_checkpoint])
+    label = tmp_path / "label.mha"
+    pet = read_volume(SCAN)
+    write_volume(Volume((pet.array_zyx > 4).astype(np.uint8), pet.geometry), label)
+    output = tmp_path / "tried.json"
+    run = ["--scan", str(SCAN), str(label), "--phantoms", "0", "--output", str(output)]
+    assert tried.main([*run, "--only", "cache", "sharing", "mirror", "coarse"]) == 0
+    found = json.loads(output.read_text())
+    assert found["cache"][0]["file, MB"] > 0
+    assert all(0 < row["share"] < 1 for row in found["sharing"])
+    assert {row["scan"] for row in found["mirror"]} == {SCAN.parent.name, "mean"}
+    (row,) = found["coarse"]
+    assert row["coarse first, Dice"] >= 0.9  # nearly all windows of a grid this small are run
+    assert row["body, windows"] <= row["full grid, windows"]
 
 
 def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):

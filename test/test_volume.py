@@ -286,22 +286,24 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     assert "header cannot be read" in refused(tmp_path / "plain.nii.gz")
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])  # ITK reads the one where it is compressed, not the other
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95, 0.9999])
-def test_truncated_file_is_refused(suffix, compressed, kept, tmp_path):
+def test_truncated_file_is_refused(suffix, compressed, kept, kind, tmp_path):
     path = tmp_path / f"scan{suffix}"
-    sitk.WriteImage(image(values((20, 30, 40))), str(path), compressed)
+    sitk.WriteImage(image(values((20, 30, 40)).astype(kind)), str(path), compressed)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
     assert any(word in refused(path) for word in ("truncated", "damaged", "header"))
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("where", [0.4, 0.7, 0.99])
-def test_flipped_byte_in_compressed_voxels_is_noticed(suffix, where, tmp_path):
+def test_flipped_byte_in_compressed_voxels_is_noticed(suffix, where, kind, tmp_path):
     path = tmp_path / f"scan{suffix}"
-    sitk.WriteImage(image(values((20, 30, 40))), str(path), True)
+    sitk.WriteImage(image(values((20, 30, 40)).astype(kind)), str(path), True)
     content = bytearray(path.read_bytes())
     content[int(len(content) * where)] ^= 0x10
     path.write_bytes(content)
@@ -315,18 +317,20 @@ def test_gzip_of_several_streams_is_read(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "scan.nii.gz").array_zyx, values())
 
 
-def test_voxels_stay_where_itk_put_them(tmp_path):
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_voxels_are_in_memory_once(suffix, compressed, tmp_path):
     array = np.arange(160 * 400 * 400, dtype=np.float32).reshape(160, 400, 400)
     array %= 50
     array[0, 0, 0] = np.nan
-    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    sitk.WriteImage(image(array), str(tmp_path / f"scan{suffix}"), compressed)
     code = f"""
 import gc, warnings
 from swfastedit_core.clock import peak_memory_mb
 from swfastedit_core.files import read_volume
 warnings.simplefilter("ignore")
 before = peak_memory_mb()
-part = read_volume({str(tmp_path / "scan.mha")!r}).array_zyx[80:]
+part = read_volume({str(tmp_path / f"scan{suffix}")!r}).array_zyx[80:]
 gc.collect()
 print(1e6 * (peak_memory_mb() - before), part.sum(dtype='float64'), part.flags.writeable)
 """
@@ -335,6 +339,57 @@ print(1e6 * (peak_memory_mb() - before), part.sum(dtype='float64'), part.flags.w
     assert 0.9 * array.nbytes < float(taken) < 1.5 * array.nbytes
     assert float(total) == array[80:].sum(dtype="float64")
     assert writable == "True"
+
+
+BIG = np.arange(24, dtype=">f4").tobytes()
+ODD_MHA = {
+    "little-endian": (VOXELS, ""),
+    "big-endian": (BIG, "BinaryDataByteOrderMSB = True\n"),
+    "big-endian by its other name": (BIG, "ElementByteOrderMSB = True\n"),
+    "of whole numbers": (np.arange(24, dtype="<i4").tobytes(), "ElementType = MET_INT\n"),
+    "with intensities": (VOXELS, "ElementToIntensityFunctionSlope = 2\nElementToIntensityFunctionOffset = 1\n"),
+    "with what scanners add": (VOXELS, "0008|0060 = PT\nModality = MET_MOD_PET\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_MHA)
+def test_compressed_metaimage_is_read_as_itk_reads_it(kind, tmp_path):
+    payload, lines = ODD_MHA[kind]
+    packed = zlib.compress(payload)
+    header = [
+        line for line in MHA_HEADER.splitlines() if line.split(" =")[0] not in ("CompressedData", "ElementDataFile")
+    ]
+    header = [line for line in header if line.split(" =")[0] not in lines]
+    text = (
+        "\n".join(header)
+        + f"\nCompressedData = True\nCompressedDataSize = {len(packed)}\n{lines}ElementDataFile = LOCAL\n"
+    )
+    path = tmp_path / "scan.mha"
+    path.write_bytes(text.encode() + packed)
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat32))
+    assert expected.min() < expected.max() <= 47
+    np.testing.assert_array_equal(read_volume(path).array_zyx, expected)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("slope", "intercept"), [(0, 0), (1, 0), (2, 0), (1, 5), (0, 5), (-1, 30), (np.nan, 0)])
+def test_compressed_nifti_is_read_as_itk_reads_it(slope, intercept, order, tmp_path):
+    content = bytearray(nifti(tmp_path / "plain.nii", order=order).read_bytes())
+    struct.pack_into(order + "2f", content, 112, slope, intercept)
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(gzip.compress(bytes(content)))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat32))
+    np.testing.assert_array_equal(read_volume(path).array_zyx, expected)
+
+
+@pytest.mark.parametrize("start", [352, 354, 356, 368])
+def test_voxels_are_taken_from_where_a_compressed_nifti_says(start, tmp_path):
+    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
+    struct.pack_into("<f", content, 108, start)
+    content[352:352] = bytes(start - 352)
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(gzip.compress(bytes(content)))
+    np.testing.assert_array_equal(read_volume(path).array_zyx.ravel(), np.arange(24))
 
 
 def test_voxels_that_are_no_numbers_become_zero_and_are_counted(tmp_path):

@@ -10,7 +10,6 @@ int8: eight bits, quantised by NNCF, which has to be installed for it: ``pip ins
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,13 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.record import HERE, Record
 from bench.speed import random_weights
-from bench.tried.case import Case, read_case
+from bench.tried.case import CPU, Case, read_case
 from bench.tried.coarse import coarse
 from bench.tried.cost import cache, sharing
 from bench.tried.eight_bits import int8
 from bench.tried.mirror import mirror
-from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint import Checkpoint, find_checkpoints, read_checkpoint
 from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.cpus import limit_threads
@@ -51,32 +50,31 @@ def main(arguments: list[str] | None = None) -> int:
         default=[Path("../shared/data/sts_001") / name for name in ("pet.mha", "lesion.mha")])  # fmt: skip
     add("--phantoms", type=int, default=4, help="more scans (default: %(default)s)")
     add("--seed", type=int, default=78, help="of the phantoms (default: %(default)s)")
-    add("--output", type=path_argument, default=Path("bench/results/tried.json"), metavar="JSON",
+    add("--output", type=path_argument, default=HERE / "tried.json", metavar="JSON",
         help="default: %(default)s")  # fmt: skip
     return run_command(lambda _: _run(parser.parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> None:
     if "int8" in options.only and find_spec("nncf") is None:
+        others = " ".join(name for name in options.only if name != "int8")
         raise UserError(
-            "int8 needs NNCF: `pip install nncf`, or leave it out with --only " + " ".join(list(TRIED)[:-1])
+            "int8 needs NNCF: `pip install nncf`" + (f", or leave it out: --only {others}" if others else "")
         )
     limit_threads()
+    record = Record(options.output, CPU)
     pet, label = options.scan
     box = read_checkpoint(find_checkpoints([Path("weights")])[0])
     sources = [Source(pet.parent.name, pet.parent.name, "scan", pet=pet, label=label)]
     sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed) if options.phantoms else []
     cases = [read_case(source, box.config) for source in sources]
-    # What is not tried this time stays.
-    found: dict[str, Any] = json.loads(options.output.read_text()) if options.output.exists() else {}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"scan": str(pet), "phantoms": options.phantoms, "seed": options.seed}
     with tempfile.TemporaryDirectory() as folder:
         large = read_checkpoint(random_weights(Path(folder) / "dynunet.safetensors"))
         for name in options.only:
-            found[name] = TRIED[name](large, box, cases)
-            say(f"{name}\n" + "\n".join(f"  {_line(row)}" for row in found[name]))
-            with replacing(options.output) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
+            rows = TRIED[name](large, box, cases)
+            record.keep(name, rows, settings)
+            say(f"{name}\n" + "\n".join(f"  {_line(row)}" for row in rows))
 
 
 def _line(row: dict[str, Any]) -> str:

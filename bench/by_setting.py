@@ -1,0 +1,81 @@
+"""How long a window of the large network takes on a GPU, with one setting after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.machine import seconds_of
+from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
+from swfastedit_core.command import say
+from swfastedit_core.engine import TorchEngine
+from swfastedit_core.engine.pytorch import difference_network
+
+BATCHES = (1, 2, 4, 8)
+WINDOWS = 16  # that a setting is timed with
+
+
+def windows_by_setting(weights: Path, device: torch.device) -> list[dict[str, Any]]:
+    """Time windows of the large network: batch sizes, layouts, compilation, graphs; what fails says why."""
+    checkpoint = read_checkpoint(weights)
+    image = torch.rand((1, *checkpoint.config.window), device=device)
+    if device.type != "cuda":
+        engine = TorchEngine(checkpoint, device=device, precision="float32", batch=1)
+        return [_timed("as on a CPU, batch 1", lambda: {"s a window": seconds_of(lambda: engine([image]), device, 1)})]
+    rows = [
+        _timed(f"channels-last, batch {batch}", partial(_in_batches, checkpoint, image, batch)) for batch in BATCHES
+    ]
+    with torch.inference_mode():
+        network: Any = difference_network(checkpoint.network()).to(device, torch.float16)
+        inputs = image[None].half()
+        rows.append(
+            _timed("default layout, batch 1", lambda: {"s a window": seconds_of(lambda: network(inputs), device, 4)})
+        )
+        network = network.to(memory_format=torch.channels_last_3d)
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        rows.append(_timed("CUDA graph, batch 1", lambda: _in_a_graph(network, inputs)))
+        rows.append(_timed("torch.compile, batch 1", lambda: _compiled(network, inputs)))
+    return rows
+
+
+def _timed(setting: str, work: Callable[[], dict[str, float]]) -> dict[str, Any]:
+    say(f"setting: {setting}")
+    try:
+        return {"setting": setting, **work()}
+    except Exception as error:  # of a compiler, a driver or memory: the others are still wanted
+        return {"setting": setting, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+
+
+def _in_batches(checkpoint: Checkpoint, image: Tensor, batch: int) -> dict[str, float]:
+    torch.cuda.empty_cache()
+    engine = TorchEngine(checkpoint, device=image.device, precision="float16", batch=batch)
+    seconds = seconds_of(lambda: engine([image] * batch), image.device, -(-WINDOWS // batch))
+    return {"s a window": seconds / batch}
+
+
+def _in_a_graph(network: nn.Module, inputs: Tensor) -> dict[str, float]:
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch has no stub for it
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            network(inputs)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    with torch.cuda.graph(graph):
+        network(inputs)
+    captured = time.perf_counter() - start
+    return {"s a window": seconds_of(graph.replay, inputs.device, WINDOWS), "s to begin": captured}
+
+
+def _compiled(network: nn.Module, inputs: Tensor) -> dict[str, float]:
+    compiled: Any = torch.compile(network)
+    start = time.perf_counter()
+    compiled(inputs)
+    torch.cuda.synchronize()
+    begun = time.perf_counter() - start
+    return {"s a window": seconds_of(lambda: compiled(inputs), inputs.device, WINDOWS), "s to begin": begun}
