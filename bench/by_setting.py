@@ -27,24 +27,23 @@ def windows_by_setting(weights: Path, device: torch.device) -> list[dict[str, An
     image = torch.rand((1, *checkpoint.config.window), device=device)
     if device.type != "cuda":
         engine = TorchEngine(checkpoint, device=device, precision="float32", batch=1)
-        return [_timed("as on a CPU, batch 1", lambda: {"s a window": seconds_of(lambda: engine([image]), device, 1)})]
-    rows = [
-        _timed(f"channels-last, batch {batch}", partial(_in_batches, checkpoint, image, batch)) for batch in BATCHES
-    ]
+        return [timed("as on a CPU, batch 1", lambda: {"s a window": seconds_of(lambda: engine([image]), device, 1)})]
+    rows = [timed(f"channels-last, batch {batch}", partial(_in_batches, checkpoint, image, batch)) for batch in BATCHES]
     with torch.inference_mode():
         network: Any = difference_network(checkpoint.network()).to(device, torch.float16)
         inputs = image[None].half()
         rows.append(
-            _timed("default layout, batch 1", lambda: {"s a window": seconds_of(lambda: network(inputs), device, 4)})
+            timed("default layout, batch 1", lambda: {"s a window": seconds_of(lambda: network(inputs), device, 4)})
         )
         network = network.to(memory_format=torch.channels_last_3d)
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-        rows.append(_timed("CUDA graph, batch 1", lambda: _in_a_graph(network, inputs)))
-        rows.append(_timed("torch.compile, batch 1", lambda: _compiled(network, inputs)))
+        rows.append(timed("CUDA graph, batch 1", lambda: _in_a_graph(network, inputs)))
+        rows.append(timed("torch.compile, batch 1", lambda: _compiled(network, inputs)))
     return rows
 
 
-def _timed(setting: str, work: Callable[[], dict[str, float]]) -> dict[str, Any]:
+def timed(setting: str, work: Callable[[], dict[str, float]]) -> dict[str, Any]:
+    """Return what a setting came to, or why it failed."""
     say(f"setting: {setting}")
     try:
         return {"setting": setting, **work()}

@@ -21,17 +21,13 @@ from bench.machine import Ceilings
 from bench.record import Record
 from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
-from bench.tried.coarse import worth_running
-from bench.tried.mirror import mirrored_cells
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import resolve_precision
-from swfastedit_core.files import read_volume
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.sources import Source
-from swfastedit_core.windows import Body, plan_windows
 
 ROOT = Path(__file__).parent.parent
 BOX = ROOT / "weights" / "demo.safetensors"
@@ -275,7 +271,7 @@ def test_setting_that_fails_leaves_the_others(monkeypatch):
     def fails():
         raise RuntimeError("no compiler\nfound")
 
-    assert by_setting._timed("compiled", fails) == {"setting": "compiled", "failed": "RuntimeError: no compiler found"}
+    assert by_setting.timed("compiled", fails) == {"setting": "compiled", "failed": "RuntimeError: no compiler found"}
 
 
 def test_figures_for_a_gpu_need_no_more_than_they_say():
@@ -318,60 +314,6 @@ def test_file_that_holds_no_figures_is_not_replaced(text, words, tmp_path, capfd
     assert output.read_text() == text
 
 
-def test_output_that_cannot_be_written_is_said_first(tmp_path, capfd):
-    for program, part in ((command, "agreement"), (tried, "mirror")):
-        assert program.main(["--only", part, "--output", str(tmp_path)]) == 1
-        assert "is a folder" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(("asked", "hint"), [(["int8"], "`pip install nncf`\n"), (["cache", "int8"], "--only cache\n")])
-def test_missing_package_is_said_with_a_way_out(asked, hint, monkeypatch, capfd):
-    monkeypatch.setattr(tried, "find_spec", lambda name: None)
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
-    assert tried.main(["--only", *asked]) == 1
-    assert capfd.readouterr().err.endswith(hint)
-    assert command.main(["--scan", str(SCAN)]) == 1
-    assert "pip install nibabel" in capfd.readouterr().err
-
-
-def test_what_was_tried_is_tried_again(tmp_path, monkeypatch, narrow_checkpoint):
-    monkeypatch.setattr(tried, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
-    monkeypatch.setattr(tried, "find_checkpoints", lambda _: [narrow_checkpoint])
-    label = tmp_path / "label.mha"
-    pet = read_volume(SCAN)
-    write_volume(Volume((pet.array_zyx > 4).astype(np.uint8), pet.geometry), label)
-    output = tmp_path / "tried.json"
-    run = ["--scan", str(SCAN), str(label), "--phantoms", "0", "--output", str(output)]
-    assert tried.main([*run, "--only", "cache", "sharing", "mirror", "coarse"]) == 0
-    found = json.loads(output.read_text())
-    assert found["cache"][0]["file, MB"] > 0
-    assert all(0 < row["share"] < 1 for row in found["sharing"])
-    assert {row["scan"] for row in found["mirror"]} == {SCAN.parent.name, "mean"}
-    (row,) = found["coarse"]
-    assert row["coarse first, Dice"] >= 0.9  # nearly all windows of a grid this small are run
-    assert row["body, windows"] <= row["full grid, windows"]
-
-
 def test_missing_scan_is_said_before_anything_is_measured(tmp_path, capfd):
     assert command.main(["--scan", str(tmp_path / "none.mha")]) == 1
     assert "name a whole-body PET with --scan" in capfd.readouterr().err
-
-
-def test_window_is_worth_running_where_it_weighs_in_a_wanted_voxel():
-    side_by_side = plan_windows((16, 4, 4), window=(4, 4, 4), overlap=0.0)
-    wanted = torch.zeros((16, 4, 4), dtype=torch.bool)
-    wanted[5, 1, 1] = True
-    assert worth_running(side_by_side, wanted) == ((4, 0, 0),)
-    padded = plan_windows((2, 4, 4), window=(4, 4, 4), overlap=0.0)
-    assert worth_running(padded, torch.ones((2, 4, 4), dtype=torch.bool)) == ((0, 0, 0),)
-    assert worth_running(padded, torch.zeros((2, 4, 4), dtype=torch.bool)) == ()
-    overlapping = plan_windows((24, 16, 16), window=(16, 16, 16), overlap=0.75)
-    wanted = torch.zeros((24, 16, 16), dtype=torch.bool)
-    wanted[7, 8, 8] = True  # weights exp(-d² / 8): 0.97 half a voxel away, 0.08 after 4.5, the floor after 8.5
-    assert worth_running(overlapping, wanted) == ((0, 0, 0), (4, 0, 0))
-
-
-def test_mirrored_body_covers_the_mirrored_voxels():
-    cells = np.array([True, False, False])[:, None, None]
-    body = Body(cells, (2, 1, 1), (0, 0, 0), (5, 1, 1))  # voxels 0 and 1, then 3 and 4
-    assert mirrored_cells(body)[:, 0, 0].tolist() == [False, True, True]
