@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import torch
 
 from swfastedit_core import load_networks, read_volume, segment
+from swfastedit_core.engine.choice import cpu_has_bfloat16
 from swfastedit_core.metrics import dice
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Scanner, make_phantom
@@ -44,6 +45,7 @@ def process(output, *arguments):
 
 @real
 @beside
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_agrees_with_float32(tmp_path):
     fast, report = process(tmp_path / "fast", "--precision", "bfloat16")
     exact, same = process(tmp_path / "exact", "--precision", "float32")

@@ -116,8 +116,7 @@ class OpenVinoEngine:
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
         """Run windows side by side; those that have begun and not ended are in `unfinished`, in their order."""
         compiled = self.compiled()
-        # One more than run at a time: it waits its turn, and then nobody waits while the caller uses a result.
-        idle = [compiled.create_infer_request() for _ in range(self.batch + 1)]
+        idle: list[openvino.InferRequest] = []
         running: deque[openvino.InferRequest] = deque()
 
         def ended() -> Iterator[Tensor]:
@@ -129,9 +128,10 @@ class OpenVinoEngine:
         try:
             for window in windows:
                 unfinished.append(window)
-                if not idle:
+                # One more than run at a time: it waits its turn, and then nobody waits while the caller uses a result.
+                if len(running) > self.batch:
                     yield from ended()
-                request = idle.pop()
+                request = idle.pop() if idle else compiled.create_infer_request()
                 np.copyto(request.get_input_tensor().data[0], window.numpy())
                 request.start_async()
                 running.append(request)
