@@ -128,7 +128,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
     there, here = (remove_small_components(values, min_voxels=20).cpu() for values in (hot.to(device), hot))
     rows.append(_check("components without small ones, Dice", overlap(here.numpy(), there.numpy()), at_least=1.0))
     limits, expected = (percentiles(values, (0.05, 99.95)) for values in (suv.to(device), suv))
-    near = np.allclose(limits, expected, rtol=SAME_PERCENTILE)
+    near = bool(np.allclose(limits, expected, rtol=SAME_PERCENTILE))
     rows.append({"check": "percentiles", "passed": near, "found": limits, "expected": expected})
     return rows
 

@@ -12,8 +12,8 @@ from bench import __main__ as command
 from bench.tried import __main__ as tried
 from bench.tried.coarse import worth_running
 from bench.tried.mirror import mirrored_cells
-from swfastedit_core import Volume, write_volume
-from swfastedit_core.files import read_volume
+from swfastedit_core import Geometry, Volume, write_volume
+from swfastedit_core.phantom import make_phantom
 from swfastedit_core.windows import Body, plan_windows
 
 SCAN = next((Path(__file__).parent / "input" / "images" / "pet").iterdir())
@@ -38,16 +38,18 @@ def test_missing_package_is_said_with_a_way_out(asked, hint, monkeypatch, capfd)
 def test_what_was_tried_is_tried_again(tmp_path, monkeypatch, narrow_checkpoint):
     monkeypatch.setattr(tried, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
     monkeypatch.setattr(tried, "find_checkpoints", lambda _: [narrow_checkpoint])
-    label = tmp_path / "label.mha"
-    pet = read_volume(SCAN)
-    write_volume(Volume((pet.array_zyx > 4).astype(np.uint8), pet.geometry), label)
+    scan, label = tmp_path / "patient" / "pet.mha", tmp_path / "label.mha"
+    grid = Geometry((34, 30, 28), (6.0, 6.0, 6.0), (-100.0, -90.0, -500.0))
+    pet = make_phantom(11, geometry=grid).pet
+    write_volume(pet, scan)
+    write_volume(Volume((pet.array_zyx > 2).astype(np.uint8), grid), label)
     output = tmp_path / "tried.json"
-    run = ["--scan", str(SCAN), str(label), "--phantoms", "0", "--output", str(output)]
+    run = ["--scan", str(scan), str(label), "--phantoms", "0", "--output", str(output)]
     assert tried.main([*run, "--only", "cache", "sharing", "mirror", "coarse"]) == 0
     found = json.loads(output.read_text())
     assert found["cache"][0]["file, MB"] > 0
     assert all(0 < row["share"] < 1 for row in found["sharing"])
-    assert {row["scan"] for row in found["mirror"]} == {SCAN.parent.name, "mean"}
+    assert {row["scan"] for row in found["mirror"]} == {"patient", "mean"}
     (row,) = found["coarse"]
     assert row["coarse first, Dice"] >= 0.9  # nearly all windows of a grid this small are run
     assert row["body, windows"] <= row["full grid, windows"]
