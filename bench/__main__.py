@@ -27,6 +27,12 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.train.sources import Source, find_sources
 
 PARTS = ("speed", "large", "agreement", "scaling")
+SETTINGS = {
+    "speed": ("scan", "weights", "repeats", "reference_windows"),
+    "large": ("repeats",),
+    "agreement": ("scan", "label", "weights", "phantoms", "seed"),
+    "scaling": ("scan", "repeats"),
+}
 RANDOM, BOX = "dynunet, 31 M", "weights in the box"
 SCAN, LABEL = (Path("../shared/data/sts_001") / name for name in ("pet.mha", "lesion.mha"))
 
@@ -64,12 +70,13 @@ def _run(options: argparse.Namespace) -> None:
     limit_threads()
     device = resolve_device(options.device)
     record = Record(options.output or HERE / f"{device.type}.json", device)
-    settings = {name: str(value) for name, value in vars(options).items() if name not in ("only", "output")}
+    options.label = options.label or (LABEL if options.scan == SCAN else None)
     tables = []
     with tempfile.TemporaryDirectory() as folder:
         for part in [part for part in PARTS if part in options.only]:
             figures, table = DOES[part](options, device, Path(folder), record.path)
-            record.keep(part, figures, settings)
+            values = {name: getattr(options, name) for name in SETTINGS[part]}
+            record.keep(part, figures, {k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
             tables.append(table)
     say("\n\n".join([record.found["machine"], *tables, f"all figures: {record.path}"]))
 
@@ -105,9 +112,8 @@ def _timed(cases: list[speed.Case], device: torch.device, work: Path) -> tuple[A
 
 
 def _agreement(options: argparse.Namespace, device: torch.device, _: Path, __: Path) -> tuple[Any, str]:
-    label = options.label or (LABEL if options.scan == SCAN else None)
     name = options.scan.parent.name
-    sources = [Source(name, name, "scan", pet=options.scan, label=label)]
+    sources = [Source(name, name, "scan", pet=options.scan, label=options.label)]
     sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed) if options.phantoms else []
     found = agreement.agreements(options.weights, sources, device=str(device))
     return [asdict(one) for one in found], agreement.in_markdown(found)

@@ -72,8 +72,8 @@ class Measured:
     ceilings
         Of the machine, right before each run.
     sustained_gflops
-        Of the matrix product in the run's precision, kept up for as long as the network ran: after each run, and a
-        pause.
+        Of the matrix product in the run's precision, kept up for as long as the network ran, two seconds at least and
+        a minute at most: after each run, and a pause.
     gflop_per_window
         Operations of a window's convolutions in the published network.
     """

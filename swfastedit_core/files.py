@@ -162,7 +162,10 @@ def _read(path: Path) -> Volume:
         geometry = checked_geometry(reader, path)
         packed = find_payload(path, known_suffix(path), voxels=math.prod(geometry.size_xyz))
         if packed is not None and packed.voxels_at is not None and reader.GetPixelID() == sitk.sitkFloat32:
-            return Volume(read_packed(path, packed).reshape(geometry.shape_zyx), geometry)
+            array = read_packed(path, packed).reshape(geometry.shape_zyx)
+            if known_suffix(path) == ".nii.gz" and not np.isfinite([array.min(), array.max()]).all():
+                array[~np.isfinite(array)] = 0.0  # as ITK does where it reads NIfTI
+            return Volume(array, geometry)
         reader.SetOutputPixelType(sitk.sitkFloat32)
         reading = begun(reader.Execute)  # what is packed is unpacked twice, side by side: ITK checks nothing
         try:

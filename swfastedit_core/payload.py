@@ -29,7 +29,7 @@ FINITE = ("offset", "position", "origin")
 MATRICES = ("transformmatrix", "rotation", "orientation")
 # MetaImage's fields that can make values of float32 in the file other ones in memory, or shift them.
 BIG_ENDIAN = ("binarydatabyteordermsb", "elementbyteordermsb")
-SHIFTING = ("headersize", "elementtointensityfunctionslope", "elementtointensityfunctionoffset")
+SHIFTING = ("elementtointensityfunctionslope", "elementtointensityfunctionoffset")
 NIFTI_FLOAT32, NIFTI_HEADER = 16, 352  # datatype, and bytes with the four that follow it; nifti1.h
 
 # Sizes of MetaImage's element types in bytes, from MetaIO's metaTypes.h.
@@ -271,11 +271,18 @@ def _metaimage(file: BinaryIO, path: Path, voxels: int) -> Payload:
     if not fields.get("compresseddata", "false").startswith(("t", "T", "1")):  # as MetaIO reads it
         return Payload(file.tell(), None, item and voxels * item)
     size = fields.get("compresseddatasize", "0")
-    plain = fields["elementtype"].upper() == "MET_FLOAT" and not any(name in fields for name in SHIFTING)
+    if fields.get("headersize", "0") != "0":  # ITK would hand out unset memory
+        raise UserError(f"{path}: the header says HeaderSize beside compressed voxels, expected none; write it anew")
+    start = file.tell()
+    plain = fields.get("elementtype", "").upper() == "MET_FLOAT" and not any(name in fields for name in SHIFTING)
     plain = plain and not any(fields.get(name, "f")[:1] in ("t", "T", "1") for name in BIG_ENDIAN)
+    file.seek(0)
+    header = file.read(start)
+    spellings = header.lower().count(b"byteordermsb"), header.count(b"ByteOrderMSB")
+    plain = plain and spellings in ((0, 0), (1, 1))  # MetaIO takes the exact name only, and there may be several
     # MetaIO lets zlib detect the stream's own header: +32.
     return Payload(
-        file.tell(),
+        start,
         zlib.MAX_WBITS + 32,
         item and voxels * item,
         int(size) if size.isascii() and size.isdigit() else 0,
@@ -311,5 +318,5 @@ def _nifti(file: BinaryIO, path: Path, voxels: int) -> Payload:
     if not all(0 < mm < math.inf for mm in spacing_mm):  # ITK makes 1 mm of these without a word
         raise UserError(f"{path}: voxel spacing {spacing_mm} mm, expected three positive numbers")
     plain = order == "<" and kind == NIFTI_FLOAT32 and slope in (0, 1) and intercept == 0  # 0: there is no slope
-    plain = plain and offset >= NIFTI_HEADER and offset % 4 == 0 and expected == offset + 4 * voxels
+    plain = plain and NIFTI_HEADER <= offset <= HEADER_LIMIT and offset % 4 == 0 and expected == offset + 4 * voxels
     return Payload(0, zlib.MAX_WBITS + 16 if packed else None, expected, voxels_at=int(offset) if plain else None)

@@ -347,6 +347,7 @@ ODD_MHA = {
     "big-endian": (BIG, "BinaryDataByteOrderMSB = True\n"),
     "big-endian by its other name": (BIG, "ElementByteOrderMSB = True\n"),
     "of whole numbers": (np.arange(24, dtype="<i4").tobytes(), "ElementType = MET_INT\n"),
+    "big-endian, and another spelling": (BIG, "BinaryDataByteOrderMSB = True\nbinarydatabyteordermsb = False\n"),
     "with intensities": (VOXELS, "ElementToIntensityFunctionSlope = 2\nElementToIntensityFunctionOffset = 1\n"),
     "with what scanners add": (VOXELS, "0008|0060 = PT\nModality = MET_MOD_PET\n"),
 }
@@ -380,6 +381,37 @@ def test_compressed_nifti_is_read_as_itk_reads_it(slope, intercept, order, tmp_p
     path.write_bytes(gzip.compress(bytes(content)))
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat32))
     np.testing.assert_array_equal(read_volume(path).array_zyx, expected)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("slope", [0, 2])
+def test_nifti_that_is_not_finite_is_read_alike_however_it_is_written(slope, suffix, tmp_path):
+    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
+    struct.pack_into("<2f", content, 112, slope, 0)
+    struct.pack_into("<3f", content, 352, np.nan, np.inf, -np.inf)
+    path = tmp_path / f"scan{suffix}"
+    path.write_bytes(gzip.compress(bytes(content)) if suffix == ".nii.gz" else bytes(content))
+    expected = np.arange(24) * (slope or 1)
+    expected[:3] = 0  # what ITK makes of them
+    for read in (read_volume, read_ct):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            np.testing.assert_array_equal(read(path).array_zyx.ravel(), expected)
+
+
+@pytest.mark.parametrize("start", [2.0**33, 2.0**36, 2.0**45])
+def test_compressed_nifti_with_its_voxels_far_away_takes_no_memory(start, tmp_path):
+    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
+    struct.pack_into("<f", content, 108, start)
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(gzip.compress(bytes(content)))
+    assert "truncated" in refused(path)
+
+
+@pytest.mark.parametrize("size", [8, -1])
+def test_compressed_metaimage_with_a_gap_is_refused_although_itk_hands_out_unset_memory(size, tmp_path):
+    line = "CompressedDataSize = {}\n" + f"HeaderSize = {size}\n"
+    assert "HeaderSize" in refused(packed_mha(tmp_path / "a.mha", line))
 
 
 @pytest.mark.parametrize("start", [352, 354, 356, 368])
