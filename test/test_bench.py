@@ -291,7 +291,8 @@ def test_parts_that_are_not_measured_again_stay(tmp_path, monkeypatch):
         assert command.main(run) == 0
     found = json.loads(output.read_text())
     assert (found["speed"], found["large"], set(found["dates"])) == (3, 2, {"speed", "large"})
-    assert found["settings"]["large"]["scan"] == str(SCAN)
+    assert found["settings"]["large"] == {"repeats": 3}
+    assert found["settings"]["speed"]["scan"] == str(SCAN)
 
 
 def test_figures_of_another_machine_are_not_mixed_in(tmp_path, capfd):
