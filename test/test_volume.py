@@ -318,7 +318,7 @@ def test_gzip_of_several_streams_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])  # ITK has a buffer of its own for .nii
 def test_voxels_are_in_memory_once(suffix, compressed, tmp_path):
     array = np.arange(160 * 400 * 400, dtype=np.float32).reshape(160, 400, 400)
     array %= 50
