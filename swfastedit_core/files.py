@@ -14,7 +14,8 @@ from swfastedit_core.atomic import replacing
 from swfastedit_core.background import begun
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.headers import checked_geometry, itk_reason, known_suffix, opened
-from swfastedit_core.payload import find_payload, read_packed, verify_packed
+from swfastedit_core.payload import find_payload
+from swfastedit_core.unpacking import read_packed, verify_packed
 from swfastedit_core.volume import AIR_HU, Volume
 
 MAX_SUV = 1000.0  # above it the values are hardly SUV

@@ -1,7 +1,6 @@
-"""What ITK does not check in an image file: numbers in the header, length and checksum of the voxel data.
+"""What ITK does not check in an image file: numbers in the header, where the voxel data lies and how long it is.
 
-ITK crashes on some headers, makes 1 mm of a spacing that is missing, zero-fills truncated NIfTI and ignores checksums.
-Compressed data has to be unpacked to be checked; float32, which most scans are, is read at the same time.
+ITK crashes on some headers, makes 1 mm of a spacing that is missing and zero-fills truncated NIfTI.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-
-import numpy as np
 
 from swfastedit_core.errors import DataWarning, UserError
 
@@ -107,72 +104,24 @@ def find_payload(path: Path, suffix: str, *, voxels: int) -> Payload | None:
         else:
             payload = _nrrd(file, path) if suffix == ".nrrd" else _nifti(file, path, voxels)
     if payload is not None and payload.wbits is None:
-        _compare(path.stat().st_size - payload.offset, payload, path)
+        compare_lengths(path.stat().st_size - payload.offset, payload, path)
         return None
     return payload
 
 
-def read_packed(path: Path, payload: Payload) -> np.ndarray:
-    """Read compressed voxels of float32, and check them as `verify_packed` does.
-
-    Parameters
-    ----------
-    path
-        The image.
-    payload
-        Of which `voxels_at` is known.
-
-    Returns
-    -------
-    ndarray
-        float32, flat, in the file's order: x runs fastest.
-
-    Raises
-    ------
-    UserError, DataWarning
-        As `verify_packed`.
-    """
-    assert payload.expected_bytes is not None
-    unpacked = np.empty(payload.expected_bytes, np.uint8)
-    verify_packed(path, payload, into=unpacked.data)
-    return unpacked[payload.voxels_at :].view("<f4").astype(np.float32, copy=False)
-
-
-def verify_packed(path: Path, payload: Payload, *, into: memoryview | None = None) -> None:
-    """Check that compressed voxel data is complete and its checksum right, in constant memory.
-
-    Parameters
-    ----------
-    path
-        The image.
-    payload
-        From `find_payload`.
-    into
-        Bytes that are filled with the unpacked data.
+def compare_lengths(found: int, payload: Payload, path: Path) -> None:
+    """Compare the bytes of voxel data with what the header promises.
 
     Raises
     ------
     UserError
-        If it is truncated or damaged.
+        If there are fewer.
 
     Warns
     -----
     DataWarning
-        If there is more of it than the header promises.
+        If there are more.
     """
-    with path.open("rb") as file:
-        file.seek(payload.offset)
-        found, packed = _unpack(file, payload, path, into)
-    if payload.packed_bytes is not None and payload.packed_bytes != packed:  # ITK would hand out unset memory
-        raise UserError(
-            f"{path}: the header says {payload.packed_bytes:,} bytes of compressed data (CompressedDataSize), found "
-            f"{packed:,}; is the file damaged?"
-        )
-    _compare(found, payload, path)
-
-
-def _compare(found: int, payload: Payload, path: Path) -> None:
-    """Compare the bytes of voxel data with what the header promises."""
     if payload.expected_bytes is not None and found < payload.expected_bytes:
         raise UserError(
             f"{path}: truncated, {found:,} bytes of voxel data where the header promises {payload.expected_bytes:,}; "
@@ -186,32 +135,6 @@ def _compare(found: int, payload: Payload, path: Path) -> None:
             ),
             stacklevel=3,
         )
-
-
-def _unpack(file: BinaryIO, payload: Payload, path: Path, into: memoryview | None) -> tuple[int, int]:
-    """Return the bytes of voxel data, unpacked and as they are in the file."""
-    assert payload.wbits is not None
-    unpack = zlib.decompressobj(payload.wbits)
-    found = packed = 0
-    try:
-        while block := file.read(BLOCK):
-            packed += len(block)
-            while block:
-                if unpack.eof:
-                    if not block.startswith(GZIP_MAGIC):  # padding behind the data
-                        return found, packed - len(block)
-                    unpack = zlib.decompressobj(payload.wbits)  # gzip files may be several streams in a row
-                piece = unpack.decompress(block, BLOCK)
-                if into is not None and found < len(into):
-                    place = into[found : found + len(piece)]
-                    place[:] = piece[: len(place)]
-                found += len(piece)
-                block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-    except zlib.error as error:
-        raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
-    if not unpack.eof:
-        raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
-    return found, packed
 
 
 def _text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> dict[str, str]:
