@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import gzip
 import os
-import struct
-import subprocess
-import sys
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from handwritten import VOXELS, image, mha, nifti, refused, values
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_ct, read_volume, write_mask, write_volume
 from swfastedit_core.headers import SUFFIXES, read_geometry
@@ -23,46 +20,6 @@ DIRECTIONS = {
     "oblique": (C, -S, 0, S, C, 0, 0, 0, 1),
     "left-handed": (0, 1, 0, 1, 0, 0, 0, 0, 1),
 }
-MHA_HEADER = """ObjectType = Image
-NDims = 3
-BinaryData = True
-BinaryDataByteOrderMSB = False
-CompressedData = False
-TransformMatrix = 1 0 0 0 1 0 0 0 1
-Offset = 0 0 0
-ElementSpacing = 2 2 3
-DimSize = 4 3 2
-ElementType = MET_FLOAT
-ElementDataFile = LOCAL
-"""
-
-
-def values(shape=(6, 7, 8)):
-    return np.random.default_rng(0).random(shape, np.float32)
-
-
-def image(array, **more):
-    return sitk.GetImageFromArray(array, **more)
-
-
-VOXELS = np.arange(24, dtype="<f4").tobytes()
-
-
-def mha(path, old="", new="", payload=VOXELS):
-    """Write a tiny MetaImage by hand, with one piece of its header replaced."""
-    assert old in MHA_HEADER
-    path.write_bytes(MHA_HEADER.replace(old, new, 1 if old else 0).encode() + payload)
-    return path
-
-
-def refused(path, read=read_volume):
-    """Return the message of the one error that reading raises, and check its form."""
-    with pytest.raises(UserError) as caught:
-        read(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -195,20 +152,6 @@ def test_name_as_long_as_names_can_be_is_written(tmp_path):
     np.testing.assert_array_equal(read_volume(path).array_zyx, values())
 
 
-def nifti(path, *, size=(4, 3, 2), spacing_mm=(2.0, 2.0, 3.0), order="<"):
-    """Write a NIfTI-1 of 24 float32 voxels by hand, with the identity as its qform; offsets from nifti1.h."""
-    header = bytearray(352)
-    struct.pack_into(order + "i", header, 0, 348)
-    struct.pack_into(order + "8h", header, 40, 3, *size, 1, 1, 1, 1)
-    struct.pack_into(order + "2h", header, 70, 16, 32)  # float32 of 32 bits
-    struct.pack_into(order + "8f", header, 76, 1, *spacing_mm, 0, 0, 0, 0)
-    struct.pack_into(order + "f", header, 108, 352)  # where the voxels start
-    struct.pack_into(order + "h", header, 252, 1)
-    header[344:348] = b"n+1\0"
-    path.write_bytes(bytes(header) + np.arange(24, dtype=order + "f4").tobytes())
-    return path
-
-
 @pytest.mark.parametrize("order", "<>")
 def test_nifti_of_either_byte_order_is_read_whole_or_not_at_all(order, tmp_path):
     path = nifti(tmp_path / "scan.nii", order=order)
@@ -284,144 +227,6 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path):
         assert refused(tmp_path / name) == message
     assert "header cannot be read" in refused(tmp_path / "text.mha")
     assert "header cannot be read" in refused(tmp_path / "plain.nii.gz")
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64])  # ITK reads the one where it is compressed, not the other
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95, 0.9999])
-def test_truncated_file_is_refused(suffix, compressed, kept, kind, tmp_path):
-    path = tmp_path / f"scan{suffix}"
-    sitk.WriteImage(image(values((20, 30, 40)).astype(kind)), str(path), compressed)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
-    assert any(word in refused(path) for word in ("truncated", "damaged", "header"))
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
-@pytest.mark.parametrize("where", [0.4, 0.7, 0.99])
-def test_flipped_byte_in_compressed_voxels_is_noticed(suffix, where, kind, tmp_path):
-    path = tmp_path / f"scan{suffix}"
-    sitk.WriteImage(image(values((20, 30, 40)).astype(kind)), str(path), True)
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * where)] ^= 0x10
-    path.write_bytes(content)
-    assert any(word in refused(path) for word in ("damaged", "truncated", "header"))
-
-
-def test_gzip_of_several_streams_is_read(tmp_path):
-    sitk.WriteImage(image(values()), str(tmp_path / "scan.nii"))
-    content = (tmp_path / "scan.nii").read_bytes()
-    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:700]) + gzip.compress(content[700:]))
-    np.testing.assert_array_equal(read_volume(tmp_path / "scan.nii.gz").array_zyx, values())
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])  # ITK has a buffer of its own for .nii
-def test_voxels_are_in_memory_once(suffix, compressed, tmp_path):
-    array = np.arange(160 * 400 * 400, dtype=np.float32).reshape(160, 400, 400)
-    array %= 50
-    array[0, 0, 0] = np.nan
-    sitk.WriteImage(image(array), str(tmp_path / f"scan{suffix}"), compressed)
-    code = f"""
-import gc, warnings
-from swfastedit_core.clock import peak_memory_mb
-from swfastedit_core.files import read_volume
-warnings.simplefilter("ignore")
-before = peak_memory_mb()
-part = read_volume({str(tmp_path / f"scan{suffix}")!r}).array_zyx[80:]
-gc.collect()
-print(1e6 * (peak_memory_mb() - before), part.sum(dtype='float64'), part.flags.writeable)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    taken, total, writable = done.stdout.split()
-    assert 0.9 * array.nbytes < float(taken) < 1.5 * array.nbytes
-    assert float(total) == array[80:].sum(dtype="float64")
-    assert writable == "True"
-
-
-BIG = np.arange(24, dtype=">f4").tobytes()
-ODD_MHA = {
-    "little-endian": (VOXELS, ""),
-    "big-endian": (BIG, "BinaryDataByteOrderMSB = True\n"),
-    "big-endian by its other name": (BIG, "ElementByteOrderMSB = True\n"),
-    "of whole numbers": (np.arange(24, dtype="<i4").tobytes(), "ElementType = MET_INT\n"),
-    "big-endian, and another spelling": (BIG, "BinaryDataByteOrderMSB = True\nbinarydatabyteordermsb = False\n"),
-    "with intensities": (VOXELS, "ElementToIntensityFunctionSlope = 2\nElementToIntensityFunctionOffset = 1\n"),
-    "with what scanners add": (VOXELS, "0008|0060 = PT\nModality = MET_MOD_PET\n"),
-}
-
-
-@pytest.mark.parametrize("kind", ODD_MHA)
-def test_compressed_metaimage_is_read_as_itk_reads_it(kind, tmp_path):
-    payload, lines = ODD_MHA[kind]
-    packed = zlib.compress(payload)
-    header = [
-        line for line in MHA_HEADER.splitlines() if line.split(" =")[0] not in ("CompressedData", "ElementDataFile")
-    ]
-    header = [line for line in header if line.split(" =")[0] not in lines]
-    text = (
-        "\n".join(header)
-        + f"\nCompressedData = True\nCompressedDataSize = {len(packed)}\n{lines}ElementDataFile = LOCAL\n"
-    )
-    path = tmp_path / "scan.mha"
-    path.write_bytes(text.encode() + packed)
-    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat32))
-    assert expected.min() < expected.max() <= 47
-    np.testing.assert_array_equal(read_volume(path).array_zyx, expected)
-
-
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize(("slope", "intercept"), [(0, 0), (1, 0), (2, 0), (1, 5), (0, 5), (-1, 30), (np.nan, 0)])
-def test_compressed_nifti_is_read_as_itk_reads_it(slope, intercept, order, tmp_path):
-    content = bytearray(nifti(tmp_path / "plain.nii", order=order).read_bytes())
-    struct.pack_into(order + "2f", content, 112, slope, intercept)
-    path = tmp_path / "scan.nii.gz"
-    path.write_bytes(gzip.compress(bytes(content)))
-    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat32))
-    np.testing.assert_array_equal(read_volume(path).array_zyx, expected)
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-@pytest.mark.parametrize("slope", [0, 2])
-def test_nifti_that_is_not_finite_is_read_alike_however_it_is_written(slope, suffix, tmp_path):
-    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
-    struct.pack_into("<2f", content, 112, slope, 0)
-    struct.pack_into("<3f", content, 352, np.nan, np.inf, -np.inf)
-    path = tmp_path / f"scan{suffix}"
-    path.write_bytes(gzip.compress(bytes(content)) if suffix == ".nii.gz" else bytes(content))
-    expected = np.arange(24) * (slope or 1)
-    expected[:3] = 0  # what ITK makes of them
-    for read in (read_volume, read_ct):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            np.testing.assert_array_equal(read(path).array_zyx.ravel(), expected)
-
-
-@pytest.mark.parametrize("start", [2.0**33, 2.0**36, 2.0**45])
-def test_compressed_nifti_with_its_voxels_far_away_takes_no_memory(start, tmp_path):
-    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
-    struct.pack_into("<f", content, 108, start)
-    path = tmp_path / "scan.nii.gz"
-    path.write_bytes(gzip.compress(bytes(content)))
-    assert "truncated" in refused(path)
-
-
-@pytest.mark.parametrize("size", [8, -1])
-def test_compressed_metaimage_with_a_gap_is_refused_although_itk_hands_out_unset_memory(size, tmp_path):
-    line = "CompressedDataSize = {}\n" + f"HeaderSize = {size}\n"
-    assert "HeaderSize" in refused(packed_mha(tmp_path / "a.mha", line))
-
-
-@pytest.mark.parametrize("start", [352, 354, 356, 368])
-def test_voxels_are_taken_from_where_a_compressed_nifti_says(start, tmp_path):
-    content = bytearray(nifti(tmp_path / "plain.nii").read_bytes())
-    struct.pack_into("<f", content, 108, start)
-    content[352:352] = bytes(start - 352)
-    path = tmp_path / "scan.nii.gz"
-    path.write_bytes(gzip.compress(bytes(content)))
-    np.testing.assert_array_equal(read_volume(path).array_zyx.ravel(), np.arange(24))
 
 
 def test_voxels_that_are_no_numbers_become_zero_and_are_counted(tmp_path):
@@ -552,26 +357,6 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(suffix, limit, tmp_path)
 def test_unknown_ending_is_refused_for_writing(tmp_path):
     with pytest.raises(UserError, match="unknown file type"):
         write_volume(Volume(values(), Geometry((8, 7, 6), (1, 1, 1))), tmp_path / "scan.img")
-
-
-def packed_mha(path, size_line, flag="True"):
-    """Write a whole compressed MetaImage with a CompressedDataSize line of choice."""
-    packed = zlib.compress(np.arange(24, dtype="<f4").tobytes())
-    lines = f"CompressedData = {flag}\n" + size_line.format(len(packed))
-    return mha(path, "CompressedData = False\n", lines, packed)
-
-
-@pytest.mark.parametrize("flag", ["True", "true", "T", "1"])
-def test_compressed_voxels_are_read_however_the_flag_is_spelt(flag, tmp_path):
-    volume = read_volume(packed_mha(tmp_path / "a.mha", "CompressedDataSize = {}\n", flag))
-    np.testing.assert_array_equal(volume.array_zyx.ravel(), np.arange(24))
-
-
-@pytest.mark.parametrize("flag", ["True", "T", "1"])
-@pytest.mark.parametrize("line", ["", *(f"CompressedDataSize = {n}\n" for n in (0, 20, 10**6, -1, "many"))])
-def test_wrong_compressed_size_is_refused_where_itk_hands_out_unset_memory(line, flag, tmp_path):
-    message = refused(packed_mha(tmp_path / "a.mha", line, flag))
-    assert "CompressedDataSize" in message or "cannot be read" in message
 
 
 @pytest.mark.parametrize(("old", "new"), [("DimSize = 4 3 2", "DimSize = 4.0 3 2"), ("NDims = 3", "NDims : 3")])
