@@ -27,7 +27,8 @@ def read_volume(path: str | Path) -> Volume:
     """Read a PET volume.
 
     The header is checked before any voxel is read. Voxels that are not finite become 0, with a
-    `DataWarning` that counts them; a maximum above 1,000 gives another (Bq/ml instead of SUV?).
+    `DataWarning` that counts them; a maximum above 1,000 gives another (Bq/ml instead of SUV?). In NIfTI, ITK puts 0
+    for them without a word, and a compressed file is read alike.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def read_ct(path: str | Path) -> Volume:
     """Read a CT volume: as `read_volume`, but what is odd about HU is not what is odd about SUV.
 
     Voxels that are not finite become air (`AIR_HU`), with a `DataWarning` that counts them; a minimum above -500
-    gives another (not HU?). A CT of nothing but air is taken as it is.
+    gives another (not HU?). A CT of nothing but air is taken as it is. In NIfTI they are 0, as in `read_volume`.
 
     Parameters
     ----------

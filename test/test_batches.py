@@ -21,8 +21,10 @@ def run(room, sizes, count=7):
             raise MemoryError
         return torch.stack([window[0] for window in chunk])
 
+    def too_large():
+        return WindowTooLargeError("too large")
+
     windows = (torch.full((1, 1, 1, 1), float(i)) for i in range(count))
-    too_large = lambda: WindowTooLargeError("too large")  # noqa: E731
     found = [logits.item() for logits in in_batches(call, windows, batch, device=CPU, too_large=too_large)]
     assert found == list(range(count))
     return calls, batch.size
