@@ -39,8 +39,8 @@ fi
 # The options are read as they will be, so that a slip is not found in the cases of a test.
 "$ENGINE" run --rm --network=none --entrypoint=python "$NAME:latest" -c '
 import os, sys
-from swfastedit_core.command import attempt
-from swfastedit_core.options import OPTIONS, parse
+from swfastedit_core.system.command import attempt
+from swfastedit_core.challenge.options import OPTIONS, parse
 failure = attempt(lambda: parse([], baked_in=os.environ[OPTIONS]))
 sys.exit(f"OPTIONS: {failure.reason}" if failure else 0)'
 if [ -z "$SOURCE" ]; then echo "the image does not say where its code is to be found: SOURCE=https://… ./build.sh"; fi

@@ -1,6 +1,6 @@
 """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
-``process.py --help`` tells what it reads and writes; see `swfastedit_core.options`.
+``process.py --help`` tells what it reads and writes; see `swfastedit_core.challenge.options`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from swfastedit_core.command import require_writable, run_command, say
-from swfastedit_core.contract import (
+from swfastedit_core.challenge.interface import (
     TASKS,
     click_notice,
     default_weights,
@@ -28,9 +27,10 @@ from swfastedit_core.contract import (
     find_pets,
     write_data_centric,
 )
-from swfastedit_core.cpus import limit_threads
+from swfastedit_core.challenge.options import OPTIONS, parse
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.options import OPTIONS, parse
+from swfastedit_core.system.command import require_writable, run_command, say
+from swfastedit_core.system.processors import limit_threads
 
 if TYPE_CHECKING:
     from swfastedit_core.engine import Engine
@@ -55,9 +55,9 @@ def run(options: argparse.Namespace, stderr: TextIO) -> None:
         networks, seconds = load(options)
         segment_cases(cases, networks, options, seconds)
         return
-    from swfastedit_core.clock import seconds_since_start
+    from swfastedit_core.challenge.invoke import serve
     from swfastedit_core.pipeline import warm_up
-    from swfastedit_core.server import serve
+    from swfastedit_core.system.clock import seconds_since_start
 
     def prepare() -> Callable[[], list[dict[str, Any]]]:
         networks, seconds = load(options)
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace, stderr: TextIO) -> None:
 def load(options: argparse.Namespace) -> tuple[list[Engine], dict[str, float]]:
     """Load the networks; return them and the seconds that the start of the program and this took."""
     with without_collection():
-        from swfastedit_core.clock import seconds_since_start
         from swfastedit_core.pipeline import load_networks
+        from swfastedit_core.system.clock import seconds_since_start
 
         limit_threads()
     started, begin = seconds_since_start(), time.perf_counter()
@@ -107,7 +107,7 @@ def without_collection() -> Iterator[None]:
 
 def jobs(options: argparse.Namespace) -> list[Job]:
     """Pair each PET with the file its mask goes to; refuse before the work what would fail after it."""
-    from swfastedit_core.headers import read_geometry
+    from swfastedit_core.files.headers import read_geometry
 
     if options.pet is not None:
         found = [Job(options.pet, options.output / options.pet.name, options.ct)]
@@ -128,8 +128,8 @@ def jobs(options: argparse.Namespace) -> list[Job]:
 
 def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespace) -> list[Job]:
     """Give each scan its CT where a network takes one; refuse as `jobs` does."""
-    from swfastedit_core.ct import require_overlap
-    from swfastedit_core.headers import read_geometry
+    from swfastedit_core.files.headers import read_geometry
+    from swfastedit_core.resample import require_overlap
 
     takers = [network.source for network in networks if "ct" in network.config.channels]
     if not takers:
@@ -166,9 +166,9 @@ def segment_cases(
 
 def process(case: Job, networks: list[Engine], options: argparse.Namespace) -> dict[str, Any]:
     """Segment one scan and write its mask; return what there is to report."""
-    from swfastedit_core.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
-    from swfastedit_core.files import read_ct, read_volume, write_mask
+    from swfastedit_core.files.volumes import read_ct, read_volume, write_mask
     from swfastedit_core.pipeline import segment
+    from swfastedit_core.system.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
 
     clock, begin = Stopwatch(networks[0].device), time.perf_counter()
     with data_warnings(quiet=options.quiet) as messages, clock.stage("read"):

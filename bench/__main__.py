@@ -20,11 +20,11 @@ import torch
 from bench import agreement, scaling, speed
 from bench.record import HERE, Record
 from swfastedit_core.checkpoint import find_checkpoints
-from swfastedit_core.command import Parser, path_argument, run_command, say
-from swfastedit_core.cpus import limit_threads
 from swfastedit_core.engine import resolve_device
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.sources import Source, find_sources
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.processors import limit_threads
+from swfastedit_core.train.data.sources import Source, find_sources
 
 PARTS = ("speed", "large", "agreement", "scaling")
 SETTINGS = {

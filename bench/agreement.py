@@ -12,11 +12,11 @@ from bench.overlap import overlap
 from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
-from swfastedit_core.command import say
-from swfastedit_core.files import read_volume
+from swfastedit_core.files.volumes import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
-from swfastedit_core.train.sources import Source, read_source
+from swfastedit_core.system.command import say
+from swfastedit_core.train.data.sources import Source, read_source
 from swfastedit_core.volume import Geometry, Volume
 
 

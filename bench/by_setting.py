@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from bench.machine import seconds_of
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
-from swfastedit_core.command import say
 from swfastedit_core.engine import TorchEngine
-from swfastedit_core.engine.pytorch import difference_network
+from swfastedit_core.engine.torch_engine import difference_network
+from swfastedit_core.system.command import say
 
 BATCHES = (1, 2, 4, 8)
 WINDOWS = 16  # that a setting is timed with

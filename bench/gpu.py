@@ -30,8 +30,6 @@ from bench.record import HERE, Record
 from bench.runs import gflop_per_window
 from bench.speed import SEED, large_grid, random_weights
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
-from swfastedit_core.command import Parser, path_argument, run_command, say
-from swfastedit_core.cpus import limit_threads
 from swfastedit_core.engine import Engine, TorchEngine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
@@ -40,6 +38,8 @@ from swfastedit_core.phantom import field_of_view, make_phantom
 from swfastedit_core.pipeline import OVERLAP, segment
 from swfastedit_core.postprocess import remove_small_components
 from swfastedit_core.preprocess import place
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.processors import limit_threads
 from swfastedit_core.volume import Geometry, Volume
 from swfastedit_core.windows import plan_windows
 
@@ -201,7 +201,11 @@ def _against_the_product(windows: int, seconds: float, gflop: float, engine: Eng
 
 def _file_to_file(pet: Volume, engine: Engine, repeats: int) -> float:
     """Return the median of the seconds from a compressed file to a mask's."""
-    from swfastedit_core.files import read_volume, write_mask, write_volume  # not there on every machine with a GPU
+    from swfastedit_core.files.volumes import (  # not there on every machine with a GPU
+        read_volume,
+        write_mask,
+        write_volume,
+    )
 
     seconds = []
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from swfastedit_core.cpus import available_cpus
 from swfastedit_core.engine import resolve_precision
+from swfastedit_core.system.processors import available_cpus
 
 SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the best one counts
 REPEATS = 5

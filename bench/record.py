@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from bench.machine import name_of
-from swfastedit_core.atomic import replacing
-from swfastedit_core.command import require_writable, say
 from swfastedit_core.errors import UserError
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.system.command import require_writable, say
 
 HERE = Path("bench/here")  # what users measure; bench/results holds what the documentation tells
 

@@ -30,10 +30,10 @@ from monai.transforms import (
 )
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
-from swfastedit_core.clock import peak_memory_mb, seconds_since_start
-from swfastedit_core.command import Parser, path_argument, run_command, say
-from swfastedit_core.cpus import limit_threads
 from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.system.clock import peak_memory_mb, seconds_since_start
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.processors import limit_threads
 
 OVERLAP = 0.75
 

@@ -14,9 +14,9 @@ import torch
 from bench.machine import Ceilings, measure_ceilings, sustained_gflops
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
-from swfastedit_core.command import say
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
+from swfastedit_core.system.command import say
 from swfastedit_core.volume import Geometry
 
 RECIPE_SPACING_MM = (2.03642011, 2.03642011, 3.0)
@@ -177,7 +177,9 @@ def large_grid(slices: int) -> Geometry:
 
 def large_scan(slices: int, path: Path) -> Path:
     """Write a phantom on a large grid."""
-    from swfastedit_core.files import write_volume  # here: `bench.gpu` takes grids from this file and has no SimpleITK
+    from swfastedit_core.files.volumes import (
+        write_volume,  # here: `bench.gpu` takes grids from this file and has no SimpleITK
+    )
 
     write_volume(make_phantom(SEED, geometry=large_grid(slices)).pet, path)
     return path
@@ -185,7 +187,7 @@ def large_scan(slices: int, path: Path) -> Path:
 
 def _for_monai(pet: Path, work: Path) -> Path:
     """Return a scan as a file that MONAI reads, with nibabel: compressed NIfTI."""
-    from swfastedit_core.files import read_volume, write_volume  # as above
+    from swfastedit_core.files.volumes import read_volume, write_volume  # as above
 
     path = work / f"{pet.parent.name}-{pet.stem}.nii.gz"
     if not path.exists():

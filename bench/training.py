@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from swfastedit_core.atomic import replacing
-from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import resolve_device
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.board import read_metrics
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.train.run.log import read_metrics
 
 RECORDS = 8  # of a run; the first one, with everything that happens only once, is not counted
 DEMONSTRATION = (

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 
 from swfastedit_core import load_networks, segment
-from swfastedit_core.atomic import replacing
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
-from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import place, restore
-from swfastedit_core.train.gather import SPLIT
-from swfastedit_core.train.keeper import LAST
-from swfastedit_core.train.labels import label_on_grid
-from swfastedit_core.train.sources import Scan, Source, find_sources, read_source
-from swfastedit_core.train.validate import Score, compare, means
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.train.data.gather import SPLIT
+from swfastedit_core.train.data.labels import label_on_grid
+from swfastedit_core.train.data.sources import Scan, Source, find_sources, read_source
+from swfastedit_core.train.run.recorder import LAST
+from swfastedit_core.train.run.validation import Score, compare, means
 from swfastedit_core.volume import Volume
 
 FIXED_SUV = 2.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swfastedit_core.errors import DataWarning, UserError
-    from swfastedit_core.files import read_ct, read_volume, write_mask, write_volume
+    from swfastedit_core.files.volumes import read_ct, read_volume, write_mask, write_volume
     from swfastedit_core.pipeline import Segmentation, load_networks, segment
     from swfastedit_core.volume import Geometry, Volume
 
@@ -47,4 +47,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'files')}"), name)
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'files.volumes')}"), name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from swfastedit_core.gpu import on_gpu
+from swfastedit_core.system.gpu import on_gpu
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from swfastedit_core.checkpoint import PET, PET_CT, find_checkpoints, read_checkpoint
-from swfastedit_core.clock import Stopwatch
-from swfastedit_core.ct import resample_ct
 from swfastedit_core.engine import Engine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import scale_hu, scale_intensity
 from swfastedit_core.postprocess import consensus, hard_vote, probability, remove_small_components
 from swfastedit_core.preprocess import Placement, Preprocessing, place, restore_slabs, to_network_grid
+from swfastedit_core.resample import resample_ct
+from swfastedit_core.system.clock import Stopwatch
 from swfastedit_core.volume import Volume
 from swfastedit_core.windows import Body, WindowPlan, find_body, plan_windows
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swfastedit_core.gpu import on_gpu
+from swfastedit_core.system.gpu import on_gpu
 
 
 def hard_vote(logits: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from test_train_learning import CONFIG, CPU, crop
 
-from swfastedit_core.train.recipe import Learning
-from swfastedit_core.train.trainer import Trainer, connect
+from swfastedit_core.train.run.settings import Learning
+from swfastedit_core.train.run.trainer import Trainer, connect
 
 RANKS = 2
 BAD_STEP = 1

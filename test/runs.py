@@ -6,9 +6,9 @@ import csv
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 TRAIN = [sys.executable, "-m", "swfastedit_core.train"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 NARROW = [

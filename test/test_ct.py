@@ -14,18 +14,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from places import ROOT
 from played import PlayedEngine
 
 from swfastedit_core import Geometry, UserError, Volume, load_networks, read_ct, read_volume, segment, write_volume
+from swfastedit_core.challenge.interface import find_cts
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
-from swfastedit_core.contract import find_cts
-from swfastedit_core.ct import require_overlap, resample_ct
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.resample import require_overlap, resample_ct
 from swfastedit_core.volume import AIR_HU
 
-ROOT = Path(__file__).parent.parent
 MASKS = Path("images/automated-petct-lesion-segmentation")
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bench.reference import monai_network, recipe
 from swfastedit_core.checkpoint import read_checkpoint
-from swfastedit_core.files import read_volume
+from swfastedit_core.files.volumes import read_volume
 from swfastedit_core.pipeline import load_networks, segment
 from swfastedit_core.windows import gaussian_weights, plan_windows
 

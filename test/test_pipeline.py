@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from places import ROOT
 from played import PlayedEngine
 
 import swfastedit_core
@@ -17,17 +17,16 @@ from swfastedit_core import (
     UserError,
     Volume,
     checkpoint,
-    contract,
     load_networks,
     read_volume,
     segment,
     write_volume,
 )
-from swfastedit_core.contract import default_weights, find_pets
+from swfastedit_core.challenge import interface as contract
+from swfastedit_core.challenge.interface import default_weights, find_pets
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 
-ROOT = Path(__file__).parent.parent
 GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0), (1.0, 2.0, 3.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
 
 
@@ -281,7 +280,7 @@ def test_folder_that_cannot_be_read_is_no_empty_one(locked, tmp_path, without_ri
     folder.mkdir(parents=True)
     (folder / "0.safetensors").touch()
     folder.chmod(0)
-    code = "import sys; from pathlib import Path; from swfastedit_core.contract import *; "
+    code = "import sys; from pathlib import Path; from swfastedit_core.challenge.interface import *; "
     code += "find_pets(Path(sys.argv[1], 'input'))" if "pet" in locked else "default_weights(*map(Path, sys.argv[1:]))"
     command = [*without_rights, sys.executable, "-c", code, str(tmp_path), str(tmp_path / "model")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

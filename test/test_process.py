@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from places import ROOT
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
-ROOT = Path(__file__).parent.parent
 MASKS = Path("images/automated-petct-lesion-segmentation")
 SIZE_XYZ, SPACING_MM, ORIGIN_MM = (40, 36, 30), (4.0, 4.0, 4.5), (-80.0, 12.5, -300.0)
 DIRECTION = (0, -1, 0, -1, 0, 0, 0, 0, 1)  # left-handed
@@ -549,7 +549,7 @@ def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp
 
 def test_libraries_start_no_more_threads_than_there_are_processors_for():
     code = (
-        "import torch, SimpleITK; from swfastedit_core import cpus;"
+        "import torch, SimpleITK; from swfastedit_core.system import processors as cpus;"
         "cpus.available_cpus = lambda: 1; cpus.limit_threads();"
         "print(torch.get_num_threads(), SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
     )

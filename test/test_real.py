@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from places import ROOT
 
 from swfastedit_core import load_networks, read_volume, segment
 from swfastedit_core.engine.choice import cpu_has_bfloat16
-from swfastedit_core.metrics import dice
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.volume import Geometry
 from swfastedit_core.windows import find_body, plan_windows
 
-ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data" / "sts_001"
 SCAN = DATA / "pet.mha"
 real = pytest.mark.real

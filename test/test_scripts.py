@@ -10,12 +10,11 @@ import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import pytest
-from test_archive import configured, image_archive
+from places import ROOT
+from test_trial_archive import configured, image_archive
 
-ROOT = Path(__file__).parent.parent
 COPIED = ("build.sh", "test.sh", "export.sh", ".ci", "Dockerfile", ".dockerignore", "LICENSE", "process.py")
 COPIED += ("requirements.txt", "pyproject.toml", "test/trial")
 SETTINGS = (

@@ -25,10 +25,10 @@ from bench.tried.cost import cache, sharing
 from bench.tried.eight_bits import int8
 from bench.tried.mirror import mirror
 from swfastedit_core.checkpoint import Checkpoint, find_checkpoints, read_checkpoint
-from swfastedit_core.command import Parser, path_argument, run_command, say
-from swfastedit_core.cpus import limit_threads
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.sources import Source, find_sources
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.processors import limit_threads
+from swfastedit_core.train.data.sources import Source, find_sources
 
 TRIED: dict[str, Callable[[Checkpoint, Checkpoint, list[Case]], list[dict[str, Any]]]] = {
     "cache": cache,

@@ -11,12 +11,12 @@ from torch import Tensor
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import Engine
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.inferer import UNSEEN_LOGIT, infer
 from swfastedit_core.intensity import scale_intensity
-from swfastedit_core.metrics import dice
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import Placement, place, restore, to_network_grid
-from swfastedit_core.train.sources import Source, read_source
+from swfastedit_core.train.data.sources import Source, read_source
 from swfastedit_core.windows import Body, WindowPlan, find_body, plan_windows
 
 CPU = torch.device("cpu")

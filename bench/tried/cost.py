@@ -14,8 +14,8 @@ from torch import Tensor
 from bench.tried.case import CPU, Case
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine import Engine, make_engine, resolve_precision
-from swfastedit_core.engine.openvino import OpenVinoEngine
-from swfastedit_core.engine.runtime import openvino
+from swfastedit_core.engine.openvino_engine import OpenVinoEngine
+from swfastedit_core.engine.openvino_runtime import openvino
 
 ROUNDS = 5
 

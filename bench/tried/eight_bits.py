@@ -11,7 +11,7 @@ from bench.overlap import overlap
 from bench.tried.case import CPU, Case, slices_at
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine import make_engine, resolve_precision
-from swfastedit_core.engine.openvino import OpenVinoEngine, drawn
+from swfastedit_core.engine.openvino_engine import OpenVinoEngine, drawn
 
 ROUNDS = 5
 CALIBRATION_WINDOWS = 24

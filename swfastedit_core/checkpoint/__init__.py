@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from swfastedit_core.atomic import replacing
 from swfastedit_core.checkpoint.authors import read_authors_tensors
 from swfastedit_core.checkpoint.header import HEADER_KEY, PET, PET_CT, CheckpointConfig, from_header, to_header
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import DynUNet, build_network, network_from_shapes
+from swfastedit_core.system.atomic import replacing
 
 __all__ = [
     "PET",

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from swfastedit_core.checkpoint.header import to_header
-from swfastedit_core.command import Parser, path_argument, run_command, say
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
+from swfastedit_core.system.command import Parser, path_argument, run_command, say
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig
 from swfastedit_core.engine.choice import cpu_has_bfloat16, free_bytes, resolve_device, resolve_precision
-from swfastedit_core.engine.pytorch import TorchEngine
+from swfastedit_core.engine.torch_engine import TorchEngine
 from swfastedit_core.errors import UserError
 
 __all__ = ["BACKENDS", "Engine", "TorchEngine", "free_bytes", "make_engine", "resolve_device", "resolve_precision"]
@@ -119,6 +119,6 @@ def make_engine(
         raise UserError(
             "precision 'bfloat16': this CPU has no instructions for it; use float32, auto or --engine torch"
         )
-    from swfastedit_core.engine.openvino import OpenVinoEngine
+    from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(checkpoint, precision=precision, batch=batch)

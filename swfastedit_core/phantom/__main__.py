@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.errors import UserError
-from swfastedit_core.files import write_mask, write_volume
+from swfastedit_core.files.volumes import write_mask, write_volume
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
 from swfastedit_core.phantom.picture import draw_picture
+from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.volume import Volume
 
 FOLDERS = ("imagesTr", "labelsTr")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from swfastedit_core.atomic import replacing
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Phantom
+from swfastedit_core.system.atomic import replacing
 
 SUV_BLACK = 7.0
 HALF_WIDTH_MM = 280.0

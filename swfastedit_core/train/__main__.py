@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from swfastedit_core.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.errors import UserError
+from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.train.options import PROGRAM, add_data, add_spacing
 
 RESUME = "; the same command with --resume goes on from the last saved state"
@@ -37,8 +37,8 @@ def _train(arguments: list[str]) -> None:
     recipe = recipe_of(options)
     require_writable(options.run / "a file")
     from swfastedit_core.engine import resolve_device
-    from swfastedit_core.train.fit import Run, fit
-    from swfastedit_core.train.trainer import connect, training_precision
+    from swfastedit_core.train.run.fit import Run, fit
+    from swfastedit_core.train.run.trainer import connect, training_precision
 
     ranks, here = _launched()
     if recipe.learning.batch % ranks:
@@ -86,7 +86,7 @@ def _survey(arguments: list[str]) -> None:
     add_spacing(parser.add_argument)
     options = parser.parse_args(arguments)
     from swfastedit_core.train.choices import data_of, spacing_of
-    from swfastedit_core.train.gather import examine
+    from swfastedit_core.train.data.gather import examine
 
     with_ct = "ct" in options.channels
     examine(data_of(options), spacing_mm=spacing_of(options), with_ct=with_ct, workers=options.preparers, say=say)
@@ -107,7 +107,7 @@ def _export(arguments: list[str]) -> None:
     )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
     options = parser.parse_args(arguments)
-    from swfastedit_core.train.export import export_runs
+    from swfastedit_core.train.run.export import export_runs
 
     export_runs(options.runs, options.folder, which=options.which, half=options.half, say=say)
 

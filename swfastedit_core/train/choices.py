@@ -9,19 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
-from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import UserError
-from swfastedit_core.headers import SPACING_MM
+from swfastedit_core.files.headers import SPACING_MM
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.train.augment import AugmentSettings
-from swfastedit_core.train.crops import CropSettings
+from swfastedit_core.system.processors import available_cpus
+from swfastedit_core.train.crops.augment import AugmentSettings
+from swfastedit_core.train.crops.crops import CropSettings
+from swfastedit_core.train.crops.transplant import TransplantSettings
+from swfastedit_core.train.data.sources import PHANTOM
+from swfastedit_core.train.data.splits import parse_fold
 from swfastedit_core.train.options import CHANNELS, PROGRAM
-from swfastedit_core.train.recipe import Cadence, DataSettings, Learning, Machine, Recipe
-from swfastedit_core.train.sources import PHANTOM
-from swfastedit_core.train.splits import parse_fold
-from swfastedit_core.train.transplant import TransplantSettings
+from swfastedit_core.train.run.settings import Cadence, DataSettings, Learning, Machine, Recipe
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

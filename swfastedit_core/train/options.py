@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from swfastedit_core.checkpoint import CheckpointConfig
-from swfastedit_core.command import Parser, path_argument
-from swfastedit_core.cpus import available_cpus
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
-from swfastedit_core.train.crops import CropSettings
-from swfastedit_core.train.layouts import LAYOUTS
-from swfastedit_core.train.recipe import Cadence, DataSettings, Recipe
+from swfastedit_core.system.command import Parser, path_argument
+from swfastedit_core.system.processors import available_cpus
+from swfastedit_core.train.crops.crops import CropSettings
+from swfastedit_core.train.data.layouts import LAYOUTS
+from swfastedit_core.train.run.settings import Cadence, DataSettings, Recipe
 
 PROGRAM = "python -m swfastedit_core.train"
 RIVALS = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # of each pair one

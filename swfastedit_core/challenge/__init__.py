@@ -1,0 +1,1 @@
+"""grand-challenge.org: its folders and sockets, the command line, one case, exec and invoke."""

@@ -1,0 +1,162 @@
+"""The command line of ``process.py``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
+from swfastedit_core.system.command import Parser, path_argument
+
+OPTIONS = "SWFASTEDIT_OPTIONS"
+ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
+
+Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation. The
+CT is read, from /input/images/ct or the file that --ct names, where a network takes it.
+Options in the environment variable SWFASTEDIT_OPTIONS go before those of the command line: an image has its own there.
+With --pet its --api-method and --data-centric do not count.
+"""
+
+
+def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
+    """Read the command line.
+
+    Parameters
+    ----------
+    arguments
+        Those of the call, which win.
+    baked_in
+        Those of the image, as one line for a shell.
+
+    Raises
+    ------
+    UserError
+        If they cannot be understood, or do not fit together.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args([*shlex.split(baked_in), *arguments])
+    except ValueError as error:
+        parser.error(f"{OPTIONS}: {error}")
+    if options.ct is not None and options.pet is None:
+        parser.error("--ct is of one scan: it needs --pet FILE; in a folder the CT lies in images/ct")
+    if options.pet is not None:
+        _without_the_platform(options, parser.parse_args(arguments), parser)
+    if not 0 < options.port < 2**16:
+        parser.error(f"--port {options.port}, expected 1 to 65535")
+    if options.window_batch is not None and options.window_batch < 1:
+        parser.error(f"--window-batch {options.window_batch}, expected 1 or more")
+    if not 0.0 <= options.overlap < 1.0:
+        parser.error(f"--overlap {options.overlap}, expected 0 or more and less than 1")
+    if not options.min_lesion_ml >= 0.0:
+        parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
+    options.output = options.output or OUTPUT
+    return options
+
+
+def _without_the_platform(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
+    """Take one file: what an image has baked in for the platform's calls and folders does not count."""
+    if options.output is None:
+        parser.error("--pet needs --output DIR")
+    if given.api_method == "invoke" or given.data_centric:
+        parser.error("--pet is one file, without the platform's folders: no --api-method invoke, no --data-centric")
+    options.api_method, options.data_centric = "exec", None
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="process.py", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--input",
+        type=path_argument,
+        default=INPUT,
+        metavar="DIR",
+        help="folder with images/pet/*.mha, and images/ct/*.mha for networks that take CT (default: %(default)s)",
+    )
+    data.add_argument(
+        "--pet",
+        type=path_argument,
+        metavar="FILE",
+        help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
+    )
+    parser.add_argument(
+        "--ct",
+        type=path_argument,
+        metavar="FILE",
+        help="its CT in HU, on any grid in the same patient coordinates, for networks that take CT",
+    )
+    parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
+    parser.add_argument(
+        "--task",
+        default="autopet2",
+        choices=list(TASKS),
+        help="whose folders below --input and --output: autopet2 for autoPET II and III, autopet4 for IV and V "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data-centric",
+        choices=["true", "false"],
+        help=f"write this to {DATA_CENTRIC} below --output, as autoPET III asks for",
+    )
+    parser.add_argument(
+        "--api-method",
+        default="exec",
+        choices=["exec", "invoke"],
+        help="exec: work and exit; invoke: load the networks, then work whenever asked over HTTP "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=PORT, help="of invoke (default: %(default)s, the platform's)")
+    parser.add_argument(
+        "--weights",
+        type=path_argument,
+        action="append",
+        metavar="PATH",
+        help="checkpoint or folder of checkpoints, repeatable; several are an ensemble "
+        "(default: /opt/ml/model if anything is there, else weights/)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=["auto", "openvino", "torch"],
+        help="what runs the network (default: openvino on CPUs, torch on CUDA)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        help="of the network (default: float16 on CUDA; bfloat16 on CPUs with instructions for it, else float32)",
+    )
+    parser.add_argument(
+        "--region",
+        default="body",
+        choices=["body", "full"],
+        help="where windows are laid: over the patient, or the recipe's grid over the whole volume "
+        "(default: %(default)s). Masks differ; the less a network is trained, the more",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=0.75,
+        help="share that neighbouring windows have in common (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--window-batch",
+        type=int,
+        metavar="N",
+        help="windows at a time; fewer when memory runs out (default: as many as pay)",
+    )
+    parser.add_argument(
+        "--vote",
+        action="store_true",
+        help="combine an ensemble by majority vote (default: mean of probabilities)",
+    )
+    parser.add_argument(
+        "--min-lesion-ml",
+        type=float,
+        default=0.0,
+        metavar="ML",
+        help="clear connected components smaller than this (default: keep all)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the final JSON only")
+    return parser

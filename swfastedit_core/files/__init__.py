@@ -1,0 +1,1 @@
+"""Volumes in files: .mha, .nii, .nii.gz and .nrrd are checked, read and written."""

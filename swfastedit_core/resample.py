@@ -1,0 +1,111 @@
+"""From the CT's grid to the PET's, by patient coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.volume import AIR_HU, Geometry, Volume
+
+SAME_GRID_MM = 1e-2  # between corners of two grids that mean the same; NIfTI keeps coordinates as float32
+
+
+def resample_ct(ct: Volume, grid: Geometry) -> Volume:
+    """Bring a CT to the PET's grid by patient coordinates.
+
+    Linear between voxel centres, `AIR_HU` outside the CT's field. The field ends with the outer faces of its voxels;
+    from the outermost centres to there, half a voxel, their value goes on.
+
+    Parameters
+    ----------
+    ct
+        HU, [Z, Y, X], of any geometry.
+    grid
+        The PET's, of any geometry.
+
+    Returns
+    -------
+    Volume
+        HU, float32 [Z, Y, X], on `grid`. Voxels that lie on this grid already are returned as they are, not copied.
+
+    Raises
+    ------
+    UserError
+        As `require_overlap`.
+    """
+    if ct.geometry == grid:
+        return ct
+    if ct.geometry.size_xyz == grid.size_xyz and np.allclose(
+        ct.geometry.corners_mm, grid.corners_mm, rtol=0, atol=SAME_GRID_MM
+    ):
+        return Volume(ct.array_zyx, grid)
+    require_overlap(ct.geometry, grid)
+    return resample(ct, grid, outside=AIR_HU)
+
+
+def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
+    """Bring a volume to another grid, linearly, by patient coordinates.
+
+    Parameters
+    ----------
+    volume
+        [Z, Y, X], of any geometry.
+    grid
+        Of any geometry.
+    outside
+        Value beyond the outer faces of the volume's voxels.
+
+    Returns
+    -------
+    Volume
+        float32 [Z, Y, X], on `grid`.
+    """
+    import SimpleITK as sitk
+
+    from swfastedit_core.files.volumes import to_image
+
+    image = to_image(volume)
+    resampled = sitk.Resample(
+        image,
+        grid.size_xyz,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        grid.origin_mm,
+        grid.spacing_mm,
+        grid.direction,
+        outside,
+        sitk.sitkFloat32,
+    )
+    del image  # before the next copy
+    return Volume(sitk.GetArrayFromImage(resampled), grid)
+
+
+def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> None:
+    """Refuse a CT that lies beside the PET: it would be all air.
+
+    Parameters
+    ----------
+    ct, grid
+        The CT's and the PET's.
+    source
+        The CT's name, for the message.
+
+    Raises
+    ------
+    UserError
+        If the whole PET lies on the far side of one of the CT's six faces.
+    """
+    corners_mm = grid.corners_mm
+    index_xyz = (corners_mm - ct.origin_mm) @ ct.axes_lps / ct.spacing_mm
+    before, behind = index_xyz.max(axis=0) < -0.5, index_xyz.min(axis=0) > np.array(ct.size_xyz) - 0.5
+    if before.any() or behind.any():
+        raise UserError(
+            f"{source}: lies {_extent(ct.corners_mm)} and the PET {_extent(corners_mm)}, without overlap, "
+            "expected two images of one patient in the same coordinates"
+        )
+
+
+def _extent(corners_mm: np.ndarray) -> str:
+    """Describe a grid's place in the patient, as far as a message needs it."""
+    low, high = (", ".join(f"{mm:.0f}" for mm in corner) for corner in (corners_mm.min(axis=0), corners_mm.max(axis=0)))
+    return f"from ({low}) to ({high}) mm"

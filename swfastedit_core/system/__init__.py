@@ -1,0 +1,1 @@
+"""What the operating system gives: commands, atomic files, processors, threads, time and memory, cupy."""

@@ -1,0 +1,1 @@
+"""Crops for training: which, augmentation, transplantation, loading."""

@@ -1,0 +1,213 @@
+"""Augmentation: what another scanner, another dose, another breath would have made of the same patient.
+
+All of it is off by default, as in the recipe. `augmented` works on SUV and HU, `with_gamma` on the network's input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
+from swfastedit_core.train.crops.crops import require_shares
+
+RANDOMS_SUV = 1e-3  # as in the phantom: air is not quite free of noise
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """How often a crop is changed, and how much.
+
+    Attributes
+    ----------
+    blur, blur_mm
+        Probability that the PET is blurred, and the FWHM of the widest Gaussian; the drawn one is uniform below it.
+    noise, noise_level, grain_mm
+        Probability of added PET noise; lowest and highest standard deviation at an SUV of 1, from where it grows with
+        the root of the SUV; FWHM of its correlation.
+    scale, scale_range
+        Probability that all SUV are multiplied by a factor (dose, weight and calibration are off), and its range.
+    misalign, misalign_mm, misalign_degrees
+        Probability that the CT is moved against the PET, rigidly; the furthest way along x, y, z, most along z where
+        the diaphragm moves; the largest turn about each of these axes through the crop's middle.
+    gamma, gamma_range
+        Probability that the PET's network input is raised to a power, and the range of the exponent.
+
+    Factors and exponents are drawn uniformly on a logarithmic scale.
+    """
+
+    blur: float = 0.0
+    blur_mm: float = 6.0
+    noise: float = 0.0
+    noise_level: Range = (0.03, 0.25)
+    grain_mm: Range = (4.0, 8.0)
+    scale: float = 0.0
+    scale_range: Range = (0.8, 1.25)
+    misalign: float = 0.0
+    misalign_mm: tuple[float, float, float] = (4.0, 4.0, 12.0)
+    misalign_degrees: float = 2.0
+    gamma: float = 0.0
+    gamma_range: Range = (0.7, 1.4)
+
+    def __post_init__(self) -> None:
+        require_shares(self, "blur", "noise", "scale", "misalign", "gamma")
+        for name in ("noise_level", "grain_mm", "scale_range", "gamma_range"):
+            require_range(self, name)
+        for name, values in (
+            ("blur_mm", (self.blur_mm,)),
+            ("misalign_mm", self.misalign_mm),
+            ("misalign_degrees", (self.misalign_degrees,)),
+        ):
+            if not all(0.0 <= value < math.inf for value in values):
+                raise UserError(f"{name} {getattr(self, name)}, expected 0 or more")
+
+
+def require_range(settings: object, name: str) -> None:
+    """Raise a UserError if this attribute is not a pair of a number above 0 and one that is not smaller."""
+    low, high = getattr(settings, name)
+    if not 0.0 < low <= high < math.inf:
+        raise UserError(f"{name} {low} to {high}, expected a number above 0 and one as large or larger")
+
+
+def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
+    """Draw from a range so that halving and doubling are equally likely."""
+    return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
+
+
+def augmented(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    settings: AugmentSettings,
+    *,
+    spacing_mm: tuple[float, float, float],
+    channels: tuple[str, ...],
+) -> np.ndarray:
+    """Change a crop by chance, in the order of a measurement: calibration, resolution, noise.
+
+    The label stays valid: it is the PET's, and nothing in the PET moves.
+
+    Parameters
+    ----------
+    image
+        float32 [C, X, Y, Z] in SUV and HU; left as it is.
+    spacing_mm
+        Along x, y, z.
+    channels
+        What each channel is; "pet" is one of them.
+
+    Returns
+    -------
+    ndarray
+        float32, of the same shape; no SUV is below 0 where noise was added.
+    """
+    image = image.copy()
+    pet = image[channels.index("pet")]
+    if rng.random() < settings.scale:
+        pet *= np.float32(log_uniform(rng, settings.scale_range))
+    if rng.random() < settings.blur:
+        pet[...] = smoothed(pet, rng.uniform(0.0, settings.blur_mm), spacing_mm)
+    if rng.random() < settings.noise:
+        level, grain_mm = log_uniform(rng, settings.noise_level), log_uniform(rng, settings.grain_mm)
+        pet[...] = with_noise(pet, rng, level=level, grain_mm=grain_mm, spacing_mm=spacing_mm)
+    if "ct" in channels and rng.random() < settings.misalign:
+        ct = image[channels.index("ct")]
+        furthest_mm, furthest = np.array(settings.misalign_mm), settings.misalign_degrees
+        shift_mm, degrees = rng.uniform(-furthest_mm, furthest_mm), rng.uniform(-furthest, furthest, 3)
+        ct[...] = moved(ct, shift_mm=shift_mm, degrees=degrees, spacing_mm=spacing_mm)
+    return image
+
+
+def with_gamma(
+    network_input: np.ndarray, rng: np.random.Generator, settings: AugmentSettings, *, channels: tuple[str, ...]
+) -> np.ndarray:
+    """Raise the PET's network input, 0 to 1, to a power by chance; HU are calibrated and stay.
+
+    Parameters
+    ----------
+    network_input
+        float32 [C, X, Y, Z]; left as it is.
+
+    Returns
+    -------
+    ndarray
+        float32, of the same shape.
+    """
+    if rng.random() >= settings.gamma:
+        return network_input
+    changed = network_input.copy()
+    changed[channels.index("pet")] **= np.float32(log_uniform(rng, settings.gamma_range))
+    return changed
+
+
+def with_noise(
+    pet: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    level: float,
+    grain_mm: float,
+    spacing_mm: tuple[float, float, float],
+) -> np.ndarray:
+    """Add noise as the phantom's scanner does: of variance ``level² · SUV``, correlated over `grain_mm` (FWHM).
+
+    Returns
+    -------
+    ndarray
+        float32 [X, Y, Z], nowhere below 0.
+    """
+    grain = smoothed(rng.standard_normal(pet.shape, dtype=np.float32), grain_mm, spacing_mm, border="wrap")
+    grain *= np.float32(level) / grain.std()
+    grain *= np.sqrt(np.maximum(pet, 0.0) + np.float32(RANDOMS_SUV))
+    grain += pet
+    noisy: np.ndarray = np.maximum(grain, 0.0, out=grain)
+    return noisy
+
+
+def moved(
+    ct: np.ndarray, *, shift_mm: np.ndarray, degrees: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """Turn a volume about its middle and shift it, rigidly in mm, with linear interpolation.
+
+    What comes in from beyond the crop is the crop's outermost voxel again: a crop ends within the patient as a rule,
+    and a rim of air there would tell the network that the CT was moved.
+
+    Parameters
+    ----------
+    ct
+        float32 [X, Y, Z].
+    shift_mm
+        Along x, y, z.
+    degrees
+        About x, y, z, in this order.
+
+    Returns
+    -------
+    ndarray
+        float32, of the same shape.
+    """
+    turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    middle_mm = (np.array(ct.shape) - 1) / 2 * spacing_mm
+    # Each voxel looks up where it came from: back by the shift, then back by the turn (the transpose).
+    lookup = turn.T * spacing_mm / np.array(spacing_mm)[:, None]
+    offset = (middle_mm - turn.T @ (middle_mm + shift_mm)) / spacing_mm
+    result: np.ndarray = ndimage.affine_transform(ct, lookup, offset, order=1, mode="nearest", output=np.float32)
+    return result
+
+
+def smoothed(
+    array: np.ndarray,
+    fwhm_mm: float,
+    spacing_mm: tuple[float, float, float],
+    *,
+    border: Literal["nearest", "wrap"] = "nearest",
+) -> np.ndarray:
+    """Convolve float32 [X, Y, Z] with a Gaussian that is isotropic in mm."""
+    sigmas = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm]
+    result: np.ndarray = ndimage.gaussian_filter(array, sigmas, mode=border, truncate=3.0)
+    return result

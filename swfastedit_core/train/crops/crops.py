@@ -1,0 +1,202 @@
+"""Crops: where one lies, reading it, turning it, making it the network's input.
+
+The order for one crop is `draw_box`, `read_crop`, then what speaks of SUV and HU (`transplant`, `turned`, `augment`),
+then `to_network_input`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swfastedit_core.box import Box, Triple, triple
+from swfastedit_core.errors import UserError
+from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.volume import AIR_HU
+
+AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
+WHOLE_VIEW_TRIES = 20
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Which crops are taken; the defaults are the recipe's.
+
+    Attributes
+    ----------
+    size
+        Voxels along x, y, z.
+    positive
+        Share of crops centred on a voxel of a lesion, where the case has one.
+    in_patient
+        Of the others, the share centred on a voxel of the patient; the rest lies anywhere, air included.
+    small_lesion_exponent
+        0 draws a lesion as often as it has voxels, as a random voxel of the label does; 1 draws all lesions equally
+        often. In between a lesion of n voxels weighs n to the power of 1 less this.
+    jitter
+        Up to this share of its side a positive crop is moved along each axis, so that lesions lie anywhere in it and
+        not in its middle; at most 0.5.
+    whole_view
+        Share of crops that are centred in the patient and hold no lesion, as most windows of a whole body. Of a case
+        that has no such place another crop is taken.
+    flip
+        Probability of a flip, for each axis.
+    rotate
+        Probability of a turn about the body axis.
+    """
+
+    size: Triple = (224, 224, 224)
+    positive: float = 0.6
+    in_patient: float = 0.0
+    small_lesion_exponent: float = 0.0
+    jitter: float = 0.0
+    whole_view: float = 0.0
+    flip: float = 0.1
+    rotate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise UserError(f"crops of {self.size} voxels, expected 1 or more along each axis")
+        require_shares(self, "positive", "in_patient", "small_lesion_exponent", "whole_view", "flip", "rotate")
+        if not 0.0 <= self.jitter <= 0.5:
+            raise UserError(f"jitter {self.jitter}, expected a number from 0 to 0.5")
+
+
+def require_shares(settings: object, *names: str) -> None:
+    """Raise a UserError if one of these attributes is not a number from 0 to 1."""
+    for name in names:
+        if not 0.0 <= getattr(settings, name) <= 1.0:
+            raise UserError(f"{name} {getattr(settings, name)}, expected a number from 0 to 1")
+
+
+def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:
+    """Draw where a crop lies.
+
+    Returns
+    -------
+    box : Box
+        Of `settings.size`, within the volume. Where the volume is smaller it lies around it, as far on both sides:
+        it starts below 0 then and stops beyond the volume.
+    empty : bool
+        Whether this is a whole view, without a lesion, which it should stay.
+    """
+    if rng.random() < settings.whole_view:
+        for centre in rng.choice(case.body, WHOLE_VIEW_TRIES):
+            box = _box_around(centre, case.shape, settings.size)
+            if not any(_meet(box, component.box) for component in case.components):
+                return box, True
+    if case.components and rng.random() < settings.positive:
+        centre = _voxel_of_a_lesion(case, rng, settings) + _shift(rng, settings)
+    elif rng.random() < settings.in_patient:
+        centre = rng.choice(case.body)
+    else:
+        centre = rng.integers(case.shape)
+    return _box_around(centre, case.shape, settings.size), False
+
+
+def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Read a crop; what the box has beyond the volume is air, what is not finite becomes 0.
+
+    Returns
+    -------
+    image : ndarray
+        float32 [C, X, Y, Z]: SUV, and HU where the CT is a channel.
+    label : ndarray
+        uint8 [X, Y, Z].
+    """
+    inside = Box(
+        triple(max(start, 0) for start in box.start),
+        triple(min(stop, side) for stop, side in zip(box.stop, case.shape, strict=True)),
+    )
+    image, label = case.read(inside)
+    if inside != box:
+        there = tuple(slice(a - o, b - o) for a, b, o in zip(inside.start, inside.stop, box.start, strict=True))
+        padded_image, padded_label = np.empty((len(image), *box.shape), np.float32), np.zeros(box.shape, np.uint8)
+        for padded, channel, values in zip(padded_image, case.channels, image, strict=True):
+            padded[...] = AIR[channel]
+            padded[there] = values
+        padded_label[there] = label
+        image, label = padded_image, padded_label
+    return np.nan_to_num(image, copy=False, nan=0.0, posinf=0.0, neginf=0.0), label
+
+
+def turned(
+    image: np.ndarray, label: np.ndarray, rng: np.random.Generator, settings: CropSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flip a crop and turn it about the body axis, by chance.
+
+    Where x and y have the same number of voxels the turn is by one, two or three quarters; otherwise only by two, so
+    that the crop keeps its shape.
+
+    Parameters
+    ----------
+    image, label
+        [C, X, Y, Z] and [X, Y, Z].
+
+    Returns
+    -------
+    image, label : ndarray
+        Of the same shapes, contiguous.
+    """
+    flipped = tuple(axis for axis in (-3, -2, -1) if rng.random() < settings.flip)
+    quarters = 0
+    if rng.random() < settings.rotate:
+        quarters = int(rng.integers(1, 4)) if label.shape[0] == label.shape[1] else 2
+    image, label = (np.rot90(np.flip(array, flipped), quarters, (-3, -2)) for array in (image, label))
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)
+
+
+def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Preprocessing) -> np.ndarray:
+    """Map SUV by the case's scale, and HU by the preprocessing's, to 0 to 1; what lies beyond is clipped.
+
+    Parameters
+    ----------
+    image
+        float32 [C, X, Y, Z] in SUV and HU.
+
+    Returns
+    -------
+    ndarray
+        float32, of the same shape.
+    """
+    scaled = np.empty_like(image)
+    ranges = {"pet": case.suv_scale, "ct": preprocessing.ct_hu}
+    for target, values, channel in zip(scaled, image, case.channels, strict=True):
+        low, high = ranges[channel]
+        np.subtract(values, np.float32(low), out=target)
+        target *= np.float32(1 / (high - low))
+        np.clip(target, 0.0, 1.0, out=target)
+    return scaled
+
+
+def _voxel_of_a_lesion(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
+    weights = np.array([float(lesion.voxels) for lesion in case.components]) ** (1 - settings.small_lesion_exponent)
+    lesion = case.components[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    voxel: np.ndarray = rng.choice(lesion.sample)
+    return voxel
+
+
+def _shift(rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
+    """Draw by how many voxels to move a crop so that the voxel in its middle stays within it."""
+    sides = np.array(settings.size)
+    furthest = (settings.jitter * sides).astype(int)
+    # The middle of a side of 4 is voxel 2: from there it is two steps to one end and one to the other.
+    shift: np.ndarray = rng.integers(
+        -np.minimum(furthest, sides - 1 - sides // 2), np.minimum(furthest, sides // 2) + 1
+    )
+    return shift
+
+
+def _box_around(centre: np.ndarray, shape: Triple, size: Triple) -> Box:
+    """Lay a box of a size around a voxel, moved to lie within the volume where it fits."""
+    start = [
+        min(max(int(middle) - wanted // 2, 0), side - wanted) if wanted <= side else -((wanted - side) // 2)
+        for middle, wanted, side in zip(centre, size, shape, strict=True)
+    ]
+    return Box(triple(start), triple(a + wanted for a, wanted in zip(start, size, strict=True)))
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return all(a < d and c < b for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True))

@@ -1,0 +1,229 @@
+"""Transplantation: real lesions, cut out with their surroundings, pasted into crops of other patients."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+from swfastedit_core.box import Box, triple
+from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.metrics import CONNECTIVITY
+from swfastedit_core.train.crops.augment import Range, log_uniform, require_range
+from swfastedit_core.train.crops.crops import read_crop, require_shares
+from swfastedit_core.train.crops.graft import Graft, paste, ring_of
+from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.windows import CELL_MM, TISSUE_SUV
+
+AIR_BELOW = {"pet": TISSUE_SUV, "ct": -950.0}  # lung is well above
+TRIES = 10  # places for one lesion
+CACHE_BYTES = 256 * 2**20
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TransplantSettings:
+    """How often lesions are transplanted, and which.
+
+    Attributes
+    ----------
+    probability
+        That a crop gets any.
+    most
+        Lesions; 1 to this many are tried, equally likely.
+    margin_mm
+        How far around a lesion its surroundings come along.
+    contrast_range
+        Lowest and highest factor on what a lesion has above its background, drawn uniformly on a logarithmic scale.
+    least_contrast
+        Lesions whose mean SUV is below this many times their background are passed over: contours drawn on another
+        modality include cold ones.
+    largest_ml
+        Larger lesions are no donors.
+    """
+
+    probability: float = 0.0
+    most: int = 3
+    margin_mm: float = 12.0
+    contrast_range: Range = (1.0, 1.0)
+    least_contrast: float = 0.0
+    largest_ml: float = math.inf
+
+    def __post_init__(self) -> None:
+        require_shares(self, "probability")
+        require_range(self, "contrast_range")
+        if self.most < 1:
+            raise UserError(f"most {self.most}, expected 1 or more")
+        if not 0 < self.margin_mm < math.inf:
+            raise UserError(f"margin_mm {self.margin_mm}, expected a number above 0")
+        if not 0 <= self.least_contrast < math.inf:
+            raise UserError(f"least_contrast {self.least_contrast}, expected 0 or more")
+        if not self.largest_ml > 0:
+            raise UserError(f"largest_ml {self.largest_ml}, expected a number above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Donor:
+    """A lesion of a case.
+
+    Attributes
+    ----------
+    case
+        Where it lies; its first channel is the PET.
+    component
+        Which of the case's components it is.
+    """
+
+    case: PreparedCase
+    component: int
+
+    def graft(self, *, margin_mm: float, spacing_mm: Spacing) -> Graft:
+        """Read the lesion with its surroundings and prepare it for pasting."""
+        component = self.case.components[self.component]
+        margin = np.ceil(margin_mm / np.array(spacing_mm)).astype(int)
+        box = Box(triple(component.box.start - margin), triple(component.box.stop + margin))
+        image, label = read_crop(self.case, box)
+        components, _ = ndimage.label(label, CONNECTIVITY)
+        lesion = components == components[tuple(component.sample[0] - box.start)]
+        weight = _falling(ndimage.distance_transform_edt(~lesion, sampling=spacing_mm) / margin_mm)
+        neighbours = (components > 0) & ~lesion
+        if neighbours.any():  # a part of one that came along would be a lesion without a label
+            weight *= 1 - _falling(ndimage.distance_transform_edt(~neighbours, sampling=spacing_mm) / margin_mm)
+            weight[lesion] = 1
+        backgrounds = []
+        for values, channel in zip(image, self.case.channels, strict=True):
+            air = ~lesion & (values < AIR_BELOW[channel])
+            tissue = values[ring_of(weight) & ~air]
+            backgrounds.append(float(np.median(tissue)) if tissue.size else AIR_BELOW[channel])
+            values[air] = backgrounds[-1]
+        return Graft(image, lesion, weight, tuple(backgrounds), float(image[0][lesion].mean()) / backgrounds[0])
+
+
+class Donors:
+    """The lesions of some cases, with as many grafts kept in memory as fit.
+
+    Lesions cut by the edge of their scan are none: their flat face would be seen.
+
+    Parameters
+    ----------
+    cases
+        Of training only: a held-out lesion must not come back through here. Cases without lesions give none.
+    settings
+        Margin and largest volume.
+    spacing_mm
+        Of all cases.
+    cache_bytes
+        Memory for grafts in each process; those used last are kept.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        settings: TransplantSettings,
+        *,
+        spacing_mm: Spacing,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        most_voxels = settings.largest_ml * 1000 / math.prod(spacing_mm)
+        self._donors = [
+            Donor(case, number)
+            for case in cases
+            for number, lesion in enumerate(case.components)
+            if lesion.voxels <= most_voxels and min(*lesion.box.start, *np.subtract(case.shape, lesion.box.stop)) > 0
+        ]
+        self._margin_mm, self._spacing_mm = settings.margin_mm, spacing_mm
+        self._kept: OrderedDict[int, Graft] = OrderedDict()
+        self._free_bytes = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self._donors)
+
+    def case_of(self, number: int) -> PreparedCase:
+        """Return whose lesion it is."""
+        return self._donors[number].case
+
+    def __getitem__(self, number: int) -> Graft:
+        graft = self._kept.pop(number, None)
+        if graft is None:
+            graft = self._donors[number].graft(margin_mm=self._margin_mm, spacing_mm=self._spacing_mm)
+            self._free_bytes -= graft.nbytes
+            while self._free_bytes < 0 and self._kept:
+                self._free_bytes += self._kept.popitem(last=False)[1].nbytes
+        self._kept[number] = graft
+        return graft
+
+
+def transplanted(
+    image: np.ndarray,
+    label: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    case: PreparedCase,
+    donors: Donors,
+    settings: TransplantSettings,
+    spacing_mm: Spacing,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paste lesions into a crop by chance.
+
+    Every lesion of the donors is equally likely, but for those of the crop's own scan, which are passed over. It is
+    turned, and its middle laid on a random voxel of the patient; what reaches beyond the crop is cut off, as of any
+    lesion at the edge of a window. Where `paste` refuses the place another is tried, and after `TRIES` of them the
+    lesion is given up.
+
+    Parameters
+    ----------
+    image, label
+        float32 [C, X, Y, Z] in SUV and HU, the PET first, and uint8 [X, Y, Z]; left as they are. A CT changes with the
+        PET where both donor and crop have one; otherwise the PET alone does.
+    case
+        Which the crop is of.
+    spacing_mm
+        Along x, y, z.
+
+    Returns
+    -------
+    image, label : ndarray
+        Of the same shapes.
+    """
+    if not len(donors) or rng.random() >= settings.probability:
+        return image, label
+    image, label = image.copy(), label.copy()
+    patient = find_patient(image[0], spacing_mm)
+    places = np.flatnonzero(patient)
+    for _ in range(int(rng.integers(1, settings.most + 1)) if len(places) else 0):
+        number = int(rng.integers(len(donors)))
+        if donors.case_of(number).folder == case.folder:
+            continue
+        graft = donors[number]
+        if graft.contrast < settings.least_contrast:
+            continue
+        graft, factor = graft.turned(rng), log_uniform(rng, settings.contrast_range)
+        for _ in range(TRIES):
+            centre = triple(np.unravel_index(places[rng.integers(len(places))], patient.shape))
+            if paste(image, label, graft, centre=centre, factor=factor, patient=patient):
+                break
+    return image, label
+
+
+def find_patient(suv: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Mark the voxels of a crop [X, Y, Z] that lie in cells of tissue, as `windows.find_body` takes them; bool."""
+    cell = [max(1, min(round(CELL_MM / step), side)) for step, side in zip(spacing_mm, suv.shape, strict=True)]
+    means = functional.avg_pool3d(torch.from_numpy(suv)[None, None], cell, ceil_mode=True, count_include_pad=False)
+    patient = means[0, 0].numpy() > TISSUE_SUV
+    for axis in range(3):
+        patient = patient.repeat(cell[axis], axis)
+    x, y, z = suv.shape
+    return patient[:x, :y, :z]
+
+
+def _falling(distance: np.ndarray) -> np.ndarray:
+    """Return float32 weights that fall smoothly from 1 at a distance of 0 to 0 at 1 and beyond."""
+    near = np.clip(1 - distance, 0, 1).astype(np.float32)
+    falling: np.ndarray = near * near * (3 - 2 * near)
+    return falling

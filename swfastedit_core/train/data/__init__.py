@@ -1,0 +1,1 @@
+"""Data for training: layouts, sources, labels, splits, the survey."""

@@ -1,0 +1,169 @@
+"""Which patients are learned from and which are held out. All scans of a patient are on the same side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.train.data.sources import Source
+
+TRAIN, VALIDATION, NNUNET_VALIDATION = "train", "validation", "val"
+UNUSED = "cases that cannot be used"
+EXPECTED = f'expected {{"{TRAIN}": [names], "{VALIDATION}": [names]}}, or nnU-Net\'s list of such, one for each fold'
+MOST_NAMED = 3
+
+Split = tuple[list[Source], list[Source]]
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Read ``K/N``: fold K, counted from 0, of N.
+
+    Raises
+    ------
+    UserError
+        If it is anything else, N is less than 2, or K is not less than N.
+    """
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    fold, folds = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 <= fold < folds or folds < 2:
+        raise UserError(f"fold {text!r}: expected K/N with N from 2 on and K from 0 to N-1, such as 0/5")
+    return fold, folds
+
+
+def fold_of(patient: str, folds: int) -> int:
+    """Return the fold in which a patient is held out, 0 to `folds` - 1.
+
+    It is the SHA-256 of the name (UTF-8), as a big-endian number, modulo the number of folds: no other patient
+    has a part in it, so nobody changes sides when cases are added. Folds are therefore not of equal size.
+    """
+    return int(hashlib.sha256(patient.encode(errors="surrogateescape")).hexdigest(), 16) % folds
+
+
+def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, split_file: Path | None = None) -> Split:
+    """Divide cases into those to learn from and those held out.
+
+    Parameters
+    ----------
+    sources
+        All cases.
+    fold
+        (K, N): fold K of N is held out; of phantoms only where there is nobody else, since what a network does on them
+        says little about patients. With a split file that has a list of folds, which of its N is meant.
+    split_file
+        JSON, ``{"train": [...], "validation": [...]}`` as `write_split` writes it, or nnU-Net's splits_final.json,
+        a list of such with ``val``, of which `fold` chooses. Entries are patients or cases. Phantoms that it does not
+        name are learned from, where there are others.
+
+    Returns
+    -------
+    learn, held_out : list of Source
+        In the order of `sources`. Without fold and file, all and none.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or does not fit the fold, names someone unknown, or a patient on both sides, or
+        leaves a case out; or a side is empty although a split was asked for.
+    """
+    if fold is None and split_file is None:
+        return list(sources), []
+    if split_file is not None:
+        where = str(split_file)
+        held_out = _held_out(_read_split(split_file, fold), sources, split_file)
+    else:
+        number, folds = fold or (0, 0)
+        where = f"fold {number}/{folds}"
+        held_out = {source.patient for source in _real(sources) if fold_of(source.patient, folds) == number}
+    sides = (
+        [source for source in sources if source.patient not in held_out],
+        [source for source in sources if source.patient in held_out],
+    )
+    for side, what in zip(sides, ("to learn from", "held out"), strict=True):
+        if not side:
+            patients = len({source.patient for source in sources})
+            raise UserError(f"{where}: none of {patients} patients is {what}; choose another fold, or use a split file")
+    return sides
+
+
+def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source], *, unused: Sequence[str] = ()) -> None:
+    """Write a split by patients, for `split` to read, here or elsewhere; without phantoms where there are others.
+
+    The sides do not depend on which cases can be used; those that cannot are listed beside them.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    counted = set(_real([*learn, *held_out]))
+    sides = {
+        name: sorted({source.patient for source in side if source in counted})
+        for name, side in ((TRAIN, learn), (VALIDATION, held_out))
+    }
+    if unused:
+        sides[UNUSED] = sorted(unused)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(sides, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], list[str]]:
+    """Return the names of both sides as they are in the file."""
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no JSON ({error}); {EXPECTED}") from error
+    if isinstance(content, list):
+        if fold is None or fold[1] != len(content):
+            given = "no fold was" if fold is None else f"fold {fold[0]}/{fold[1]} was"
+            raise UserError(f"{path}: has {len(content)} folds and {given} asked for, expected K/{len(content)}")
+        content = content[fold[0]]
+    elif fold is not None:
+        raise UserError(f"{path}: is one split, and fold {fold[0]}/{fold[1]} was asked for; give one of the two")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {EXPECTED}")
+    train, validation = content.get(TRAIN), content.get(VALIDATION, content.get(NNUNET_VALIDATION))
+    for names in (train, validation):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{path}: {EXPECTED}")
+    return train, validation  # type: ignore[return-value] # mypy does not follow the loop
+
+
+def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], path: Path) -> set[str]:
+    """Return the patients held out; refuse a file that does not put every patient on exactly one side."""
+    known = {name for source in sources for name in (source.patient, source.case)}
+    if unknown := [name for side in names for name in side if name not in known]:
+        raise UserError(f"{path}: {_some(unknown)} in it is no patient or case of the data")
+    train, validation = (set(side) for side in names)
+    learned = {source.patient for source in sources if {source.patient, source.case} & train}
+    held_out = {source.patient for source in sources if {source.patient, source.case} & validation}
+    if both := learned & held_out:
+        raise UserError(f"{path}: patient {_some(both)} is on both sides; all scans of a patient belong on one")
+    named = train | validation
+    if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
+        case, is_, it = ("case", "is", "it") if len(missing) == 1 else ("cases", "are", "them")
+        raise UserError(
+            f"{path}: {case} {_some(missing)} {is_} on neither side; add {it}, or leave {it} out of the data"
+        )
+    return held_out
+
+
+def _real(sources: Sequence[Source]) -> Sequence[Source]:
+    """Leave out phantoms, unless there is nobody else."""
+    return [source for source in sources if source.phantom_seed is None] or sources
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name a few."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:MOST_NAMED]) + (f" and {len(ordered) - MOST_NAMED} more" if ordered[MOST_NAMED:] else "")

@@ -1,0 +1,185 @@
+"""Look at every case before the first step, so that a bad one is not met on the third day."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from swfastedit_core.errors import DataWarning, UserError
+from swfastedit_core.evaluate.metrics import CONNECTIVITY
+from swfastedit_core.files.headers import read_geometry
+from swfastedit_core.preprocess import place
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.system.isolated import each_apart
+from swfastedit_core.train.data.findings import Finding
+from swfastedit_core.train.data.sources import Source, read_source
+
+FORMAT = 1  # of the cache; grows when a finding changes its meaning
+
+Spacing = tuple[float, float, float]
+
+
+def survey(
+    sources: Sequence[Source],
+    *,
+    spacing_mm: Spacing,
+    with_ct: bool,
+    workers: int,
+    cache: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Finding]:
+    """Read every case once, as training will, and note what is there. Phantoms are taken as they are.
+
+    Parameters
+    ----------
+    sources
+        What to look at.
+    spacing_mm
+        The network's, at which a case has to be of a possible size.
+    with_ct
+        Whether a CT is needed to each.
+    workers
+        Processes; each holds one case in memory at a time.
+    cache
+        JSON file with what was found before. A case is read again when one of its files has another size or time,
+        or when there was a problem with it. A file that cannot be read as such is made anew.
+    progress
+        Is given a line for every case that was read.
+
+    Returns
+    -------
+    list of Finding
+        In the order of `sources`.
+
+    Raises
+    ------
+    UserError
+        If the cache cannot be written. Nothing that is wrong with a case is raised.
+    """
+    known = _read_cache(cache) if cache else {}
+    keys = [_key(source, spacing_mm=spacing_mm, with_ct=with_ct) for source in sources]
+    findings = {index: known[key] for index, key in enumerate(keys) if key in known}
+    findings |= {
+        index: _of_phantom(source, with_ct=with_ct)
+        for index, source in enumerate(sources)
+        if source.phantom_seed is not None
+    }
+    unread = [index for index in range(len(sources)) if index not in findings]
+    try:
+        work = partial(examine, spacing_mm=spacing_mm, with_ct=with_ct)
+        for number, found in each_apart(work, [sources[index] for index in unread], workers=workers):
+            finding = found or _of_killer(sources[unread[number]])
+            findings[unread[number]] = finding
+            if progress:
+                progress(f"looked at {finding.case}: {finding.problem or f'{finding.lesion_ml:.1f} ml of lesions'}")
+    finally:  # what was read is kept, however this ends
+        if cache and unread:
+            good = {keys[index]: found for index, found in findings.items() if found.size_xyz and not found.problem}
+            _write_cache(known | good, cache)
+    return [findings[index] for index in range(len(sources))]
+
+
+def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
+    """Look at one case, see `survey`; whatever is wrong with it becomes its `problem`."""
+    finding = Finding(source.case, source.group, source.patient)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        try:
+            if source.pet:
+                geometry = read_geometry(source.pet)
+                finding = replace(finding, size_xyz=geometry.size_xyz, spacing_mm=geometry.spacing_mm)
+                place(geometry, spacing_mm)
+            finding = _examined_voxels(finding, source, with_ct=with_ct)
+        except UserError as error:
+            return replace(finding, problem=_one_line(str(error)).removeprefix(f"{source.case}: "))
+        except (
+            Exception
+        ) as error:  # of a library, at what no one thought of: the other cases are looked at all the same
+            return replace(finding, problem=_one_line(f"cannot be read ({type(error).__name__}: {error})"))
+    remarks = [_one_line(str(entry.message)) for entry in caught if issubclass(entry.category, DataWarning)]
+    return finding if finding.problem else replace(finding, remark="; ".join(remarks))
+
+
+def _of_phantom(source: Source, *, with_ct: bool) -> Finding:
+    problem = "a phantom has no CT" if with_ct else ""
+    return Finding(source.case, source.group, source.patient, problem=problem)
+
+
+def _of_killer(source: Source) -> Finding:
+    problem = "the process that read it was killed; free some memory, or see whether a file is damaged"
+    return Finding(source.case, source.group, source.patient, problem=problem)
+
+
+def _examined_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Finding:
+    scan = read_source(source, with_ct=with_ct)
+    suv, label = scan.pet.array_zyx, scan.label.array_zyx
+    low, high = float(suv.min()), float(suv.max())
+    if low == high:
+        return replace(finding, problem=f"{source.pet}: every voxel is {low:g}, there is no image in it")
+    voxels = int(np.count_nonzero(label))
+    return replace(
+        finding,
+        suv_max=high,
+        lesions=_components(label),
+        lesion_voxels=voxels,
+        lesion_ml=voxels * scan.pet.geometry.voxel_ml,
+        label_values=scan.label_values,
+        absent_labels=tuple(sorted(set(source.lesion_labels) - set(scan.label_values))),
+    )
+
+
+def _components(label: np.ndarray) -> int:
+    """Count the components of a mask of 0 and 1, in the box around them: their numbers take four bytes a voxel."""
+    box = ndimage.find_objects(label)
+    return int(ndimage.label(label[box[0]], structure=CONNECTIVITY)[1]) if box else 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
+    """Return what changes as soon as the case may read differently."""
+    files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
+    content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _state(path: Path | None) -> list[str | int]:
+    try:
+        return [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] if path else []
+    except OSError:
+        return []
+
+
+def _read_cache(path: Path) -> dict[str, Finding]:
+    """Return what was found before; nothing where the file is missing or damaged, as it only saves time."""
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
+        return {
+            key: Finding(**{name: _hashable(value) for name, value in entry.items()}) for key, entry in entries.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _hashable(value: Any) -> Any:
+    """Undo what JSON does to a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _write_cache(findings: dict[str, Finding], path: Path) -> None:
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps({key: asdict(finding) for key, finding in findings.items()}))
+    except OSError as error:
+        raise UserError(f"{path}: what was found cannot be written there ({error.strerror})") from error

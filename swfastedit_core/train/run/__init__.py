@@ -1,0 +1,1 @@
+"""A training run: trainer, loss, records, states, signals, validation, export."""

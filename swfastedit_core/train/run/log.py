@@ -1,0 +1,182 @@
+"""What a run shows of itself: metrics.csv, TensorBoard, curves, and masks of the validation."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.train.run.validation import Projection
+
+METRICS = "metrics.csv"
+COLUMNS = (
+    "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
+    "dice", "fpv_ml", "fnv_ml", "validated",
+)  # fmt: skip
+SUV_BLACK = 7.0
+WIDE_ML = 100.0  # false volumes beyond this are drawn on a logarithmic axis
+ROW = 6  # scans side by side in a picture
+MOST_SHOWN = 12  # scans in a picture
+
+
+class Board:
+    """Keeps the records of a run in its folder.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    step
+        Where it goes on: later records, of a run that went further before it was cut off, are dropped.
+    judged
+        Whether the validation of that step counts; otherwise it is dropped as well, since it comes again.
+    """
+
+    def __init__(self, folder: Path, *, step: int = 0, judged: bool = True) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        self._rows = [
+            row
+            for row in read_metrics(folder)
+            if int(row["step"]) < step or (int(row["step"]) == step and (judged or not row["validated"]))
+        ]
+        with replacing(folder / METRICS) as temporary:
+            self._append(temporary, self._rows, header=True)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """Add a row: numbers by name, of `COLUMNS`."""
+        row = {"step": str(step), **{name: _short(value) for name, value in values.items()}}
+        self._rows.append(row)
+        self._append(self._folder / METRICS, [row])
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def show(self, step: int, projections: Sequence[Projection]) -> None:
+        """Draw the curves and the scans of a validation."""
+        self._draw()
+        if projections:
+            path = self._folder / "validation" / f"{step:08d}.png"
+            draw_projections(projections, path)
+            import matplotlib.image
+
+            picture = matplotlib.image.imread(path)
+            self._writer.add_image("validation", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._draw()
+        self._writer.close()
+
+    def _draw(self) -> None:
+        draw_curves(self._rows, self._folder / "curves.png")
+
+    def _append(self, path: Path, rows: Sequence[dict[str, str]], *, header: bool = False) -> None:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            if header:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """Read the rows of a run's metrics.csv; none where there is no such file yet."""
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
+    return [row for row in rows if None not in row.values()]  # a killed run may have left half a line
+
+
+def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw loss, Dice and false volumes against the steps."""
+    if not any(row.get("validated") for row in rows):
+        figure, (loss,) = _figure(1, 1, (5.0, 3.2))
+        _curve(loss, rows, "loss", "loss")
+        _axes_of_steps(loss)
+        _save(figure, path, dpi=100)
+        return
+    figure, (loss, scores, volumes) = _figure(1, 3, (11.0, 3.2))
+    _curve(loss, rows, "loss", "loss")
+    _curve(scores, rows, "dice", "mean Dice")
+    _curve(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
+    _curve(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
+    scores.set_ylim(0, 1)
+    if volumes.get_ylim()[1] > WIDE_ML:
+        volumes.set_yscale("symlog", linthresh=1)
+        volumes.yaxis.set_major_formatter("{x:g}")
+    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # a line at 0 is not hidden by the frame
+    for axes in (loss, scores, volumes):
+        _axes_of_steps(axes)
+    _save(figure, path, dpi=100)
+
+
+def draw_projections(projections: Sequence[Projection], path: Path) -> None:
+    """Draw scans from the front, SUV 0 to 7 in inverted grey, with label and mask outlined."""
+    shown = projections[:MOST_SHOWN]
+    columns = min(ROW, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, panels = _figure(rows, columns, (2.4 * columns, 4.0 * rows))
+    for axes, scan in zip(panels, shown, strict=False):
+        (z_mm, x_mm), (height, width) = scan.pixel_mm, scan.suv.shape
+        extent = (0.0, width * x_mm, 0.0, height * z_mm)
+        axes.imshow(scan.suv, cmap="gray_r", vmin=0, vmax=SUV_BLACK, origin="lower", extent=extent)
+        for outline, colour in ((scan.truth, "#1f77b4"), (scan.found, "#d62728")):
+            if outline.any():
+                # A frame of nothing around it: what fills the view has an outline as well.
+                around = (-x_mm, (width + 1) * x_mm, -z_mm, (height + 1) * z_mm)
+                framed = np.pad(outline, 1)
+                axes.contour(framed, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=around)
+        score = scan.score
+        axes.set_title(
+            f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"
+            f"mask {scan.found_ml:.0f} ml, label {scan.truth_ml:.0f} ml",
+            fontsize=6,
+        )
+    for axes in panels:
+        axes.set_axis_off()
+    left = len(projections) - len(shown)
+    more = f", {left} more not shown" if left else ""
+    figure.suptitle(f"blue: label, red: network{more}", fontsize=8)
+    _save(figure, path, dpi=110)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+
+
+def _axes_of_steps(axes: Any) -> None:
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
+
+
+def _curve(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:
+    points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column) not in (None, "", "nan")]
+    if points:
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker="." if len(points) < 20 else "")
+
+
+def _save(figure: Any, path: Path, *, dpi: int) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,284 @@
+"""A prepared case: its folder on disk, and reading crops from it.
+
+The folder is there whole or not at all. In it:
+
+- ``image.b2nd``, float16 [C, X, Y, Z], and ``label.b2nd``, uint8 [X, Y, Z]: see `packed`;
+- ``points.npy``, int32 [n, 3]: voxels of the patient, then those of each lesion's sample;
+- ``case.json``: the rest, with the SHA-256 of the files above and of itself.
+
+A case in memory is what ``case.json`` says, some kilobytes. Files are opened for each read and closed after it, so that
+neither memory nor open files grow with the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swfastedit_core.box import Box, Triple
+from swfastedit_core.errors import UserError
+from swfastedit_core.train.data.labels import find_lesions
+from swfastedit_core.train.store.content import Arrays
+from swfastedit_core.train.store.folders import put_folder, remove_folder
+from swfastedit_core.train.store.packed import pack, read_part
+
+IMAGE, LABEL, POINTS, RECORD = "image.b2nd", "label.b2nd", "points.npy", "case.json"
+MOST_SAMPLED = 512  # voxels of a lesion
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of an array in a .npy file."""
+
+    file: Path
+    start: int
+    stop: int
+
+    def load(self) -> np.ndarray:
+        """Return them, mapped from disk: only what is looked at is read, and nothing of it stays."""
+        try:
+            return np.asarray(np.load(self.file, mmap_mode="r")[self.start : self.stop])
+        except (OSError, ValueError) as error:
+            raise _damaged(self.file.parent, error) from error
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Component:
+    """One 18-connected lesion on the network's grid.
+
+    Attributes
+    ----------
+    box
+        Around it.
+    voxels
+        Its size.
+    rows
+        Where its sample is.
+    """
+
+    box: Box
+    voxels: int
+    rows: Rows
+
+    @property
+    def sample(self) -> np.ndarray:
+        """Up to 512 of its voxels, drawn evenly: int32 [n, 3], mapped from disk."""
+        return self.rows.load()
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case on the network's grid, on disk. Small, and fit for another process.
+
+    Attributes
+    ----------
+    name, patient, group
+        `case`, `patient` and `group` of its source.
+    shape
+        Voxels [X, Y, Z] along R, A, S at the network's spacing.
+    channels
+        ("pet",) or ("pet", "ct").
+    suv_scale
+        The SUV that become 0 and 1 in the network's input.
+    components
+        The lesions.
+    folder
+        Where it is.
+    in_patient
+        Where `body` is.
+    """
+
+    name: str
+    patient: str
+    group: str
+    shape: Triple
+    channels: tuple[str, ...]
+    suv_scale: tuple[float, float]
+    components: tuple[Component, ...]
+    folder: Path
+    in_patient: Rows
+
+    @property
+    def body(self) -> np.ndarray:
+        """Voxels spread evenly over the patient, at least one: int32 [n, 3], mapped from disk."""
+        return self.in_patient.load()
+
+    def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Read a crop, in one thread.
+
+        Parameters
+        ----------
+        box
+            Within the volume.
+
+        Returns
+        -------
+        image : ndarray
+            float32 [C, X, Y, Z] in SUV and HU.
+        label : ndarray
+            uint8 [X, Y, Z]: 1 in lesions.
+
+        Raises
+        ------
+        UserError
+            If the files are gone or damaged.
+        ValueError
+            If the box is empty or reaches beyond the volume.
+        """
+        if not all(0 <= a < b <= side for a, b, side in zip(box.start, box.stop, self.shape, strict=True)):
+            raise ValueError(f"{box}, expected one within {self.shape}")
+        try:
+            image = read_part(self.folder / IMAGE, (slice(None), *box.slices))
+            label = read_part(self.folder / LABEL, box.slices)
+        except OSError as error:
+            raise _damaged(self.folder, error) from error
+        return image.astype(np.float32), label
+
+
+def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: tuple[str, ...]) -> None:
+    """Write a case; one that is there is kept as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the case, named in hexadecimal digits.
+    arrays
+        What it consists of.
+    key
+        Of its content, in hexadecimal digits; also seeds the samples of the lesions.
+    name
+        For people who look into the folder.
+    channels
+        Of the image.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    rng = np.random.default_rng(int(key, 16))
+    points, lesions = [arrays.body], []
+    for box, voxels in find_lesions(arrays.label):
+        drawn = np.sort(rng.permutation(len(voxels))[:MOST_SAMPLED])
+        points.append(voxels[drawn])
+        lesions.append([*box.start, *box.stop, len(voxels), len(drawn)])
+    table = BytesIO()
+    np.save(table, np.concatenate(points))
+    files = {IMAGE: pack(arrays.image), LABEL: pack(arrays.label), POINTS: table.getvalue()}
+    record = {
+        "key": key,
+        "name": name,
+        "shape": arrays.label.shape,
+        "channels": channels,
+        "suv_scale": arrays.suv_scale,
+        "lesions": lesions,
+        "in_patient": len(arrays.body),
+        "files": {file: _sha256(content) for file, content in files.items()},
+    }
+    text = json.dumps(record)
+    files[RECORD] = json.dumps({"sha256": _sha256(text.encode()), "case": text}).encode()
+    try:
+        put_folder(folder, files)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the case {name} cannot be written ({error.strerror}); free some space or choose another folder"
+        ) from error
+
+
+def remove_case(folder: Path) -> None:
+    """Remove a case if it is there, whatever state it is in.
+
+    Raises
+    ------
+    UserError
+        If that is not possible.
+    """
+    try:
+        remove_folder(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: is damaged and cannot be removed ({error.strerror}); remove it") from error
+
+
+def open_case(folder: Path, *, name: str, patient: str, group: str) -> PreparedCase:
+    """Open a case.
+
+    Parameters
+    ----------
+    folder
+        That `write_case` was given.
+    name, patient, group
+        As in `PreparedCase`.
+
+    Raises
+    ------
+    UserError
+        If there is none, or its record is damaged. Its other files are looked at when they are read.
+    """
+    record = _record(folder)
+    if record is None:
+        raise _damaged(folder, ValueError(f"no {RECORD}, or a damaged one"))
+    row = record["in_patient"]
+    in_patient, components = Rows(folder / POINTS, 0, row), []
+    for x0, y0, z0, x1, y1, z1, voxels, sampled in record["lesions"]:
+        rows = Rows(in_patient.file, row, row + sampled)
+        components.append(Component(Box((x0, y0, z0), (x1, y1, z1)), voxels, rows))
+        row += sampled
+    x, y, z = record["shape"]
+    low, high = record["suv_scale"]
+    return PreparedCase(
+        name,
+        patient,
+        group,
+        shape=(x, y, z),
+        channels=tuple(record["channels"]),
+        suv_scale=(low, high),
+        components=tuple(components),
+        folder=folder,
+        in_patient=in_patient,
+    )
+
+
+def is_whole(folder: Path, *, key: str, digest_of: Callable[[Path], str | None]) -> bool:
+    """Whether a folder holds the case of this key, as it was written.
+
+    Parameters
+    ----------
+    folder
+        May be missing.
+    key
+        That `write_case` was given.
+    digest_of
+        SHA-256 of a file; None where it is not known, and then the case does not count as whole.
+    """
+    record = _record(folder)
+    if record is None or record["key"] != key:
+        return False
+    return all((folder / file).is_file() and digest_of(folder / file) == sha for file, sha in record["files"].items())
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return what ``case.json`` says; None where it is missing or damaged."""
+    try:
+        outer = json.loads((folder / RECORD).read_bytes())
+        intact = _sha256(outer["case"].encode()) == outer["sha256"]
+        return json.loads(outer["case"]) if intact else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{folder}: the prepared case cannot be read ({' '.join(str(error).split())}); remove this folder and start "
+        "again, and it is prepared anew"
+    )

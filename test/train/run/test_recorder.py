@@ -1,0 +1,297 @@
+"""Runs that are killed, stopped and resumed, and of several processes: nothing is lost, nothing is mixed up."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import statistics
+
+import numpy as np
+import pytest
+import torch
+from runs import ROOT, TORCHRUN, TRAIN, finished, losses, metrics, started
+
+from swfastedit_core import segment
+from swfastedit_core.checkpoint import read_checkpoint, read_config
+from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.data.sources import find_sources
+from swfastedit_core.train.run import validation
+from swfastedit_core.train.run.state import read_state, states
+from swfastedit_core.train.run.validation import validate
+
+
+def killed_after(step, process):
+    """Kill a run as soon as it tells of a step; return that step."""
+    for line in process.stdout:
+        match = re.match(r"step (\d+) of", line)
+        if match and int(match[1]) >= step:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return int(match[1])
+    raise AssertionError(process.communicate())
+
+
+def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(options, tmp_path):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    common = [*options, "--steps", "24", "--learning-rate", "1e-2", "--log-every", "1", "--loaders", "1"]
+    common += ["--ema", "0.9", "--clip", "1", "--deep-supervision", "--transplant", "0.5", "--noise", "0.5"]
+    common += ["--fold", "2/5", "--validate-every", "7"]
+    finished("--output", whole, *common, "--save-every", "60")
+    # A state every few steps: kills come between two of them.
+    arguments = ["--output", torn, *common, "--save-every", "0.003"]
+    for i, step in enumerate(sorted(np.random.default_rng(24).choice(np.arange(3, 22), 3, replace=False))):
+        killed_after(step, started(*arguments, *["--resume"] * bool(i)))
+    out = finished(*arguments, "--resume")
+    assert re.search(r"resumed at step [1-9]", out)
+    for which in ("last.safetensors", "best.safetensors"):
+        one, other = read_checkpoint(whole / which), read_checkpoint(torn / which)
+        for name, tensor in one.tensors.items():
+            assert tensor.equal(other.tensors[name]), (which, name)
+        assert one.config.training["validation"] == other.config.training["validation"]
+    assert losses(whole) == losses(torn)
+    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated"]] for run in (whole, torn)]
+    assert scores[0] == scores[1]
+    assert [step for step, _ in scores[0]] == ["7", "14", "21", "24"]
+
+
+def test_what_a_kill_after_the_last_step_kept_back_is_written_by_resuming(options, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--steps", "2", "--fold", "2/5"]
+    assert command.main(arguments) == 0
+    before, best = read_checkpoint(run / "last.safetensors"), (run / "best.safetensors").read_bytes()
+    (run / "last.safetensors").unlink()
+    assert command.main([*arguments, "--resume"]) == 0
+    after = read_checkpoint(run / "last.safetensors")
+    assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
+    assert after.config.training["validation"] == before.config.training["validation"] != {}
+    assert (run / "best.safetensors").read_bytes() == best
+
+
+def test_scan_that_cannot_be_validated_is_told_and_left_out(data, tmp_path):
+    ours = shutil.copytree(data, tmp_path / "data")
+    scan = ours / "imagesTr" / "blob2.mha"
+    scan.write_bytes(scan.read_bytes()[:-100])
+    told = []
+    checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
+    held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append}
+    found = validate(checkpoint, held_out, stop=lambda: False, **how)
+    assert [one.score.case for one in found] == ["blob5"]
+    assert len(told) == 1
+    assert told[0].startswith("warning: blob2 is left out of this validation: ")
+    assert validate(checkpoint, held_out, stop=lambda: True, **how) == []
+
+
+def test_validation_outlives_what_no_one_thought_of(data, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(validation, "segment", broken)
+    told = []
+    checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
+    held_out = find_sources(f"images:{data}", seed=0)[:1]
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append, "stop": lambda: False}
+    assert validate(checkpoint, held_out, **how) == []
+    assert told == ["warning: blob0 is left out of this validation: RuntimeError: CUDA out of memory"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
+    """The whole group of processes gets it, those that make crops included, as from a terminal or a scheduler."""
+    run = tmp_path / "run"
+    arguments = ["--output", run, *options, "--steps", "100000", "--log-every", "1", "--save-every", "60"]
+    process = started(*arguments, "--loaders", "2", start_new_session=True)
+    for line in process.stdout:
+        if line.startswith("step 3 of"):
+            break
+    os.killpg(process.pid, number)
+    if number == signal.SIGTERM:  # a scheduler may send it twice
+        os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err.splitlines()[-1].endswith("the same command with --resume goes on from the last saved state")
+    last = max(losses(run))
+    assert [path.stem for path in states(run / "states")] == [f"{last:08d}"]
+    assert read_config(run / "last.safetensors").training["step"] == last
+
+
+def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--steps", "4", "--log-every", "1", "--save-every", "0", "--keep", "2"]
+    assert command.main(arguments) == 0
+    before = read_checkpoint(run / "last.safetensors").tensors
+    capfd.readouterr()
+    older, newest = states(run / "states")
+    assert older.stem == "00000003"
+    newest.write_bytes(newest.read_bytes()[:-10])
+    assert command.main([*arguments, "--resume"]) == 0
+    out = capfd.readouterr().out
+    assert f"warning: {newest} is not whole, the state before it is taken" in out
+    assert "resumed at step 3 of 4" in out
+    after = read_checkpoint(run / "last.safetensors").tensors
+    assert all(tensor.equal(after[name]) for name, tensor in before.items())
+    assert list(losses(run)) == [1, 2, 3, 4]
+    # Out of the way, or it would push out good ones.
+    assert {path.name for path in (run / "states").iterdir()} == {
+        "00000003.state", "00000004.state", "00000004.damaged"
+    }  # fmt: skip
+
+
+def test_run_is_not_mixed_with_another_one(options, tmp_path, capfd):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--steps", "2"]
+    assert command.main(arguments) == 0
+    assert command.main(arguments) == 1
+    assert command.main([*arguments, "--resume"]) == 0
+    assert command.main([*arguments, "--resume", "--learning-rate", "0.1"]) == 1
+    assert command.main([*arguments, "--resume", "--fold", "0/3"]) == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert errors[0] == f"{run}: holds a run already; go on with --resume, or choose another --output"
+    assert f"{run}: the run was begun with another learning_rate: 0.0002, now 0.1" in errors[1]
+    assert f"{run}: the run was begun with another fold: None, now (0, 3)" in errors[2]
+    assert len(errors) == 3
+    assert json.loads((run / "split.json").read_text())["validation"] == []  # nothing was written before
+
+
+def test_data_that_changed_are_refused_whoever_is_held_out(data, options, tmp_path, capfd):
+    ours = shutil.copytree(data, tmp_path / "data")
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--data", f"images:{ours}", "--steps", "1", "--fold", "2/5"]
+    assert command.main(arguments) == 0
+    for case, which in (("blob0", "content of the cases: 4 of them"), ("blob2", "content of the held-out cases: 2 of")):
+        label = ours / "labelsTr" / f"{case}.mha"
+        before = label.read_bytes()
+        shutil.copy(ours / "labelsTr" / "blob1.mha", label)
+        assert command.main([*arguments, "--resume"]) == 1
+        error = capfd.readouterr().err
+        assert f"the run was begun with another {which}" in error
+        assert "1 of which was not there" in error
+        label.write_bytes(before)
+    assert command.main([*arguments, "--resume"]) == 0
+
+
+def test_weights_without_states_are_not_replaced(options, tmp_path, capfd):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--steps", "1", "--log-every", "1"]
+    assert command.main(arguments) == 0
+    weights = (run / "last.safetensors").read_bytes()
+    shutil.rmtree(run / "states")
+    assert command.main(arguments) == 1
+    assert "holds a run already" in capfd.readouterr().err
+    assert command.main([*arguments, "--resume"]) == 0
+    assert (run / "earlier-last.safetensors").read_bytes() == weights
+    assert (run / "earlier-metrics.csv").is_file()
+    assert list(losses(run)) == [1]
+
+
+def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
+    """A validation of other scans says nothing of which weights are better."""
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--learning-rate", "2e-2", "--fold", "2/5", "--steps", "9"]
+    assert command.main([*arguments, "--validate-every", "8", "--save-every", "0"]) == 0
+    judged = [read_state(path)["judged"] for path in states(run / "states")]
+    assert [each["best"]["cases"] for each in judged[-2:]] == [["blob2", "blob5"]] * 2
+    assert read_config(run / "last.safetensors").training["validation"]["step"] == 9
+    states(run / "states")[-1].unlink()
+    capfd.readouterr()
+    assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
+    assert "the validation is another one than before" in capfd.readouterr().out
+    assert read_state(states(run / "states")[-1])["judged"]["best"]["cases"] == ["blob2"]
+    assert read_config(run / "best.safetensors").training["step"] == 9
+
+
+def test_validation_that_is_interrupted_is_made_up_for(options, tmp_path, monkeypatch, capfd):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--fold", "2/5", "--steps", "2", "--log-every", "1"]
+    segmented = []
+
+    def stopped(*given, **how):
+        segmented.append(given)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return segment(*given, **how)
+
+    monkeypatch.setattr(validation, "segment", stopped)
+    assert command.main(arguments) == 143
+    assert len(segmented) == 1  # of two
+    assert not (run / "best.safetensors").exists()
+    monkeypatch.undo()
+    assert command.main([*arguments, "--resume"]) == 0
+    rows = [row for row in metrics(run) if row["validated"]]
+    assert [(row["step"], row["validated"]) for row in rows] == [("2", "2")]
+    assert read_config(run / "best.safetensors").training["step"] == 2
+
+
+def test_two_processes_on_half_batches_learn_as_one_does(options, tmp_path):
+    common = [*options, "--steps", "6", "--learning-rate", "1e-2", "--log-every", "1", "--fold", "2/5"]
+    finished("--output", tmp_path / "one", *common)
+    two_processes = [*TORCHRUN, "-m", TRAIN[2]]
+    finished("--output", tmp_path / "two", *common, "--save-every", "0", prefix=two_processes)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(one) == list(two) == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-4)
+    scores = [[row["dice"] for row in metrics(tmp_path / name) if row["validated"]] for name in ("one", "two")]
+    np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
+    before = read_checkpoint(tmp_path / "two" / "last.safetensors")
+    assert before.config.training["processes"] == 2
+    states(tmp_path / "two" / "states")[-1].unlink()
+    out = finished("--output", tmp_path / "two", *common, "--save-every", "0", "--resume", prefix=two_processes)
+    assert "resumed at step 5 of 6" in out
+    after = read_checkpoint(tmp_path / "two" / "last.safetensors")
+    assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
+
+
+def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(tmp_path):
+    finished(tmp_path, prefix=[*TORCHRUN, str(ROOT / "test" / "one_rank_with_nan.py")])
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert [math.isnan(loss) for loss, _ in one] == [False, True, False]
+    assert one[0] == two[0]
+    assert one[2] == two[2]
+    assert one[1][1] == two[1][1] == one[0][1] != one[2][1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--output", run, *options, "--steps", "4", "--log-every", "1", "--save-every", "0"]
+    arguments += ["--device", "cuda", "--precision", "float16"]
+    finished(*arguments)
+    older, newest = (read_state(path) for path in states(run / "states")[-2:])
+    assert newest["trainer"]["scaler"]["scale"] > 0
+    states(run / "states")[-1].unlink()
+    assert "resumed at step 3 of 4" in finished(*arguments, "--resume")
+    again = read_state(states(run / "states")[-1])
+    assert older["trainer"]["scaler"]["_growth_tracker"] + 1 == newest["trainer"]["scaler"]["_growth_tracker"]
+    assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
+
+
+def test_memory_stays_level(options, tmp_path):
+    """Ten epochs and ten more: what is held in memory after the first ten is all there is."""
+    psutil = pytest.importorskip("psutil")
+    more = ["--crop", "64", "64", "64", "--transplant", "0.5", "--steps", "60", "--log-every", "3", "--loaders", "1"]
+    process = started("--output", tmp_path / "run", *options, *more)
+    resident = {}
+    for line in process.stdout:
+        match = re.match(r"step (\d+) of", line)
+        if match:
+            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            resident[int(match[1])] = sum(member.memory_info().rss for member in family)
+    process.communicate()
+    assert process.returncode == 0
+    first = statistics.median(resident[step] for step in range(18, 37, 3))
+    last = statistics.median(resident[step] for step in range(39, 58, 3))
+    batches_mb = 21 * 2 * 64**3 * 5 / 1e6  # of the steps in between: two crops of float32 and uint8
+    assert (last - first) / 1e6 < batches_mb / 2, resident
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_memory_stays_level(options, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--steps", "60", "--log-every", "3", "--device", "cuda", "--precision", "float16"]
+    finished("--output", run, *options, *arguments)
+    peaks = {int(row["step"]): float(row["gpu_gb"]) for row in metrics(run) if row["gpu_gb"]}
+    assert list(peaks) == list(range(3, 61, 3))  # twenty epochs
+    assert peaks[60] < 1.03 * peaks[30], peaks

@@ -1,0 +1,273 @@
+"""The real command: options, runs that end, weights for the program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from blobs import blob, write_blobs
+from runs import NARROW, ROOT, finished, losses, metrics
+from safetensors import safe_open
+
+from swfastedit_core import UserError, Volume, load_networks, read_volume, segment, write_volume
+from swfastedit_core.checkpoint import read_checkpoint, read_config
+from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.run.state import states
+
+
+def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, capfd):
+    run, weights = tmp_path / "blobs", tmp_path / "weights"
+    scan, label = blob(99, organ=True)
+    assert dice(label.array_zyx, scan.array_zyx > 2.5) < 0.4  # a threshold is not enough
+    data = write_blobs(tmp_path / "data", 6, organ=True)
+    arguments = [
+        *("--output", str(run), *NARROW, "--data", f"images:{data}"),
+        *("--steps", "80", "--learning-rate", "2e-2", "--log-every", "20"),
+        *("--fold", "2/5", "--validate-every", "60", "--demonstration", "--licence", "CC0"),
+    ]
+    assert command.main(arguments) == 0
+    out = capfd.readouterr().out
+    held_out = json.loads((run / "split.json").read_text())["validation"]
+    assert f"{len(held_out)} held out" in out
+    assert held_out == ["blob2", "blob5"]
+    found = losses(run)
+    assert list(found) == [20, 40, 60, 80]
+    assert found[80] < 0.7 * found[20]
+    validated = [row for row in metrics(run) if row["validated"]]
+    assert [row["step"] for row in validated] == ["60", "80"]
+    assert float(validated[-1]["dice"]) > 0.9
+    assert command.main(["export", str(run), str(weights), "--half"]) == 0
+    config = read_config(weights / "blobs.safetensors")
+    assert config.demonstration
+    assert config.licence == "CC0"
+    assert config.window == (32, 32, 32)
+    assert config.preprocessing.spacing_mm == (4.0, 4.0, 4.0)
+    training = config.training
+    assert training["command"].startswith("python -m swfastedit_core.train --output ")
+    assert training["data"] == [{"layout": "images", "cases": 6 - len(held_out), "patients": 6 - len(held_out)}]
+    assert training["validation"]["dice"] > 0.9
+    assert training["options"]["learning_rate"] == 0.02
+    mask = segment(scan, load_networks(weights, device="cpu", precision="float32")).mask
+    assert dice(label.array_zyx, mask.array_zyx) > 0.9
+    assert {"curves.png", "best.safetensors", "last.safetensors"} <= {path.name for path in run.iterdir()}
+    assert len(list((run / "validation").glob("*.png"))) == 2
+    assert list((run / "tensorboard").glob("events*"))
+
+
+def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
+    run = tmp_path / "run"
+    arguments = ["--output", str(run), *options, "--steps", "8", "--learning-rate", "2e-2", "--fold", "2/5"]
+    assert command.main([*arguments, "--validate-every", "2", "--validation-cases", "1"]) == 0
+    rows = [row for row in metrics(run) if row["validated"]]
+    scores = [float(row["dice"]) for row in rows]
+    best = read_config(run / "best.safetensors").training
+    assert best["step"] == int(rows[scores.index(max(scores))]["step"])
+    for which, step in (("best", best["step"]), ("last", 8)):
+        assert command.main(["export", str(run), str(tmp_path / which), "--which", which]) == 0
+        assert read_config(tmp_path / which / "run.safetensors").training["step"] == step
+    shutil.copytree(run, tmp_path / "fold1")
+    assert command.main(["export", str(run), str(tmp_path / "fold1"), str(tmp_path / "both")]) == 0
+    assert len(load_networks(tmp_path / "both", device="cpu")) == 2
+    assert command.main(["export", str(run), str(run), str(tmp_path / "both")]) == 1
+    assert command.main(["export", str(tmp_path), str(tmp_path / "both")]) == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "two runs are called run" in errors[0]
+    assert "holds no weights yet" in errors[1]
+
+
+def test_run_begins_with_the_weights_that_it_is_given(options, tmp_path, capfd):
+    first, tuned, torn = tmp_path / "first", tmp_path / "tuned", tmp_path / "torn"
+    learn = ["--steps", "40", "--learning-rate", "2e-2", "--log-every", "10"]
+    assert command.main(["--output", str(first), *options, *learn]) == 0
+    weights = tmp_path / "start.safetensors"
+    shutil.copy(first / "last.safetensors", weights)
+    still = [*options, "--steps", "2", "--learning-rate", "1e-9", "--log-every", "1", "--start-from", str(weights)]
+    assert command.main(["--output", str(tuned), *still]) == 0
+    before, after = read_checkpoint(weights), read_checkpoint(tuned / "last.safetensors")
+    for name, tensor in before.tensors.items():  # at this learning rate nothing moves further than two of its steps
+        np.testing.assert_allclose(after.tensors[name], tensor, atol=1e-8)
+    assert losses(tuned)[1] < 0.5 * losses(first)[10]
+    origin = after.config.training["start"]
+    assert (origin["file"], origin["licence"]) == ("start.safetensors", "unknown")
+    assert origin["training"]["step"] == 40
+
+    torn_run = ["--output", str(torn), *still, "--save-every", "0"]
+    assert command.main(torn_run) == 0
+    states(torn / "states")[-1].unlink()
+    weights.unlink()  # a run that is resumed has its own
+    capfd.readouterr()
+    assert command.main([*torn_run, "--resume"]) == 0
+    assert "resumed at step 1 of 2" in capfd.readouterr().out
+    assert read_config(torn / "last.safetensors").training["start"] == origin
+
+
+def test_weights_for_something_else_are_no_start(options, tmp_path, capfd):
+    weights = ROOT / "weights" / "demo.safetensors"
+    assert command.main(["--output", str(tmp_path / "run"), *options, "--start-from", str(weights)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"{weights}: the weights have another network than the run: filters 8,16,32,64,80,80, not ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+def test_compiled_network_learns_the_same(options, tmp_path):
+    common = [*options, "--network", "smalldynunet", "--filters", "4", "4", "4"]  # compiled in half a minute
+    common += ["--steps", "4", "--learning-rate", "1e-2", "--log-every", "1", "--ema", "0.5"]
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        finished("--output", tmp_path / name, *common, *more)
+    plain, compiled = (losses(tmp_path / name) for name in ("plain", "compiled"))
+    np.testing.assert_allclose(list(compiled.values()), list(plain.values()), rtol=1e-3)
+    one, other = (read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("plain", "compiled"))
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(tensor, other[name], atol=2e-2) for name, tensor in one.items())
+
+
+def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("steps = 3\n[learning]\nlearning-rate = 0.01\ndeep-supervision = true\ndemonstration = false\n")
+    run = tmp_path / "run"
+    assert command.main(["--recipe", str(recipe), "--output", str(run), *options, "--steps", "2"]) == 0
+    training = read_config(run / "last.safetensors").training
+    assert (training["step"], training["options"]["learning_rate"]) == (2, 0.01)
+    assert training["options"]["deep_supervision"] is True
+    assert not read_config(run / "last.safetensors").demonstration
+    other = ["--recipe", str(recipe), "--output", str(tmp_path / "other"), *options]
+    assert command.main([*other, "--epochs", "1", "--no-deep-supervision"]) == 0
+    training = read_config(tmp_path / "other" / "last.safetensors").training
+    assert (training["step"], training["options"]["deep_supervision"]) == (3, False)  # six cases in batches of two
+    for text, words in (
+        ("stepps = 3\n", "'stepps' is no option"),
+        ("steps = [\n", "no recipe in TOML"),
+        ('steps = "many"\n', "invalid int value: 'many'"),
+    ):
+        recipe.write_text(text)
+        assert command.main(["--recipe", str(recipe), "--output", str(run), *options]) == 1
+        assert words in capfd.readouterr().err
+
+
+def test_survey_tells_what_there_is(data, capfd):
+    assert command.main(["survey", "--data", f"images:{data}", "phantom:3", "--preparers", "1"]) == 0
+    out = capfd.readouterr().out
+    assert "6 of 6 patients" in out
+    assert "3 of 3 patients" in out
+    assert "40×36×32" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data"], "--data: expected at least one argument"),
+        (["--data", "phantom:-1"], "phantom"),
+        (["--data", "nowhere:x"], "nowhere"),
+        (["--data", "images:{folder}/none"], "none"),
+        (["--data", "phantom:1", "phantom:1"], "--data names phantom:1 twice"),
+        (["--data", "phantom:1", "--steps", "0"], "--steps 0, expected 1 or more"),
+        (["--data", "phantom:1", "--learning-rate", "0"], "--learning-rate 0.0"),
+        (["--data", "phantom:1", "--learning-rate", "nan"], "--learning-rate nan"),
+        (["--data", "phantom:1", "--ema", "1"], "--ema 1.0, expected 0 or more and less than 1"),
+        (["--data", "phantom:1", "--validate-every", "5"], "need somebody held out: give --fold or --split"),
+        (["--data", "phantom:1", "--misalign", "0.1"], "--misalign moves the CT against the PET and needs --channels"),
+        (["--data", "phantom:1", "--transplant", "0.1"], "phantoms give no lesions unless asked to"),
+        (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
+        (["survey", "--data", "phantom:1", "--fold", "0/5"], "unrecognized arguments: --fold 0/5"),
+        (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
+        (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them twice that at least"),
+        (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),
+        (["--data", "phantom:1", "--validate-every", "-1"], "--validate-every -1, expected 0 or more"),
+        (["--data", "phantom:many"], "phantom:many"),
+        (["--data", "phantom:1", "--output", "{folder}/file"], "is not a folder"),
+        (["--data", "phantom:1", "--filters", "1", "2"], "filters (1, 2) for 'dynunet', expected 6"),
+        (["--data", "phantom:1", "--window", "30", "32", "32"], "window (30, 32, 32), expected multiples"),
+        (["--data", "phantom:1", "--crop", "33", "32", "32"], "--crop [33, 32, 32], expected multiples"),
+        (["--data", "phantom:1", "--device", "cpu", "--precision", "float16"], "float16"),
+        (["--data", "phantom:1", "--precision", "float128"], "float128"),
+        (["--data", "phantom:1", "--shares", "1", "2"], "expected a number above 0 for each of the 1 data sets"),
+        (["--data", "phantom:1", "--donors", "phantom:2"], "--donors phantom:2 is none of --data"),
+        (["--data", "phantom:1", "--positive", "1.5"], "positive 1.5, expected a number from 0 to 1"),
+        (["--data", "phantom:1", "--fold", "5/5"], "fold '5/5'"),
+        (["--data", "phantom:1", "--deep-supervision", "--train-in-windows", "0.25"], "cannot be combined"),
+        (["--data", "phantom:1", "--channels", "pet,ct"], "a phantom has no CT"),
+    ],
+)
+def test_wrong_command_line_is_refused_in_one_line(arguments, message, tmp_path, capfd):
+    (tmp_path / "file").touch()
+    given = [argument.format(folder=tmp_path) for argument in arguments]
+    output = [] if given[0] == "survey" else ["--output", str(tmp_path / "run")]
+    assert command.main([*output, *given]) == 1
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "run").glob("states/*"))
+
+
+def test_misspelled_command_is_not_taken_for_options(capfd):
+    assert command.main(["exprot", "runs/fold0", "weights"]) == 1
+    expected = "unknown command 'exprot', expected survey or export, or options to train with; see --help\n"
+    assert capfd.readouterr().err == expected
+
+
+def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
+    """The CT shows the lesion, the PET does not: what finds it has learned from the CT."""
+    ours = shutil.copytree(data, tmp_path / "data")
+    for label in (ours / "labelsTr").iterdir():
+        truth = read_volume(label)
+        pet = ours / "imagesTr" / label.name
+        blank = read_volume(pet).array_zyx.clip(0, 1)
+        write_volume(Volume(blank, truth.geometry), pet)
+        write_volume(Volume(truth.array_zyx * 1000.0 - 500.0, truth.geometry), ours / "ct" / label.name)
+    run = tmp_path / "run"
+    learn = ["--channels", "pet,ct", "--fold", "2/5", "--steps", "60", "--learning-rate", "2e-2", "--misalign", "0.2"]
+    assert command.main(["--output", str(run), *options, "--data", f"images:{ours}", *learn]) == 0
+    assert float(metrics(run)[-1]["dice"]) > 0.8
+    assert command.main(["export", str(run), str(tmp_path / "weights")]) == 0
+    networks = load_networks(tmp_path / "weights", device="cpu", precision="float32")
+    pet, ct, truth = (read_volume(ours / folder / "blob2.mha") for folder in ("imagesTr", "ct", "labelsTr"))
+    assert dice(truth.array_zyx, segment(pet, networks, ct=ct).mask.array_zyx) > 0.8
+    with pytest.raises(UserError, match="CT"):
+        segment(pet, networks)
+
+
+def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tmp_path, capfd):
+    ours = shutil.copytree(data, tmp_path / "data")
+    (ours / "labelsTr" / "blob0.mha").write_bytes(b"")
+    sets = ["--data", f"images:{ours}", "phantom:2", "--shares", "0.9", "0.1", "--steps", "2", "--skip-bad"]
+    first = ["--output", str(tmp_path / "first"), *options, *sets, "--fold", "2/5", "--train-in-windows", "0.25"]
+    assert command.main([*first, "--crop", "40", "36", "32"]) == 0
+    out = capfd.readouterr().out
+    assert "5 cases to learn from, 2 held out" in out
+    assert "the folds are uneven" in out  # 2 of 6 patients, expected a fifth
+    written = tmp_path / "first" / "split.json"
+    assert json.loads(written.read_text()) == {
+        "train": ["blob0", "blob1", "blob3", "blob4"],
+        "validation": ["blob2", "blob5"],
+        "cases that cannot be used": ["blob0"],
+    }
+    assert command.main(["--output", str(tmp_path / "again"), *options, *sets, "--split", str(written)]) == 0
+    assert "5 cases to learn from, 2 held out" in capfd.readouterr().out
+
+
+def test_transplantation_without_a_lesion_for_it_is_refused(options, tmp_path, capfd):
+    arguments = ["--output", str(tmp_path / "run"), *options, "--transplant", "0.5", "--largest-donor", "0.001"]
+    assert command.main([*arguments, "--steps", "1"]) == 1
+    assert "--transplant: none of 6 lesions in 6 cases can be a donor" in capfd.readouterr().err
+
+
+def test_header_is_json_for_everybody(options, tmp_path):
+    assert command.main(["--output", str(tmp_path / "run"), *options, "--steps", "1", "--fold", "2/5"]) == 0
+    with safe_open(tmp_path / "run" / "last.safetensors", "pt") as file:
+        texts = list(file.metadata().values())
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    assert any('"largest_donor": null' in text for text in texts)
+    assert not any("/tmp" in text or str(tmp_path) in text for text in texts)  # folders may name people and places
+    assert any('"data": ["images:.../blobs' in text for text in texts)
+    assert any("--fold 2/5" in text for text in texts)  # no folder
+    for text in texts:
+        json.loads(text, parse_constant=refused)
