@@ -131,7 +131,7 @@ def add_cts(cases: list[Job], networks: list[Engine], options: argparse.Namespac
     from swfastedit_core.files.headers import read_geometry
     from swfastedit_core.resample import require_overlap
 
-    takers = [network.source for network in networks if "ct" in network.config.channels]
+    takers = [network.source for network in networks if network.config.channels.takes_ct]
     if not takers:
         if options.ct is not None and not options.quiet:
             say(f"notice: {options.ct}: not used, the networks take PET only")

@@ -30,13 +30,13 @@ from bench.record import HERE, Record
 from bench.runs import gflop_per_window
 from bench.speed import SEED, large_grid, random_weights
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
+from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine, TorchEngine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import percentiles
 from swfastedit_core.phantom import field_of_view, make_phantom
 from swfastedit_core.pipeline import OVERLAP, segment
-from swfastedit_core.postprocess import remove_small_components
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.processors import limit_threads

@@ -107,7 +107,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     scores: dict[str, list[Score]] = {}
     sweeps = []
     for source, networks in pairs:
-        with_ct = any("ct" in network.config.channels for network in networks)
+        with_ct = any(network.config.channels.takes_ct for network in networks)
         scan = read_source(source, with_ct=with_ct)
         suv, truth = scan.pet.array_zyx, scan.label.array_zyx > 0
         masks = {

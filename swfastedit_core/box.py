@@ -10,10 +10,30 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Box:
-    """A block of voxels: from `start` up to but not including `stop`, along x, y, z."""
+    """A block of voxels: from `start` up to but not including `stop`, along x, y, z.
+
+    A box may begin before voxel 0 and end behind the last voxel of an array; `clipped` gives the part inside.
+    """
 
     start: Triple
     stop: Triple
+
+    @classmethod
+    def at(cls, start: Iterable[int], shape: Iterable[int]) -> Box:
+        """Return the box of a shape that begins at a voxel."""
+        first, sides = triple(start), triple(shape)
+        return cls(first, _added(first, sides))
+
+    @classmethod
+    def whole(cls, shape: Triple) -> Box:
+        """Return the box of all voxels of an array."""
+        return cls((0, 0, 0), shape)
+
+    @classmethod
+    def around(cls, boxes: Iterable[Box]) -> Box:
+        """Return the smallest box that holds all given boxes, at least one."""
+        starts, stops = zip(*((box.start, box.stop) for box in boxes), strict=True)
+        return cls(triple(map(min, zip(*starts, strict=True))), triple(map(max, zip(*stops, strict=True))))
 
     @property
     def shape(self) -> Triple:
@@ -23,17 +43,49 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """Index into an array [X, Y, Z]."""
+        """Index into an array [X, Y, Z] that holds the whole box.
+
+        Raises
+        ------
+        ValueError
+            If the box begins before voxel 0: numpy would count from the end.
+        """
+        if min(self.start) < 0:
+            raise ValueError(f"a box that begins at {self.start} is no index; clip or shift it first")
         x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return x, y, z
 
-    @classmethod
-    def whole(cls, shape: Triple) -> Box:
-        """All of an array of this shape."""
-        return cls((0, 0, 0), shape)
+    def shifted(self, by: Iterable[int]) -> Box:
+        """Return the box moved by a number of voxels along x, y, z."""
+        offset = triple(by)
+        return Box(_added(self.start, offset), _added(self.stop, offset))
+
+    def relative_to(self, outer: Box) -> Box:
+        """Return the same voxels, counted from the start of another box."""
+        x, y, z = outer.start
+        return self.shifted((-x, -y, -z))
+
+    def clipped(self, outer: Box) -> Box:
+        """Return the part that lies in another box; a side of it is 0 where they do not meet."""
+        start = triple(map(max, self.start, outer.start))
+        stop = triple(map(min, self.stop, outer.stop))
+        return Box(start, triple(map(max, start, stop)))
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two boxes have a voxel in common."""
+        return all(a < d and c < b for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True))
+
+    def grown(self, margin: Iterable[int]) -> Box:
+        """Return the box with a margin, in voxels along x, y, z, on both sides."""
+        x, y, z = triple(margin)
+        return Box(_added(self.start, (-x, -y, -z)), _added(self.stop, (x, y, z)))
 
 
 def triple(values: Iterable[int]) -> Triple:
-    """Return three whole numbers, of whatever type and container they were, as a tuple of int."""
+    """Return three whole numbers, of any type and in any container, as a tuple of int."""
     x, y, z = (int(value) for value in values)
     return x, y, z
+
+
+def _added(a: Triple, b: Triple) -> Triple:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swfastedit_core.checkpoint import PET, PET_CT, find_checkpoints, read_checkpoint
+from swfastedit_core.checkpoint import find_checkpoints, read_checkpoint
+from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import scale_hu, scale_intensity
-from swfastedit_core.postprocess import consensus, hard_vote, probability, remove_small_components
+from swfastedit_core.postprocess import consensus, hard_vote, probability
 from swfastedit_core.preprocess import Placement, Preprocessing, place, restore_slabs, to_network_grid
 from swfastedit_core.resample import resample_ct
 from swfastedit_core.system.clock import Stopwatch
@@ -83,9 +84,9 @@ def load_networks(
     for path in find_checkpoints(paths):
         checkpoint = read_checkpoint(path)
         channels = checkpoint.config.channels
-        if channels not in (PET, PET_CT):
+        if channels.takes_clicks:
             raise UserError(
-                f"{path}: the network takes {len(channels)} channels ({', '.join(channels)}), "
+                f"{path}: the network takes {channels.count} channels ({', '.join(channels.names)}), "
                 "expected one: pet, or two: pet and ct"
             )
         engines.append(make_engine(checkpoint, device=where, precision=precision, backend=backend, batch=window_batch))
@@ -106,7 +107,7 @@ def warm_up(networks: Sequence[Engine]) -> None:
         x, y, z = network.config.window
         shape = (x * network.batch, y, z)
         plan = plan_windows(shape, window=network.config.window, overlap=0.0)
-        image = torch.zeros((len(network.config.channels), *shape), device=network.device)
+        image = torch.zeros((network.config.channels.count, *shape), device=network.device)
         infer(image, plan, network)
 
 
@@ -184,7 +185,7 @@ def segment(
         scan = scans[network.config.preprocessing]
         with clock.stage("network"):
             report = None if progress is None else lambda count, before=done: progress(before + count, windows)
-            image = scan.image[: len(network.config.channels)]  # PET comes first
+            image = scan.image[: network.config.channels.image_channels]  # PET comes first
             logits = infer(image, plan, network, progress=report)
             done += len(plan.starts)
         with clock.stage("restore"):
@@ -225,7 +226,7 @@ class _Scan:
 
 def _require_ct(networks: Sequence[Engine], ct: Volume | None) -> set[Preprocessing]:
     """Return the preprocessing of the networks that see CT; refuse to go on without one where they need it."""
-    takers = [network for network in networks if "ct" in network.config.channels]
+    takers = [network for network in networks if network.config.channels.takes_ct]
     if takers and ct is None:
         raise UserError(f"{takers[0].source}: the network takes PET and CT, and no CT was given; pass it as ct=")
     return {network.config.preprocessing for network in takers}

@@ -19,7 +19,7 @@ from played import PlayedEngine
 
 from swfastedit_core import Geometry, UserError, Volume, load_networks, read_ct, read_volume, segment, write_volume
 from swfastedit_core.challenge.interface import find_cts
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
@@ -147,7 +147,7 @@ class Adds(PlayedEngine):
 
     def __init__(self, *channels, offset, preprocessing=SUV_0_TO_1):
         self.offset, self.source, self.seen = offset, "adds.safetensors", []
-        self.config = SimpleNamespace(window=(8, 8, 8), channels=channels, preprocessing=preprocessing)
+        self.config = SimpleNamespace(window=(8, 8, 8), channels=Channels.named(channels), preprocessing=preprocessing)
 
     def __call__(self, windows):
         self.seen.append(windows)
@@ -289,7 +289,7 @@ CONFIG = CheckpointConfig(
     NetworkConfig("smalldynunet", (2, 3, 4), in_channels=2),
     Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 5.0), ct_hu=(-500.0, 500.0)),
     window=(16, 16, 8),
-    channels=("pet", "ct"),
+    channels=Channels.PET_CT,
 )
 ONE_WINDOW = Geometry((16, 16, 8), (4.0, 4.0, 4.0), (-30.0, 10.0, 100.0))  # L and P: against the network's R and A
 FINE = Geometry((33, 33, 17), (2.0, 2.0, 2.0), (-31.0, 9.0, 99.0))  # of the CT: half a voxel further on each side
@@ -299,7 +299,7 @@ FINE = Geometry((33, 33, 17), (2.0, 2.0, 2.0), (-31.0, 9.0, 99.0))  # of the CT:
 def weights(tmp_path_factory):
     """Write a random network of two channels, and one of one channel."""
     folder = tmp_path_factory.mktemp("weights")
-    alone = replace(CONFIG, network=NetworkConfig("smalldynunet", (2, 3, 4)), channels=("pet",))
+    alone = replace(CONFIG, network=NetworkConfig("smalldynunet", (2, 3, 4)), channels=Channels.PET)
     for name, config in (("both", CONFIG), ("alone", alone)):
         torch.manual_seed(5)
         checkpoint = Checkpoint(folder, config, build_network(config.network).state_dict())

@@ -24,6 +24,7 @@ from swfastedit_core import (
 )
 from swfastedit_core.challenge import interface as contract
 from swfastedit_core.challenge.interface import default_weights, find_pets
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 
@@ -37,7 +38,7 @@ class SaysEverywhere(PlayedEngine):
         self.offset, self.gain, self.source = offset, gain, f"{offset}.safetensors"
         self.config = SimpleNamespace(
             window=(8, 8, 8),
-            channels=("pet",),
+            channels=Channels.PET,
             preprocessing=Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0)),
         )
 

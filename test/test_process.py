@@ -18,7 +18,7 @@ import SimpleITK as sitk
 import torch
 from places import ROOT
 
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
@@ -431,7 +431,7 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     spoil(places["damaged"])
     if "{clicks}" in arguments:
         network = NetworkConfig("dynunet", (2,) * 6, in_channels=3)
-        config = replace(CONFIG, network=network, channels=("pet", "tumour guidance", "background guidance"))
+        config = replace(CONFIG, network=network, channels=Channels.PET_CLICKS)
         places["clicks"] = tmp_path / "clicks.safetensors"
         write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), places["clicks"])
     before = files(tmp_path)

@@ -15,15 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from swfastedit_core.checkpoint.authors import read_authors_tensors
-from swfastedit_core.checkpoint.header import HEADER_KEY, PET, PET_CT, CheckpointConfig, from_header, to_header
+from swfastedit_core.checkpoint.channels import Channels
+from swfastedit_core.checkpoint.header import HEADER_KEY, CheckpointConfig, from_header, to_header
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import DynUNet, build_network, network_from_shapes
 from swfastedit_core.system.atomic import replacing
 
 __all__ = [
-    "PET",
-    "PET_CT",
     "STATES_OF_A_RUN",
+    "Channels",
     "Checkpoint",
     "CheckpointConfig",
     "find_checkpoints",

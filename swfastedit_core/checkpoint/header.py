@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
+from swfastedit_core.checkpoint.channels import Channels
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
@@ -18,11 +19,7 @@ MOST = 2**16  # channels of a level, or voxels of a window's side: beyond it siz
 MOST_IN_WINDOW = 2**28  # voxels: 1 GiB as float32, before the network
 SPACING_MM = (0.1, 100.0)  # what a voxel of a PET may measure
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
-PET = ("pet",)
-PET_CT = ("pet", "ct")
-CLICKS = ("pet", "tumour guidance", "background guidance")
-CHANNELS = (PET, PET_CT, CLICKS)
-OF_THE_AUTHORS = {len(channels): channels for channels in (PET, CLICKS)}
+AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class CheckpointConfig:
     window
         Sides of a window, x, y, z, in voxels at that spacing.
     channels
-        What each input channel is: one of ``CHANNELS``.
+        What each input channel is.
     labels
         What each class is.
     training
@@ -52,7 +49,7 @@ class CheckpointConfig:
     network: NetworkConfig
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     window: tuple[int, int, int] = (128, 128, 128)
-    channels: tuple[str, ...] = ("pet",)
+    channels: Channels = Channels.PET
     labels: tuple[str, ...] = ("background", "tumour")
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
@@ -60,13 +57,11 @@ class CheckpointConfig:
     demonstration: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.channels) != self.network.in_channels or len(self.labels) != self.network.out_channels:
+        if self.channels.count != self.network.in_channels or len(self.labels) != self.network.out_channels:
             raise UserError(
-                f"channels {self.channels} and labels {self.labels} do not fit a network of "
+                f"channels {self.channels.names} and labels {self.labels} do not fit a network of "
                 f"{self.network.in_channels} channel(s) and {self.network.out_channels} classes"
             )
-        if self.channels not in CHANNELS:
-            raise UserError(f"channels {self.channels}, expected one of {', '.join(map(str, CHANNELS))}")
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
         cells = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
@@ -85,11 +80,11 @@ class CheckpointConfig:
     @classmethod
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
         """Assume the published recipe, for weights that do not describe themselves."""
-        if network.in_channels not in OF_THE_AUTHORS:
+        if network.in_channels not in AUTHORS_CHANNELS:
             raise UserError(
                 f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
             )
-        return cls(network, channels=OF_THE_AUTHORS[network.in_channels])
+        return cls(network, channels=AUTHORS_CHANNELS[network.in_channels])
 
 
 def to_header(config: CheckpointConfig) -> str:
@@ -98,7 +93,8 @@ def to_header(config: CheckpointConfig) -> str:
     intensity = config.preprocessing.intensity
     kind = next(name for name, cls in INTENSITIES.items() if isinstance(intensity, cls))
     plain["preprocessing"]["intensity"] = {"kind": kind, **asdict(intensity)}
-    if config.channels != PET_CT:
+    plain["channels"] = config.channels.names
+    if not config.channels.takes_ct:
         del plain["preprocessing"]["ct_hu"]
     plain["training"] = _in_json(plain["training"])
     return json.dumps({"format": FORMAT, **plain}, allow_nan=False)
@@ -142,10 +138,13 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             if key in plain and type(plain[key]) is not kind:
                 raise TypeError(f"{key} {plain[key]!r}, expected {kind.__name__}")
         lists = {key: _list_of(kind, plain[key]) for key, kind in (("window", int), ("channels", str), ("labels", str))}
-        preprocessing = _preprocessing(plain["preprocessing"], with_ct=lists["channels"] == PET_CT)
-        return CheckpointConfig(
-            **{**plain, **lists, "network": NetworkConfig(**network), "preprocessing": preprocessing}
-        )
+        channels = Channels.named(lists.pop("channels"))
+        read = {
+            "network": NetworkConfig(**network),
+            "preprocessing": _preprocessing(plain["preprocessing"], with_ct=channels.takes_ct),
+            "channels": channels,
+        }
+        return CheckpointConfig(**{**plain, **lists, **read})
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(source) else f"{source}: {error}") from error
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -18,7 +18,7 @@ from swfastedit_core.engine.openvino_graph import dynunet_graph
 from swfastedit_core.engine.openvino_runtime import openvino
 from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory, window_too_large
 from swfastedit_core.system.processors import available_cpus
-from swfastedit_core.system.threads import begun
+from swfastedit_core.system.threads import start_in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ class OpenVinoEngine:
         self._threads = min(available_cpus(), torch.get_num_threads())
         self._checkpoint, self._draw = checkpoint, draw
         self.batch = batch or self._side_by_side()
-        self._compiled = begun(lambda: self._compile(self.batch))
+        self._compiled = start_in_thread(lambda: self._compile(self.batch))
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
         """See `Engine`."""
         source = iter(windows)
         if self._compiled.done() and self._compiled.exception() is not None:  # there may be more memory by now
-            self._compiled = begun(lambda: self._compile(self.batch))
+            self._compiled = start_in_thread(lambda: self._compile(self.batch))
         while True:
             begun_in_vain: deque[Tensor] = deque()
             try:
@@ -76,7 +76,7 @@ class OpenVinoEngine:
             logger.warning("memory ran out with %d windows at a time, going on with 1", self.batch)
             self.batch = 1
             del self._compiled  # its memory is wanted
-            self._compiled = begun(lambda: self._compile(1))
+            self._compiled = start_in_thread(lambda: self._compile(1))
             source = chain(begun_in_vain, source)
 
     def wait(self) -> None:

@@ -14,7 +14,7 @@ from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.engine.choice import PRECISIONS, free_bytes
 from swfastedit_core.errors import WindowTooLargeError, window_too_large
 from swfastedit_core.model import DynUNet
-from swfastedit_core.system.threads import begun
+from swfastedit_core.system.threads import start_in_thread
 
 BATCHES = (1, 2, 4, 8)  # tried on CUDA
 FREE_SHARE = 0.8  # of a GPU's memory that is free, for windows
@@ -40,7 +40,7 @@ class TorchEngine:
         # and the default is as fast.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self._fixed = batch
-        self._network: Future[nn.Module] = begun(lambda: self._placed(checkpoint))
+        self._network: Future[nn.Module] = start_in_thread(lambda: self._placed(checkpoint))
 
     @property
     def batch(self) -> int:

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 from grand_challenge_metrics.stats import calculate_confusion_matrix, dice_from_confusion_matrix
-from scipy import ndimage
 
-CONNECTIVITY = ndimage.generate_binary_structure(3, 2)  # 18 neighbours
+from swfastedit_core.components import component_sizes, label_components
 
 
 def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -73,10 +72,10 @@ def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
 
 def _unmet_voxels(mask: np.ndarray, other: np.ndarray) -> int:
     """Voxels of the mask's components that the other mask does not touch."""
-    labels, count = ndimage.label(mask, structure=CONNECTIVITY)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[np.unique(labels[other])] = 0
-    sizes[0] = 0
+    numbers, count = label_components(mask)
+    sizes = component_sizes(numbers, count)
+    met = np.unique(numbers[other & mask]) - 1
+    sizes[met] = 0
     return int(sizes.sum())
 
 

@@ -15,7 +15,7 @@ from swfastedit_core.files.compressed import read_packed, verify_packed
 from swfastedit_core.files.headers import checked_geometry, itk_reason, known_suffix, opened
 from swfastedit_core.files.payload import find_payload
 from swfastedit_core.system.atomic import replacing
-from swfastedit_core.system.threads import begun
+from swfastedit_core.system.threads import start_in_thread
 from swfastedit_core.volume import AIR_HU, Volume
 
 MAX_SUV = 1000.0  # above it the values are hardly SUV
@@ -169,7 +169,7 @@ def _read(path: Path) -> Volume:
                 array[~np.isfinite(array)] = 0.0  # as ITK does where it reads NIfTI
             return Volume(array, geometry)
         reader.SetOutputPixelType(sitk.sitkFloat32)
-        reading = begun(reader.Execute)  # what is packed is unpacked twice, side by side: ITK checks nothing
+        reading = start_in_thread(reader.Execute)  # what is packed is unpacked twice, side by side: ITK checks nothing
         try:
             if packed is not None:
                 verify_packed(path, packed)

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each_apart(
+def map_isolated(
     work: Callable[[Item], Result], items: Sequence[Item], *, workers: int
 ) -> Iterator[tuple[int, Result | None]]:
     """Do the work on every item in processes of their own; yield place and result as they come.

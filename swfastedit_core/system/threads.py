@@ -1,4 +1,4 @@
-"""Work that goes on while something else is done."""
+"""Work in a background thread."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def begun(work: Callable[[], T]) -> Future[T]:
-    """Begin work in a thread of its own; its result, or its error, is had from what is returned."""
+def start_in_thread(work: Callable[[], T]) -> Future[T]:
+    """Run `work` in a thread of its own; return its Future."""
     pool = ThreadPoolExecutor(max_workers=1)
     try:
         return pool.submit(work)

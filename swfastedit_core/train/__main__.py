@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
-from swfastedit_core.train.options import PROGRAM, add_data, add_spacing
+from swfastedit_core.train.options import CHANNELS, PROGRAM, add_data, add_spacing
 
 RESUME = "; the same command with --resume goes on from the last saved state"
 
@@ -88,7 +88,7 @@ def _survey(arguments: list[str]) -> None:
     from swfastedit_core.train.choices import data_of, spacing_of
     from swfastedit_core.train.data.gather import examine
 
-    with_ct = "ct" in options.channels
+    with_ct = CHANNELS[options.channels].takes_ct
     examine(data_of(options), spacing_mm=spacing_of(options), with_ct=with_ct, workers=options.preparers, say=say)
 
 

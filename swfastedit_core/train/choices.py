@@ -132,7 +132,7 @@ def _config(options: argparse.Namespace) -> CheckpointConfig:
     intensity = RangeIntensity(*options.suv_range) if options.suv_range else PercentileIntensity(*options.percentiles)
     channels = CHANNELS[options.channels]
     return CheckpointConfig(
-        network=NetworkConfig(options.network, tuple(options.filters), in_channels=len(channels)),
+        network=NetworkConfig(options.network, tuple(options.filters), in_channels=channels.count),
         preprocessing=Preprocessing(spacing_of(options), intensity, tuple(options.ct_range)),
         window=tuple(options.window),
         channels=channels,
@@ -198,7 +198,7 @@ def _check_idle(options: argparse.Namespace) -> None:
     """Refuse options that would do nothing."""
     if options.fold is None and options.split is None and (options.validate_every or options.validation_cases):
         raise UserError("--validate-every and --validation-cases need somebody held out: give --fold or --split")
-    if options.misalign and "ct" not in CHANNELS[options.channels]:
+    if options.misalign and not CHANNELS[options.channels].takes_ct:
         raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
     if options.scale and not options.suv_range:
         raise UserError("--scale: percentiles scale along with the SUV, and undo it in use; it needs --suv-range")

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.checkpoint import Channels, CheckpointConfig
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.system.command import Parser, path_argument
@@ -19,7 +19,7 @@ from swfastedit_core.train.run.settings import Cadence, DataSettings, Recipe
 
 PROGRAM = "python -m swfastedit_core.train"
 RIVALS = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # of each pair one
-CHANNELS = {"pet": ("pet",), "pet,ct": ("pet", "ct")}
+CHANNELS = {",".join(channels.names): channels for channels in (Channels.PET, Channels.PET_CT)}
 YES_OR_NO = argparse.BooleanOptionalAction
 DEFAULT = Recipe(CheckpointConfig(NetworkConfig()), DataSettings(()), CropSettings())
 

@@ -20,7 +20,7 @@ from bench.record import Record
 from bench.reference import recipe
 from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core import Geometry, UserError, Volume, write_volume
-from swfastedit_core.checkpoint import CheckpointConfig, read_checkpoint
+from swfastedit_core.checkpoint import Channels, CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import resolve_precision
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
@@ -136,7 +136,7 @@ class Threshold(PlayedEngine):
     def __init__(self, limit):
         self.limit = limit
         preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
-        self.config = SimpleNamespace(window=(8, 8, 8), channels=("pet",), preprocessing=preprocessing)
+        self.config = SimpleNamespace(window=(8, 8, 8), channels=Channels.PET, preprocessing=preprocessing)
 
     def __call__(self, windows):
         return windows[:, 0] * 10 - self.limit

@@ -23,7 +23,7 @@ import torch
 from places import ROOT
 
 from swfastedit_core.challenge import invoke as server_module
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.command import Stopped
@@ -145,7 +145,7 @@ def test_calls_with_changing_inputs_and_a_bad_one_between(serve):
 
 def test_each_call_reads_its_own_ct(serve, tmp_path):
     network = NetworkConfig("dynunet", (2,) * 6, in_channels=2)
-    config = replace(CONFIG, network=network, channels=("pet", "ct"))
+    config = replace(CONFIG, network=network, channels=Channels.PET_CT)
     torch.manual_seed(1)
     write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), tmp_path / "both.safetensors")
     server = serve(weights=tmp_path / "both.safetensors")

@@ -14,6 +14,7 @@ from places import ROOT
 from safetensors.torch import load_file, save_file
 
 from swfastedit_core.checkpoint import (
+    Channels,
     Checkpoint,
     CheckpointConfig,
     find_checkpoints,
@@ -44,7 +45,7 @@ WITH_CT = replace(
     EVERYTHING,
     network=NetworkConfig("smalldynunet", (3, 4, 5), in_channels=2),
     preprocessing=Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0), ct_hu=(-160.0, 240.0)),
-    channels=("pet", "ct"),
+    channels=Channels.PET_CT,
 )
 
 
@@ -115,7 +116,7 @@ def test_full_network_has_the_published_size(tmp_path):
 
 def test_interactive_weights_of_the_authors_have_three_channels(tmp_path):
     torch.save({"net": monai_network(replace(NARROW, in_channels=3)).state_dict()}, tmp_path / "0.pt")
-    assert read_checkpoint(tmp_path / "0.pt").config.channels == ("pet", "tumour guidance", "background guidance")
+    assert read_checkpoint(tmp_path / "0.pt").config.channels == Channels.PET_CLICKS
 
 
 def test_other_channel_counts_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from places import ROOT
 from torch.nn import functional
 
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import make_engine, openvino_engine, resolve_device, resolve_precision
 from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.engine.openvino_graph import merged_kernel
@@ -29,9 +29,9 @@ def random_image(shape, seed=0):
     return torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))
 
 
-def random_checkpoint(name="dynunet", filters=(), channels=("pet",), window=(64, 64, 64)):
+def random_checkpoint(name="dynunet", filters=(), channels=Channels.PET, window=(64, 64, 64)):
     torch.manual_seed(7)
-    network = NetworkConfig(name, filters, in_channels=len(channels))
+    network = NetworkConfig(name, filters, in_channels=channels.count)
     config = CheckpointConfig(network, channels=channels, window=window)
     return Checkpoint(Path(f"{name}.safetensors"), config, build_network(network).state_dict())
 
@@ -50,11 +50,11 @@ def answer(engine, *windows):
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-@pytest.mark.parametrize("channels", [("pet",), ("pet", "ct")])
+@pytest.mark.parametrize("channels", [Channels.PET, Channels.PET_CT])
 def test_openvino_computes_what_torch_does(name, channels):
     filters = tuple(4 + 4 * (level % 2) for level in range(len(ARCHITECTURES[name].filters)))
     checkpoint = random_checkpoint(name, filters, channels, window=(64, 128, 64))
-    windows = [torch.randn(len(channels), 64, 128, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    windows = [torch.randn(channels.count, 64, 128, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     with torch.inference_mode():
         both = checkpoint.network().double()(torch.stack(windows).double())
     exact = both[:, 1] - both[:, 0]
@@ -101,11 +101,11 @@ def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):
 @pytest.mark.parametrize(
     ("name", "first", "channels", "window"),
     [
-        ("dynunet", 32, ("pet",), (64, 64, 64)),
-        ("dynunet", 32, ("pet", "ct"), (64, 64, 96)),
-        ("smalldynunet", 32, ("pet",), (64, 64, 20)),
-        ("smalldynunet", 32, ("pet", "ct"), (32, 64, 18)),
-        ("dynunet", 8, ("pet", "ct"), (96, 96, 96)),
+        ("dynunet", 32, Channels.PET, (64, 64, 64)),
+        ("dynunet", 32, Channels.PET_CT, (64, 64, 96)),
+        ("smalldynunet", 32, Channels.PET, (64, 64, 20)),
+        ("smalldynunet", 32, Channels.PET_CT, (32, 64, 18)),
+        ("dynunet", 8, Channels.PET_CT, (96, 96, 96)),
     ],
 )
 @pytest.mark.parametrize(("precision", "mean"), [("float32", 1e-3), ("auto", 0.03)])
@@ -114,7 +114,7 @@ def test_openvino_computes_what_torch_does_for_wide_networks_and_odd_windows(
 ):
     filters = (first, *[16] * (len(ARCHITECTURES[name].filters) - 1))
     checkpoint = random_checkpoint(name, filters, channels, window=window)
-    image = torch.randn((len(channels), *window), generator=torch.Generator().manual_seed(1)).abs()
+    image = torch.randn((channels.count, *window), generator=torch.Generator().manual_seed(1)).abs()
     with torch.inference_mode():
         both = checkpoint.network()(image[None])
     expected = both[:, 1] - both[:, 0]

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swfastedit_core.components import remove_small_components
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
-from swfastedit_core.postprocess import consensus, hard_vote, probability, remove_small_components
+from swfastedit_core.postprocess import consensus, hard_vote, probability
 
 
 def drawn(*rows):

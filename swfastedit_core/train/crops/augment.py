@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
 from swfastedit_core.train.crops.crops import require_shares
@@ -87,7 +88,7 @@ def augmented(
     settings: AugmentSettings,
     *,
     spacing_mm: tuple[float, float, float],
-    channels: tuple[str, ...],
+    channels: Channels,
 ) -> np.ndarray:
     """Change a crop by chance, in the order of a measurement: calibration, resolution, noise.
 
@@ -108,7 +109,7 @@ def augmented(
         float32, of the same shape; no SUV is below 0 where noise was added.
     """
     image = image.copy()
-    pet = image[channels.index("pet")]
+    pet = image[0]
     if rng.random() < settings.scale:
         pet *= np.float32(log_uniform(rng, settings.scale_range))
     if rng.random() < settings.blur:
@@ -116,8 +117,8 @@ def augmented(
     if rng.random() < settings.noise:
         level, grain_mm = log_uniform(rng, settings.noise_level), log_uniform(rng, settings.grain_mm)
         pet[...] = with_noise(pet, rng, level=level, grain_mm=grain_mm, spacing_mm=spacing_mm)
-    if "ct" in channels and rng.random() < settings.misalign:
-        ct = image[channels.index("ct")]
+    if channels.takes_ct and rng.random() < settings.misalign:
+        ct = image[1]
         furthest_mm, furthest = np.array(settings.misalign_mm), settings.misalign_degrees
         shift_mm, degrees = rng.uniform(-furthest_mm, furthest_mm), rng.uniform(-furthest, furthest, 3)
         ct[...] = moved(ct, shift_mm=shift_mm, degrees=degrees, spacing_mm=spacing_mm)
@@ -125,7 +126,7 @@ def augmented(
 
 
 def with_gamma(
-    network_input: np.ndarray, rng: np.random.Generator, settings: AugmentSettings, *, channels: tuple[str, ...]
+    network_input: np.ndarray, rng: np.random.Generator, settings: AugmentSettings, *, channels: Channels
 ) -> np.ndarray:
     """Raise the PET's network input, 0 to 1, to a power by chance; HU are calibrated and stay.
 
@@ -142,7 +143,7 @@ def with_gamma(
     if rng.random() >= settings.gamma:
         return network_input
     changed = network_input.copy()
-    changed[channels.index("pet")] **= np.float32(log_uniform(rng, settings.gamma_range))
+    changed[0] **= np.float32(log_uniform(rng, settings.gamma_range))
     return changed
 
 

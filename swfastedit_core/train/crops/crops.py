@@ -114,7 +114,7 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
     if inside != box:
         there = tuple(slice(a - o, b - o) for a, b, o in zip(inside.start, inside.stop, box.start, strict=True))
         padded_image, padded_label = np.empty((len(image), *box.shape), np.float32), np.zeros(box.shape, np.uint8)
-        for padded, channel, values in zip(padded_image, case.channels, image, strict=True):
+        for padded, channel, values in zip(padded_image, case.channels.names, image, strict=True):
             padded[...] = AIR[channel]
             padded[there] = values
         padded_label[there] = label
@@ -163,7 +163,7 @@ def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Prepr
     """
     scaled = np.empty_like(image)
     ranges = {"pet": case.suv_scale, "ct": preprocessing.ct_hu}
-    for target, values, channel in zip(scaled, image, case.channels, strict=True):
+    for target, values, channel in zip(scaled, image, case.channels.names, strict=True):
         low, high = ranges[channel]
         np.subtract(values, np.float32(low), out=target)
         target *= np.float32(1 / (high - low))

@@ -13,8 +13,8 @@ from scipy import ndimage
 from torch.nn import functional
 
 from swfastedit_core.box import Box, triple
+from swfastedit_core.components import label_components
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.metrics import CONNECTIVITY
 from swfastedit_core.train.crops.augment import Range, log_uniform, require_range
 from swfastedit_core.train.crops.crops import read_crop, require_shares
 from swfastedit_core.train.crops.graft import Graft, paste, ring_of
@@ -89,7 +89,7 @@ class Donor:
         margin = np.ceil(margin_mm / np.array(spacing_mm)).astype(int)
         box = Box(triple(component.box.start - margin), triple(component.box.stop + margin))
         image, label = read_crop(self.case, box)
-        components, _ = ndimage.label(label, CONNECTIVITY)
+        components, _ = label_components(label)
         lesion = components == components[tuple(component.sample[0] - box.start)]
         weight = _falling(ndimage.distance_transform_edt(~lesion, sampling=spacing_mm) / margin_mm)
         neighbours = (components > 0) & ~lesion
@@ -97,7 +97,7 @@ class Donor:
             weight *= 1 - _falling(ndimage.distance_transform_edt(~neighbours, sampling=spacing_mm) / margin_mm)
             weight[lesion] = 1
         backgrounds = []
-        for values, channel in zip(image, self.case.channels, strict=True):
+        for values, channel in zip(image, self.case.channels.names, strict=True):
             air = ~lesion & (values < AIR_BELOW[channel])
             tissue = values[ring_of(weight) & ~air]
             backgrounds.append(float(np.median(tissue)) if tissue.size else AIR_BELOW[channel])

@@ -105,7 +105,7 @@ def _parted(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> tuple[Sp
     found, good = examine(
         data,
         spacing_mm=config.preprocessing.spacing_mm,
-        with_ct="ct" in config.channels,
+        with_ct=config.channels.takes_ct,
         workers=workers,
         cache=folder / SURVEY,
         say=say,

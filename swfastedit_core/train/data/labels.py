@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from swfastedit_core.box import Box, Triple, triple
-from swfastedit_core.evaluate.metrics import CONNECTIVITY
+from swfastedit_core.components import label_components
 from swfastedit_core.preprocess import Placement, to_network_grid
 from swfastedit_core.volume import Volume
 
@@ -64,7 +64,7 @@ def find_lesions(label: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
     around = ndimage.find_objects((label != 0).view(np.uint8), max_label=1)[0]
     if around is None:
         return
-    numbered, _ = ndimage.label(label[around], structure=CONNECTIVITY)
+    numbered, _ = label_components(label[around])
     corner = np.array([side.start for side in around])
     for number, slices in enumerate(ndimage.find_objects(numbered), start=1):
         start = corner + [side.start for side in slices]

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
+from swfastedit_core.components import count_components
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.evaluate.metrics import CONNECTIVITY
 from swfastedit_core.files.headers import read_geometry
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.atomic import replacing
-from swfastedit_core.system.isolated import each_apart
+from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data.findings import Finding
 from swfastedit_core.train.data.sources import Source, read_source
 
@@ -76,7 +75,7 @@ def survey(
     unread = [index for index in range(len(sources)) if index not in findings]
     try:
         work = partial(examine, spacing_mm=spacing_mm, with_ct=with_ct)
-        for number, found in each_apart(work, [sources[index] for index in unread], workers=workers):
+        for number, found in map_isolated(work, [sources[index] for index in unread], workers=workers):
             finding = found or _of_killer(sources[unread[number]])
             findings[unread[number]] = finding
             if progress:
@@ -129,18 +128,12 @@ def _examined_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Find
     return replace(
         finding,
         suv_max=high,
-        lesions=_components(label),
+        lesions=count_components(label),
         lesion_voxels=voxels,
         lesion_ml=voxels * scan.pet.geometry.voxel_ml,
         label_values=scan.label_values,
         absent_labels=tuple(sorted(set(source.lesion_labels) - set(scan.label_values))),
     )
-
-
-def _components(label: np.ndarray) -> int:
-    """Count the components of a mask of 0 and 1, in the box around them: their numbers take four bytes a voxel."""
-    box = ndimage.find_objects(label)
-    return int(ndimage.label(label[box[0]], structure=CONNECTIVITY)[1]) if box else 0
 
 
 def _one_line(text: str) -> str:

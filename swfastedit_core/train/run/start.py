@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.errors import UserError
 
 
@@ -45,6 +45,7 @@ def _difference(theirs: Any, ours: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    value = value.names if isinstance(value, Channels) else value
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -94,7 +94,7 @@ def validate(
         Told of each scan that was left out, and why.
     """
     engine = make_engine(checkpoint, device=device)
-    with_ct = "ct" in checkpoint.config.channels
+    with_ct = checkpoint.config.channels.takes_ct
     found = []
     for source in takewhile(lambda _: not stop(), held_out):
         try:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from swfastedit_core import phantom
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import intensity_limits
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train.data.labels import label_on_grid
@@ -48,17 +49,17 @@ class Arrays:
     body: np.ndarray
 
 
-def arrays_of(scan: Scan, preprocessing: Preprocessing, channels: tuple[str, ...]) -> Arrays:
+def arrays_of(scan: Scan, preprocessing: Preprocessing, channels: Channels) -> Arrays:
     """Bring a scan to the network's grid, as inference does.
 
     Parameters
     ----------
     scan
-        With a CT where "ct" is a channel.
+        With a CT where the channels take one.
     preprocessing
         Of the network.
     channels
-        ("pet",) or ("pet", "ct").
+        Of the network; without clicks.
 
     Raises
     ------
@@ -67,25 +68,25 @@ def arrays_of(scan: Scan, preprocessing: Preprocessing, channels: tuple[str, ...
     """
     placement = place(scan.pet.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(scan.pet, placement, CPU)
-    image = np.empty((len(channels), *placement.network_shape), np.float16)
+    image = np.empty((channels.count, *placement.network_shape), np.float16)
     image[0] = _in_range(suv)
-    if "ct" in channels:
+    if channels.takes_ct:
         assert scan.ct is not None
         image[1] = _in_range(to_network_grid(scan.ct, placement, CPU))
     scale = intensity_limits(suv, preprocessing.intensity)
     return Arrays(image, label_on_grid(scan.label, placement), scale, _body(suv, preprocessing.spacing_mm))
 
 
-def files_of(source: Source, channels: tuple[str, ...]) -> dict[str, Path]:
+def files_of(source: Source, channels: Channels) -> dict[str, Path]:
     """Return the files that a case is read from, by what they are; none for a phantom."""
-    wanted = {"pet": source.pet, "label": source.label, "ct": source.ct if "ct" in channels else None}
+    wanted = {"pet": source.pet, "label": source.label, "ct": source.ct if channels.takes_ct else None}
     return {name: path for name, path in wanted.items() if path}
 
 
 def key_of(
     source: Source,
     preprocessing: Preprocessing,
-    channels: tuple[str, ...],
+    channels: Channels,
     *,
     digest_of: Callable[[Path], str | None],
 ) -> str | None:
@@ -115,7 +116,7 @@ def key_of(
         "label_grid": source.label_grid,
         "phantom": None if source.phantom_seed is None else [source.phantom_seed, _phantom_version()],
         "preprocessing": asdict(preprocessing),
-        "channels": channels,
+        "channels": channels.names,
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from swfastedit_core.box import Box, Triple
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.data.labels import find_lesions
 from swfastedit_core.train.store.content import Arrays
@@ -84,7 +85,7 @@ class PreparedCase:
     shape
         Voxels [X, Y, Z] along R, A, S at the network's spacing.
     channels
-        ("pet",) or ("pet", "ct").
+        Of the network.
     suv_scale
         The SUV that become 0 and 1 in the network's input.
     components
@@ -99,7 +100,7 @@ class PreparedCase:
     patient: str
     group: str
     shape: Triple
-    channels: tuple[str, ...]
+    channels: Channels
     suv_scale: tuple[float, float]
     components: tuple[Component, ...]
     folder: Path
@@ -142,7 +143,7 @@ class PreparedCase:
         return image.astype(np.float32), label
 
 
-def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: tuple[str, ...]) -> None:
+def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: Channels) -> None:
     """Write a case; one that is there is kept as it is.
 
     Parameters
@@ -176,7 +177,7 @@ def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: t
         "key": key,
         "name": name,
         "shape": arrays.label.shape,
-        "channels": channels,
+        "channels": channels.names,
         "suv_scale": arrays.suv_scale,
         "lesions": lesions,
         "in_patient": len(arrays.body),
@@ -237,7 +238,7 @@ def open_case(folder: Path, *, name: str, patient: str, group: str) -> PreparedC
         patient,
         group,
         shape=(x, y, z),
-        channels=tuple(record["channels"]),
+        channels=Channels.named(record["channels"]),
         suv_scale=(low, high),
         components=tuple(components),
         folder=folder,

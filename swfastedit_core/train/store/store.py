@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.system.isolated import each_apart
+from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data.sources import Source, read_source
 from swfastedit_core.train.store.content import arrays_of, files_of, key_of
 from swfastedit_core.train.store.digests import Digests
@@ -26,7 +27,6 @@ from swfastedit_core.train.store.prepared import Component, PreparedCase, is_who
 
 __all__ = ["Component", "PreparedCase", "Store"]
 
-CHANNELS = (("pet",), ("pet", "ct"))
 DIGITS = 32  # of a key, in a folder's name: 128 bits
 SAVE_EVERY_S = 30.0  # the digests: what a killed run has to read again
 
@@ -41,17 +41,17 @@ class Store:
     preprocessing
         Of the network.
     channels
-        ("pet",) or ("pet", "ct").
+        Of the network; without clicks.
 
     Raises
     ------
     UserError
-        If the channels are others.
+        If there are guidance channels among them.
     """
 
-    def __init__(self, folder: Path, preprocessing: Preprocessing, *, channels: tuple[str, ...]) -> None:
-        if channels not in CHANNELS:
-            raise UserError(f"channels {channels}, expected one of {CHANNELS}")
+    def __init__(self, folder: Path, preprocessing: Preprocessing, *, channels: Channels) -> None:
+        if channels.takes_clicks:
+            raise UserError(f"channels {channels.names}, expected pet, or pet and ct")
         self._folder, self._preprocessing, self._channels = folder, preprocessing, channels
 
     def prepare(
@@ -139,7 +139,7 @@ class Store:
         jobs = [_Job(sources[i], digests.about(files_of(sources[i], self._channels).values())) for i in missing]
         saved = time.monotonic()
         try:
-            for place, made in each_apart(self._make, jobs, workers=workers):
+            for place, made in map_isolated(self._make, jobs, workers=workers):
                 source = sources[missing[place]]
                 if made is None:
                     raise _too_little_memory(source)
@@ -172,7 +172,7 @@ class Store:
         folder = self._folder_of(key)
         if is_whole(folder, key=key, digest_of=digests.of):
             return key, False
-        scan = read_source(source, with_ct="ct" in self._channels)
+        scan = read_source(source, with_ct=self._channels.takes_ct)
         if key_of(source, self._preprocessing, self._channels, digest_of=digests.recall) != key:
             raise UserError(f"{source.case}: a file of it changed while it was read; start again when it is complete")
         arrays = arrays_of(scan, self._preprocessing, self._channels)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from swfastedit_core import UserError
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.train.crops.augment import AugmentSettings, augmented, moved, smoothed, with_gamma, with_noise
 
 SPACING_MM = (4.0, 4.0, 2.0)
-BOTH = ("pet", "ct")
+BOTH = Channels.PET_CT
 SIGMA_MM = 6.0 / 2.3548  # of a Gaussian 6 mm wide at half its height
 
 
@@ -168,7 +169,7 @@ def test_misalignment_moves_the_ct_within_the_limits_and_leaves_the_pet():
 def test_without_a_ct_there_is_nothing_to_misalign():
     image = scan()[:1]
     settings = AugmentSettings(misalign=1.0)
-    out = augmented(image, np.random.default_rng(0), settings, spacing_mm=SPACING_MM, channels=("pet",))
+    out = augmented(image, np.random.default_rng(0), settings, spacing_mm=SPACING_MM, channels=Channels.PET)
     np.testing.assert_array_equal(out, image)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from swfastedit_core import UserError
 from swfastedit_core.box import Box
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity, scale_intensity
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.crops.crops import CropSettings, draw_box, read_crop, to_network_input, turned
@@ -21,11 +22,11 @@ KEY = "c0ffee" * 8
 def prepared(tmp_path):
     """Return a function that puts arrays into the store and opens them."""
 
-    def put(shape, *, lesions=(), body=((0, 0, 0),), image=None, channels=("pet",), suv_scale=(0.0, 10.0)):
+    def put(shape, *, lesions=(), body=((0, 0, 0),), image=None, channels=Channels.PET, suv_scale=(0.0, 10.0)):
         label = np.zeros(shape, np.uint8)
         for voxels in lesions:
             label[voxels] = 1
-        image = np.zeros((len(channels), *shape)) if image is None else image
+        image = np.zeros((channels.count, *shape)) if image is None else image
         arrays = Arrays(image.astype(np.float16), label, suv_scale, np.array(body, np.int32))
         write_case(tmp_path / "ca5e", arrays, key=KEY, name="someone", channels=channels)
         return open_case(tmp_path / "ca5e", name="someone", patient="p", group="g")
@@ -139,7 +140,7 @@ def test_impossible_settings_are_refused(settings, message):
 
 def test_crop_within_the_volume_is_cut_from_it(prepared):
     image = np.arange(2 * 6 * 5 * 4).reshape(2, 6, 5, 4)
-    case = prepared((6, 5, 4), image=image, channels=("pet", "ct"), lesions=[(2, 3, 1)])
+    case = prepared((6, 5, 4), image=image, channels=Channels.PET_CT, lesions=[(2, 3, 1)])
     crop, label = read_crop(case, Box((1, 2, 0), (4, 5, 3)))
     np.testing.assert_array_equal(crop, image[:, 1:4, 2:5, 0:3])
     assert (crop.dtype, label.dtype) == (np.float32, np.uint8)
@@ -148,7 +149,7 @@ def test_crop_within_the_volume_is_cut_from_it(prepared):
 
 def test_what_lies_beyond_the_volume_is_air(prepared):
     image = np.stack([np.full((2, 3, 4), 5.0), np.full((2, 3, 4), 40.0)])
-    case = prepared((2, 3, 4), image=image, channels=("pet", "ct"), lesions=[(0, 0, 3)])
+    case = prepared((2, 3, 4), image=image, channels=Channels.PET_CT, lesions=[(0, 0, 3)])
     (pet, ct), label = read_crop(case, Box((-1, 0, -3), (4, 3, 5)))
     assert pet.shape == ct.shape == label.shape == (5, 3, 8)
     inside = np.s_[1:3, :, 3:7]
@@ -217,7 +218,7 @@ def test_other_crops_are_turned_by_half_a_turn_and_keep_their_shape():
 
 
 def test_network_input_is_scaled_by_the_case_and_the_preprocessing(prepared):
-    case = prepared((2, 2, 2), channels=("pet", "ct"), suv_scale=(1.0, 5.0))
+    case = prepared((2, 2, 2), channels=Channels.PET_CT, suv_scale=(1.0, 5.0))
     suv = np.array([0, 1, 2, 3, 4, 5, 6, 99]).reshape(2, 2, 2)
     hu = np.array([-1024, -200, -100, 0, 100, 200, 300, 3000]).reshape(2, 2, 2)
     image = np.stack([suv, hu]).astype(np.float32)

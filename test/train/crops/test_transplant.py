@@ -9,6 +9,7 @@ from places import ROOT
 from scipy import ndimage
 
 from swfastedit_core import Geometry, UserError
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing
@@ -29,7 +30,7 @@ LESION = np.s_[9:12, 9:12, 9:12]
 def put(tmp_path):
     """Return a function that puts arrays into the store and opens them."""
 
-    def case(image, label, *, channels=("pet",)):
+    def case(image, label, *, channels=Channels.PET):
         folder = tmp_path / f"{len(list(tmp_path.iterdir())):x}"
         arrays = Arrays(np.asarray(image, np.float16), label.astype(np.uint8), (0, 10), np.zeros((1, 3), np.int32))
         write_case(folder, arrays, key="f00d" * 16, name="someone", channels=channels)
@@ -113,7 +114,7 @@ def test_air_around_the_donor_takes_its_background(put):
     suv, hu, label = np.ones((20, 20, 20)), np.full((20, 20, 20), 50.0), np.zeros((20, 20, 20))
     suv[LESION], label[LESION] = 5, 1
     suv[..., 12:], hu[..., 12:] = 0, -1024
-    graft = cut(put([suv, hu], label, channels=("pet", "ct")))
+    graft = cut(put([suv, hu], label, channels=Channels.PET_CT))
     assert graft.backgrounds == (1.0, 50.0)
     assert np.unique(graft.image[0]).tolist() == [1, 5]
     assert np.unique(graft.image[1]).tolist() == [50]
@@ -251,7 +252,7 @@ def test_place_on_a_hot_organ_is_refused(donor):
 def test_ct_comes_along_at_its_own_level_but_only_into_the_same_tissue(put):
     suv, hu, label = np.ones((20, 20, 20)), np.full((20, 20, 20), 50.0), np.zeros((20, 20, 20))
     suv[LESION], hu[LESION], label[LESION] = 5, 30, 1
-    graft = cut(put([suv, hu], label, channels=("pet", "ct")))
+    graft = cut(put([suv, hu], label, channels=Channels.PET_CT))
     image, labels = recipient(hu=-100.0)
     assert pasted(graft, image, labels)
     assert (image[1][labels == 1] == 30).all()
@@ -381,14 +382,14 @@ def test_impossible_settings_are_refused(settings, message):
 def test_real_lesion_in_a_phantom(name, tmp_path):
     preprocessing = Preprocessing(SPACING_MM, RangeIntensity(0.0, 10.0))
     (source,) = [found for found in find_sources(f"images:{CROPS}", seed=0) if found.case.startswith(name)]
-    write_case(tmp_path / "a", arrays_of(read_source(source), preprocessing, ("pet",)), key="f00d" * 16, name=name,
-               channels=("pet",))  # fmt: skip
+    write_case(tmp_path / "a", arrays_of(read_source(source), preprocessing, Channels.PET), key="f00d" * 16, name=name,
+               channels=Channels.PET)  # fmt: skip
     case = open_case(tmp_path / "a", name=name, patient=name, group="sts")
     (component,) = case.components
     graft = cut(case)
     grid = Geometry((96, 64, 96), SPACING_MM, (-190.0, -126.0, -900.0))  # chest and abdomen
     phantom = make_phantom(3, geometry=grid, lesions=0)
-    scan = arrays_of(Scan(phantom.pet, phantom.label), preprocessing, ("pet",))
+    scan = arrays_of(Scan(phantom.pet, phantom.label), preprocessing, Channels.PET)
     before, label = scan.image.astype(np.float32), scan.label
     assert before.shape == (1, 96, 64, 96)
     for seed in range(5):

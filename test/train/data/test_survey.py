@@ -11,7 +11,7 @@ import pytest
 from places import SHARED
 
 from swfastedit_core import Geometry, UserError, Volume, write_volume
-from swfastedit_core.system.isolated import each_apart
+from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data import survey as room
 from swfastedit_core.train.data.findings import Finding, table, usable
 from swfastedit_core.train.data.sources import Source, find_sources
@@ -52,7 +52,7 @@ def read(monkeypatch):
         cases.append(source.case)
         return before(source, **how)
 
-    monkeypatch.setattr(room, "each_apart", in_this_process)
+    monkeypatch.setattr(room, "map_isolated", in_this_process)
     monkeypatch.setattr(room, "examine", counted)
     return cases
 
@@ -199,14 +199,14 @@ def square_or_die(number):
 
 
 def test_killed_process_takes_no_other_with_it():
-    assert sorted(each_apart(square_or_die, [3, -1, 4, -1, 5], workers=2)) == [
+    assert sorted(map_isolated(square_or_die, [3, -1, 4, -1, 5], workers=2)) == [
         (0, 9),
         (1, None),
         (2, 16),
         (3, None),
         (4, 25),
     ]
-    assert list(each_apart(square_or_die, [], workers=2)) == []
+    assert list(map_isolated(square_or_die, [], workers=2)) == []
 
 
 def die_at_b(source, *, examined=room.examine, **how):
@@ -285,10 +285,10 @@ def test_what_was_read_is_kept_when_a_survey_is_interrupted(tmp_path, read, monk
         yield 0, work(items[0])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(room, "each_apart", interrupted)
+    monkeypatch.setattr(room, "map_isolated", interrupted)
     with pytest.raises(KeyboardInterrupt):
         survey(sources, with_ct=False, workers=1, cache=cache)
-    monkeypatch.setattr(room, "each_apart", in_this_process)
+    monkeypatch.setattr(room, "map_isolated", in_this_process)
     survey(sources, with_ct=False, workers=1, cache=cache)
     assert read == ["a", "b"]
 

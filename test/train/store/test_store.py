@@ -19,6 +19,7 @@ from places import ROOT
 
 from swfastedit_core import Geometry, UserError, Volume, read_volume, write_mask, write_volume
 from swfastedit_core.box import Box
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import DataWarning
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, scale_intensity
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
@@ -58,7 +59,7 @@ def files(folder, seed, **settings):
     return Source(f"case/{seed}", f"patient {seed}", "images:here", *paths)
 
 
-def case_of(folder, arrays, channels=("pet",)):
+def case_of(folder, arrays, channels=Channels.PET):
     write_case(folder, arrays, key=KEY, name="someone", channels=channels)
     return open_case(folder, name="someone", patient="p", group="g")
 
@@ -83,7 +84,7 @@ def sources(folder):
 def prepared(sources, tmp_path_factory):
     """Prepare four cases with CT; return the store's folder and the cases."""
     top = tmp_path_factory.mktemp("store")
-    return top, Store(top, SETTINGS, channels=("pet", "ct")).prepare(sources, workers=2)
+    return top, Store(top, SETTINGS, channels=Channels.PET_CT).prepare(sources, workers=2)
 
 
 # ---------------------------------------------------------------------------------------------------------- crops
@@ -118,7 +119,7 @@ def test_values_orientation_and_scale_by_hand(tmp_path):
     label[1, 0, 3] = 1
     grid = Geometry((4, 3, 2), (2.0, 2.0, 2.0))  # x runs to the patient's left, y to the back
     percent = Preprocessing((2.0, 2.0, 2.0), PercentileIntensity(0.0, 50.0))
-    arrays = arrays_of(Scan(Volume(suv, grid), Volume(label, grid)), percent, ("pet",))
+    arrays = arrays_of(Scan(Volume(suv, grid), Volume(label, grid)), percent, Channels.PET)
     case = case_of(tmp_path / "a", arrays)
     image, mask = case.read(Box.whole((4, 3, 2)))
     assert image.shape == (1, 4, 3, 2)
@@ -137,7 +138,7 @@ def test_scale_is_the_one_of_inference():
     drawn = scan(1)
     suv = to_network_grid(drawn.pet, place(GRID, SETTINGS.spacing_mm), CPU)
     for intensity in (PercentileIntensity(), RangeIntensity(0.5, 7.0)):
-        low, high = arrays_of(drawn, replace(SETTINGS, intensity=intensity), ("pet",)).suv_scale
+        low, high = arrays_of(drawn, replace(SETTINGS, intensity=intensity), Channels.PET).suv_scale
         np.testing.assert_allclose(scale_intensity(suv, intensity), ((suv - low) / (high - low)).clip(0, 1), atol=1e-6)
     assert (low, high) == (0.5, 7.0)
 
@@ -246,7 +247,7 @@ def test_body_is_spread_over_the_patient():
     """The body spans voxels 6 to 44 along x and 5 to 39 along y of 4 mm, mirrored; cells have 3 voxels of 3 mm."""
     suv = np.zeros(GRID.shape_zyx, np.float32)
     suv[:, 5:40, 6:45] = 1
-    body = arrays_of(Scan(Volume(suv, GRID), Volume(np.zeros_like(suv), GRID)), SETTINGS, ("pet",)).body
+    body = arrays_of(Scan(Volume(suv, GRID), Volume(np.zeros_like(suv), GRID)), SETTINGS, Channels.PET).body
     assert body.dtype == np.int32
     inside = ((49 - 44) * 4 / 3 - 3, (43 - 39) * 4 / 3 - 3), ((49 - 6) * 4 / 3 + 3, (43 - 5) * 4 / 3 + 3)
     assert (body[:, :2] >= inside[0]).all()
@@ -258,7 +259,7 @@ def test_body_of_more_than_20000_cells_is_thinned_evenly():
     """Blocks of 4 mm: a cell has 2 × 2 × 2 voxels, of 60 × 60 × 60 voxels 27,000."""
     grid = Geometry((60, 60, 60), (4.0, 4.0, 4.0))
     warm = Scan(Volume(np.full((60, 60, 60), 2.0, np.float32), grid), Volume(np.zeros((60, 60, 60), np.uint8), grid))
-    body = arrays_of(warm, Preprocessing((4.0, 4.0, 4.0)), ("pet",)).body
+    body = arrays_of(warm, Preprocessing((4.0, 4.0, 4.0)), Channels.PET).body
     assert len(np.unique(body, axis=0)) == len(body) == 20_000
     octants = np.bincount((body >= 30) @ (4, 2, 1))
     assert octants.min() > 0.98 * 2500
@@ -268,7 +269,7 @@ def test_body_of_more_than_20000_cells_is_thinned_evenly():
 def test_empty_scan_has_its_middle_as_body():
     grid = Geometry((11, 9, 8), (4.0, 4.0, 4.0))
     air = Scan(Volume(np.zeros((8, 9, 11), np.float32), grid), Volume(np.zeros((8, 9, 11), np.uint8), grid))
-    arrays = arrays_of(air, Preprocessing((4.0, 4.0, 4.0)), ("pet",))
+    arrays = arrays_of(air, Preprocessing((4.0, 4.0, 4.0)), Channels.PET)
     assert arrays.body.tolist() == [[5, 4, 4]]
     assert arrays.suv_scale == (0.0, 1.0)
 
@@ -276,7 +277,7 @@ def test_empty_scan_has_its_middle_as_body():
 # ---------------------------------------------------------------------------------------------------------- keys
 
 
-def key(source, preprocessing=SETTINGS, channels=("pet",)):
+def key(source, preprocessing=SETTINGS, channels=Channels.PET):
     return key_of(source, preprocessing, channels, digest_of=Digests().of)
 
 
@@ -294,8 +295,8 @@ def test_key_changes_with_all_that_changes_a_case(sources, folder):
         key(source, replace(SETTINGS, intensity=RangeIntensity(0.0, 10.1))),
         key(source, replace(SETTINGS, intensity=PercentileIntensity(0.0, 10.0))),
         key(source, replace(SETTINGS, ct_hu=(-900.0, 1000.0))),
-        key(source, channels=("pet", "ct")),
-        key(replace(source, ct=sources[1].ct), channels=("pet", "ct")),
+        key(source, channels=Channels.PET_CT),
+        key(replace(source, ct=sources[1].ct), channels=Channels.PET_CT),
         key(phantom),
         key(replace(phantom, phantom_seed=2)),
     ]
@@ -320,7 +321,7 @@ def test_key_changes_with_the_code_of_phantoms_and_the_format(monkeypatch):
 
 def test_key_is_unknown_where_a_file_is():
     lost = Source("c", "p", "g", pet=Path("nowhere.mha"), label=Path("nowhere.mha"))
-    assert key_of(lost, SETTINGS, ("pet",), digest_of=Digests().recall) is None
+    assert key_of(lost, SETTINGS, Channels.PET, digest_of=Digests().recall) is None
     with pytest.raises(UserError, match=r"nowhere.mha: cannot be read"):
         key(lost)
 
@@ -353,10 +354,10 @@ def test_digests_are_remembered_until_size_or_time_changes(tmp_path, monkeypatch
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Prepare without other processes, which take seconds to start."""
-    monkeypatch.setattr(store, "each_apart", lambda work, items, **_: enumerate(map(work, items)))
+    monkeypatch.setattr(store, "map_isolated", lambda work, items, **_: enumerate(map(work, items)))
 
 
-def lines_of(top, sources, settings=SETTINGS, channels=("pet", "ct"), workers=2):
+def lines_of(top, sources, settings=SETTINGS, channels=Channels.PET_CT, workers=2):
     lines: list[str] = []
     cases = Store(top, settings, channels=channels).prepare(sources, workers=workers, progress=lines.append)
     return cases, [line for line in lines if line.startswith("prepared ")]
@@ -366,7 +367,7 @@ def test_cases_come_in_order_and_are_not_prepared_twice(prepared, sources, monke
     top, cases = prepared
     assert [case.name for case in cases] == ["case/0", "case/1", "case/2", "case/3"]
     assert [len(case.components) for case in cases] == [2, 2, 2, 2]
-    monkeypatch.setattr(store, "each_apart", lambda *_, **__: pytest.fail("was prepared again"))
+    monkeypatch.setattr(store, "map_isolated", lambda *_, **__: pytest.fail("was prepared again"))
     renamed = [replace(source, case="another", patient="name") for source in reversed(sources)]
     again, lines = lines_of(top, renamed)
     assert lines == []
@@ -388,14 +389,14 @@ def test_another_content_or_setting_gets_its_own_data(tmp_path, in_this_process)
     assert source.pet
     source.pet.write_bytes(one)
     other = replace(source, case="other", lesion_labels=(2,))
-    (first, unmarked), lines = lines_of(tmp_path / "store", [source, other], channels=("pet",))
+    (first, unmarked), lines = lines_of(tmp_path / "store", [source, other], channels=Channels.PET)
     assert len(lines) == 2
     assert (first.read(Box((5, 5, 5), (6, 6, 6)))[0], len(first.components)) == (1.0, 2)
     assert unmarked.components == ()
     source.pet.write_bytes(two)
     os.utime(source.pet, ns=(10**18, 10**18))
     wider = replace(SETTINGS, intensity=RangeIntensity(0.0, 20.0))
-    (second,), lines = lines_of(tmp_path / "store", [source], wider, channels=("pet",))
+    (second,), lines = lines_of(tmp_path / "store", [source], wider, channels=Channels.PET)
     assert len(lines) == 1
     assert second.read(Box((5, 5, 5), (6, 6, 6)))[0] == 2.0
     assert (first.suv_scale, second.suv_scale) == ((0.0, 10.0), (0.0, 20.0))
@@ -408,7 +409,7 @@ def test_touched_file_is_read_again_but_not_prepared_again(prepared, sources, in
     made = image.stat().st_mtime_ns
     os.utime(sources[3].pet, ns=(10**18, 10**18))
     lines: list[str] = []
-    Store(top, SETTINGS, channels=("pet", "ct")).prepare(sources, workers=1, progress=lines.append)
+    Store(top, SETTINGS, channels=Channels.PET_CT).prepare(sources, workers=1, progress=lines.append)
     assert lines == ["3 of 4 cases were prepared before", "found case/3: 66×58×53, lesions: 2; 4/4"]
     assert image.stat().st_mtime_ns == made
 
@@ -447,7 +448,7 @@ def test_damaged_cases_are_prepared_anew(tmp_path, in_this_process):
 
 
 def test_case_that_is_damaged_while_in_use_is_named(tmp_path):
-    arrays = arrays_of(scan(0), SETTINGS, ("pet",))
+    arrays = arrays_of(scan(0), SETTINGS, Channels.PET)
     case = case_of(tmp_path / "abc", arrays)
     intact = (case.folder / "image.b2nd").read_bytes()
     for damaged in (intact[:5000], b"", bytes(len(intact))):
@@ -499,13 +500,13 @@ def test_failed_writing_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folders.os, "fsync", full)
     with pytest.raises(UserError, match=r"abc: the case someone cannot be written \(No space left on device\); free"):
-        case_of(tmp_path / "abc", arrays_of(scan(0), SETTINGS, ("pet",)))
+        case_of(tmp_path / "abc", arrays_of(scan(0), SETTINGS, Channels.PET))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_case_that_is_there_is_kept(tmp_path):
     """Another process had the same content, and has opened what it wrote."""
-    arrays = arrays_of(scan(0), SETTINGS, ("pet",))
+    arrays = arrays_of(scan(0), SETTINGS, Channels.PET)
     case = case_of(tmp_path / "abc", arrays)
     before = case.read(Box.whole(case.shape))[0]
     case_of(tmp_path / "abc", replace(arrays, image=arrays.image * 0))
@@ -525,6 +526,7 @@ def test_the_same_content_twice_is_one_case(tmp_path):
 PREPARE = """
 import sys
 from pathlib import Path
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.data.sources import Source
@@ -537,7 +539,7 @@ if __name__ == "__main__":
         for i in range(first, last)
     ]
     settings = Preprocessing((3.0, 3.0, 3.0), RangeIntensity(0.0, 10.0))
-    cases = Store(top, settings, channels=("pet", "ct")).prepare(
+    cases = Store(top, settings, channels=Channels.PET_CT).prepare(
         sources, workers=1, progress=lambda line: print(line, flush=True)
     )
     print(*(case.folder.name for case in cases))
@@ -605,7 +607,7 @@ def test_run_waits_for_another_that_prepares(prepared, sources, tmp_path):
             lines.append(line)
             store.fcntl.flock(file, store.fcntl.LOCK_UN)
 
-        with Store(top, SETTINGS, channels=("pet",))._alone(say):
+        with Store(top, SETTINGS, channels=Channels.PET)._alone(say):
             assert lines == [f"another run prepares cases in {top}; waiting for it"]
 
 
@@ -634,7 +636,7 @@ def test_want_of_memory_is_named_with_its_case(tmp_path, monkeypatch, sources, i
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(store, "read_source", no_memory)
-    here = Store(tmp_path, SETTINGS, channels=("pet",))
+    here = Store(tmp_path, SETTINGS, channels=Channels.PET)
     with pytest.raises(UserError, match=r"case/1: .* use fewer --preparers"):
         here.prepare(sources[1:2], workers=1)
 
@@ -648,7 +650,7 @@ def test_file_that_changes_while_a_case_is_prepared_is_refused(tmp_path, monkeyp
 
     monkeypatch.setattr(store, "read_source", read_slowly)
     with pytest.raises(UserError, match="case/41: a file of it changed while it was read"):
-        Store(tmp_path / "store", SETTINGS, channels=("pet",)).prepare([source], workers=1)
+        Store(tmp_path / "store", SETTINGS, channels=Channels.PET).prepare([source], workers=1)
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["lock"]
 
 
@@ -657,24 +659,24 @@ def test_warnings_and_errors_of_a_case_reach_the_user(tmp_path):
     hot = scan(42).pet
     write_volume(Volume(hot.array_zyx * 1000, GRID), source.pet)
     with pytest.warns(DataWarning, match=r"42_pet.mha: maximum .* is the file in Bq/ml"):
-        lines_of(tmp_path / "store", [source], channels=("pet",), workers=1)
+        lines_of(tmp_path / "store", [source], channels=Channels.PET, workers=1)
     missing = replace(source, label=tmp_path / "none.mha")
     with pytest.raises(UserError, match=r"none.mha: cannot be read \(No such file or directory\)"):
-        lines_of(tmp_path / "store", [missing], channels=("pet",), workers=1)
+        lines_of(tmp_path / "store", [missing], channels=Channels.PET, workers=1)
 
 
 def test_folder_and_channels_that_cannot_be_are_refused(tmp_path, sources):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match=r"file/store: cases cannot be prepared there \(Not a directory\)"):
         lines_of(tmp_path / "file" / "store", sources[:1])
-    with pytest.raises(UserError, match=r"channels \('ct',\), expected one of"):
-        Store(tmp_path, SETTINGS, channels=("ct",))
+    with pytest.raises(UserError, match=r"channels .*guidance.*, expected pet, or pet and ct"):
+        Store(tmp_path, SETTINGS, channels=Channels.PET_CLICKS)
 
 
 def test_phantoms_are_prepared_without_files(tmp_path, in_this_process):
     (source,) = find_sources("phantom:1", seed=33)
     coarse = Preprocessing((8.0, 8.0, 8.0))
-    (case,), _ = lines_of(tmp_path, [source], coarse, channels=("pet",), workers=1)
+    (case,), _ = lines_of(tmp_path, [source], coarse, channels=Channels.PET, workers=1)
     assert case.name == "phantom_33_0000"
     drawn = store.read_source(source)
     image = expected_image(drawn, coarse.spacing_mm).astype(np.float32)
@@ -685,7 +687,7 @@ def test_phantoms_are_prepared_without_files(tmp_path, in_this_process):
 @pytest.mark.skipif(not CROPS.is_dir(), reason="the real crops do not lie beside the repository")
 def test_real_lesions_keep_their_volume(tmp_path, in_this_process):
     sources = find_sources(f"images:{CROPS}", seed=0)[:3]
-    cases, _ = lines_of(tmp_path, sources, Preprocessing(), channels=("pet",))
+    cases, _ = lines_of(tmp_path, sources, Preprocessing(), channels=Channels.PET)
     for source, case in zip(sources, cases, strict=True):
         label = read_volume(source.label)
         millilitres = (label.array_zyx > 0).sum() * label.geometry.voxel_ml
