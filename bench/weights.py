@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swfastedit_core import load_networks, segment
+from swfastedit_core import Ensemble, load_networks, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
-from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import place, restore
 from swfastedit_core.system.atomic import replacing
@@ -75,7 +74,7 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
 def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
     """Compare on real scans, each segmented by the run that held it out."""
     sources = [source for source in find_sources(data, seed=0) if source.label]
-    pairs: list[tuple[Source, list[Engine]]] = []
+    pairs: list[tuple[Source, Ensemble]] = []
     for run in runs:
         patients = set(json.loads((run / SPLIT).read_text())["validation"])
         networks = load_networks(run / LAST)
@@ -94,7 +93,7 @@ def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[Row]:
     return compared(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
 
 
-def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> list[Row]:
+def compared(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[Row]:
     """Score networks and thresholds on the same scans.
 
     Parameters
@@ -107,7 +106,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     scores: dict[str, list[Score]] = {}
     sweeps = []
     for source, networks in pairs:
-        with_ct = any(network.config.channels.takes_ct for network in networks)
+        with_ct = networks.ct_network is not None
         scan = read_source(source, with_ct=with_ct)
         suv, truth = scan.pet.array_zyx, scan.label.array_zyx > 0
         masks = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,11 @@ from swfastedit_core.system.atomic import replacing
 
 INPUT = Path("/input")
 OUTPUT = Path("/output")
-MODEL = Path("/opt/ml/model")  # an uploaded model tarball is unpacked here
 PORT = 4743  # of the invoke method
 PET = Path("images/pet")
 CT = Path("images/ct")
 INVENTORY = Path("inputs.json")
 DATA_CENTRIC = Path("data-centric-model.json")
-WEIGHTS = (".safetensors", ".pt")
 
 
 @dataclass(frozen=True)
@@ -132,41 +129,6 @@ def write_data_centric(folder: Path, *, value: bool) -> None:
             temporary.write_text(json.dumps(value))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """Return the folder with the uploaded model's weights; the project's where nothing was uploaded.
-
-    Both may have them in one folder below the top one, as tarballs often do.
-
-    Raises
-    ------
-    UserError
-        If a folder holds something, but no weights, or weights in several folders, or cannot be read: to fall back
-        on others in silence would give masks of the wrong network.
-    """
-    return _weights_below(model) or _weights_below(project / "weights") or project / "weights"
-
-
-def _weights_below(top: Path) -> Path | None:
-    """Return the one folder with weights; None where there is nothing at all."""
-    found = [path for path in _files(top) if not any(part.startswith(".") for part in path.relative_to(top).parts)]
-    folders = sorted({path.parent for path in found if path.suffix in WEIGHTS})
-    if found and len(folders) != 1:
-        names = ", ".join(str(path.relative_to(top)) for path in sorted(found)[:5])
-        raise UserError(f"{top}: found {names}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
-    return folders[0] if found else None
-
-
-def _files(folder: Path) -> list[Path]:
-    """List the files below a folder; none where there is no such folder."""
-
-    def refuse(error: OSError) -> None:
-        # What is there and cannot be read is no reason to take other weights.
-        if not isinstance(error, FileNotFoundError):
-            raise UserError(f"{error.filename}: cannot be read ({error.strerror}), expected weights there")
-
-    return [Path(top) / name for top, _, names in os.walk(folder, onerror=refuse) for name in names]
 
 
 def _scans(folder: Path, socket: Path, what: str, *, otherwise: str = "") -> list[Path]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 
+from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
 from swfastedit_core.system.command import Parser, path_argument
 
@@ -18,7 +21,28 @@ With --pet its --api-method and --data-centric do not count.
 """
 
 
-def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line asks for; `process.py --help` says what each option means."""
+
+    input: Path
+    pet: Path | None
+    ct: Path | None
+    output: Path
+    task: str
+    data_centric: bool | None
+    api_method: str
+    port: int
+    weights: tuple[Path, ...]
+    device: str
+    engine: str
+    precision: str
+    window_batch: int | None
+    case: CaseOptions
+    quiet: bool
+
+
+def parse(arguments: list[str], *, baked_in: str) -> Options:
     """Read the command line.
 
     Parameters
@@ -50,8 +74,28 @@ def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
         parser.error(f"--overlap {options.overlap}, expected 0 or more and less than 1")
     if not options.min_lesion_ml >= 0.0:
         parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
-    options.output = options.output or OUTPUT
-    return options
+    return Options(
+        input=options.input,
+        pet=options.pet,
+        ct=options.ct,
+        output=options.output or OUTPUT,
+        task=options.task,
+        data_centric=None if options.data_centric is None else options.data_centric == "true",
+        api_method=options.api_method,
+        port=options.port,
+        weights=tuple(options.weights or ()),
+        device=options.device,
+        engine=options.engine,
+        precision=options.precision,
+        window_batch=options.window_batch,
+        case=CaseOptions(
+            full_grid=options.region == "full",
+            overlap=options.overlap,
+            vote=options.vote,
+            min_lesion_ml=options.min_lesion_ml,
+        ),
+        quiet=options.quiet,
+    )
 
 
 def _without_the_platform(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
@@ -137,7 +181,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--overlap",
         type=float,
-        default=0.75,
+        default=CaseOptions.overlap,
         help="share that neighbouring windows have in common (default: %(default)s)",
     )
     parser.add_argument(
@@ -154,7 +198,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--min-lesion-ml",
         type=float,
-        default=0.0,
+        default=CaseOptions.min_lesion_ml,
         metavar="ML",
         help="clear connected components smaller than this (default: keep all)",
     )

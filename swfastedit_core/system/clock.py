@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 CLOCK_STARTED = time.perf_counter()
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 STARTED_FIELD = 22  # of /proc/self/stat: clock ticks from the machine's start to the process's
 
 
 class Stopwatch:
-    """Adds up the wall time of named stages, in seconds."""
+    """Adds up the wall time of named stages, in seconds.
+
+    As a context it also times every function marked with `timed` that is called in it.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
         self._device = device
+
+    def __enter__(self) -> Stopwatch:
+        self._token = _RUNNING.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _RUNNING.reset(self._token)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -29,6 +45,26 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+_RUNNING: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
+
+
+def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Mark a function as a stage: a `Stopwatch` whose context it is called in adds up its time under this name."""
+
+    def mark(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @wraps(function)
+        def measured(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+            stopwatch = _RUNNING.get()
+            if stopwatch is None:
+                return function(*args, **kwargs)
+            with stopwatch.stage(name):
+                return function(*args, **kwargs)
+
+        return measured
+
+    return mark
 
 
 def seconds_since_start() -> float:
