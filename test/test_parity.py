@@ -14,8 +14,9 @@ from scipy import ndimage
 from bench.reference import monai_network, recipe
 from swfastedit_core.blending import gaussian_weights
 from swfastedit_core.checkpoint import read_checkpoint
+from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.files.volumes import read_volume
-from swfastedit_core.pipeline import load_networks, segment
+from swfastedit_core.pipeline import segment
 from swfastedit_core.windows import plan_windows
 
 # Share of the voxels. A network of random weights has as many logits around 0 as anywhere else, and each rounding

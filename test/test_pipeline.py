@@ -239,13 +239,13 @@ def test_clicks_are_noticed_where_the_task_has_them(tmp_path):
     assert contract.click_notice(tmp_path, task) is None
     points = [{"point": [1, 2, 3], "name": "tumor"}, {"point": [4, 5, 6], "name": "background"}]
     clicks.write_text(json.dumps({"version": {"major": 1, "minor": 0}, "type": "Multiple points", "points": points}))
-    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes none"
+    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes no clicks"
     assert contract.click_notice(tmp_path, contract.TASKS["autopet2"]) is None
     clicks.write_text(json.dumps({"points": []}))
     assert contract.click_notice(tmp_path, task) is None
     for odd in ("no JSON", "[]", '{"points": 3}'):
         clicks.write_text(odd)
-        assert contract.click_notice(tmp_path, task) == f"{clicks}: no list of points in it, and not used"
+        assert contract.click_notice(tmp_path, task) == f"{clicks}: holds no list of points and is not used"
 
 
 def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):

@@ -158,7 +158,7 @@ def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weight
     masks = Path("images/tumor-lesion-segmentation")
     assert files(tmp_path / "out") == [Path("data-centric-model.json"), masks / "2.mha"]
     assert (tmp_path / "out/data-centric-model.json").read_text() == "false"
-    assert f"notice: {clicks}: 1 click(s) not used, the network takes none\n" in done.stdout
+    assert f"notice: {clicks}: 1 click(s) not used, the network takes no clicks\n" in done.stdout
 
 
 def test_a_single_file_is_taken_by_an_image_that_is_built_for_calls(tmp_path, weights):
@@ -400,8 +400,14 @@ def assert_failed(done, *words):
         (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
         (["--region", "head"], "invalid choice: 'head'"),
         (["--input", "{empty}"], "not allowed with argument"),
-        (["--api-method", "invoke"], "--pet is one file, without the platform's folders"),
-        (["--data-centric", "true"], "--pet is one file, without the platform's folders"),
+        (
+            ["--api-method", "invoke"],
+            "--pet takes one file, and --api-method invoke",
+        ),
+        (
+            ["--data-centric", "true"],
+            "--pet takes one file, and --api-method invoke",
+        ),
         (["--data-centric", "yes"], "invalid choice: 'yes'"),
         (["--task", "autopet9"], "invalid choice: 'autopet9'"),
         (["--port", "0"], "--port 0, expected 1 to 65535"),
@@ -411,7 +417,7 @@ def assert_failed(done, *words):
         (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", ""], "an empty name, expected a file or folder"),
         (["--weights", "{pipe}"], "is not a file or folder, expected weights"),
-        (["--weights", "{good}", "--weights", "{good}"], "these weights are given twice"),
+        (["--weights", "{good}", "--weights", "{good}"], "these weights are named twice"),
         (["--output", "{here}"], "the mask would replace the scan"),
     ],
 )
@@ -562,8 +568,8 @@ def test_libraries_start_no_more_threads_than_there_are_processors_for():
 
 def test_garbage_is_looked_for_again_once_the_networks_are_loaded():
     code = (
-        "import gc, process\n"
-        "with process.without_collection(): assert not gc.isenabled()\n"
+        "import gc; from swfastedit_core.system.garbage import collection_paused\n"
+        "with collection_paused(): assert not gc.isenabled()\n"
         "assert gc.isenabled() and gc.get_freeze_count()"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
