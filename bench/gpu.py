@@ -25,7 +25,6 @@ import torch
 
 from bench.by_setting import windows_by_setting
 from bench.machine import measure_ceilings, seconds_of, sustained_gflops
-from bench.overlap import overlap
 from bench.record import HERE, Record
 from bench.runs import gflop_per_window
 from bench.speed import SEED, large_grid, random_weights
@@ -34,6 +33,7 @@ from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine, TorchEngine, make_engine, resolve_device
 from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import percentiles
 from swfastedit_core.phantom import field_of_view, make_phantom
@@ -119,7 +119,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
         mask = segment(pet, Ensemble([engine]), full_grid=on_cuda).mask.array_zyx
         rows.append(
             {
-                **_check(f"mask in {precision}, Dice", overlap(exact, mask), at_least=SAME_MASK[precision]),
+                **_check(f"mask in {precision}, Dice", dice(exact, mask), at_least=SAME_MASK[precision]),
                 "voxels that differ": int(np.count_nonzero(exact != mask)),
                 "logits, mean difference": float(difference.mean()),
                 "logits, largest difference": float(difference.max()),
@@ -128,7 +128,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
     suv = torch.from_numpy(pet.array_zyx)
     hot = suv > 3
     there, here = (remove_small_components(values, min_voxels=20).cpu() for values in (hot.to(device), hot))
-    rows.append(_check("components without small ones, Dice", overlap(here.numpy(), there.numpy()), at_least=1.0))
+    rows.append(_check("components without small ones, Dice", dice(here.numpy(), there.numpy()), at_least=1.0))
     limits, expected = (percentiles(values, (0.05, 99.95)) for values in (suv.to(device), suv))
     near = bool(np.allclose(limits, expected, rtol=SAME_PERCENTILE))
     rows.append({"check": "percentiles", "passed": near, "found": limits, "expected": expected})

@@ -21,6 +21,7 @@ from swfastedit_core import Ensemble, load_networks, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.preprocess import place, restore
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
@@ -116,7 +117,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[Row]:
         }
         if networks:
             masks[CEILING] = on_network_grid(scan.label, networks[0].config.preprocessing.spacing_mm)
-        sweep = [_dice(truth, suv >= limit) for limit in TRIED_SUV]
+        sweep = [dice(truth, suv >= limit) for limit in TRIED_SUV]
         sweeps.append(sweep)
         if truth.any():
             masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
@@ -143,12 +144,6 @@ def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np
     back, _ = restore(there, Box.whole(placement.network_shape), placement)
     marked: np.ndarray = back.numpy() > 0.5
     return marked
-
-
-def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    """Count Dice alone, many times: NaN where there is no lesion, as `metrics.dice`."""
-    total = np.count_nonzero(truth)
-    return 2 * np.count_nonzero(truth & mask) / (total + np.count_nonzero(mask)) if total else math.nan
 
 
 def in_markdown(rows: Sequence[Row]) -> str:
