@@ -31,7 +31,7 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     if not truth.any():
         return math.nan
     both = np.count_nonzero(truth & prediction)
-    return 2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction))
+    return float(2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction)))
 
 
 def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:

@@ -117,4 +117,4 @@ def test_dice_is_that_of_the_challenges_library():
     for share in (0.01, 0.3, 0.9):
         truth, found = rng.random((2, 6, 7, 8)) < share
         expected = dice_from_confusion_matrix(calculate_confusion_matrix(truth, found, [0, 1]))[1]
-        assert dice(truth, found) == pytest.approx(float(expected), abs=1e-12)
+        assert dice(truth, found) == pytest.approx(float(expected), abs=1e-6)  # the library adds a small constant
