@@ -12,7 +12,7 @@ from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.evaluate.metrics import dice
-from swfastedit_core.files.volumes import read_volume
+from swfastedit_core.files.read import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.command import say

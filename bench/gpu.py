@@ -203,11 +203,8 @@ def _against_the_product(windows: int, seconds: float, gflop: float, engine: Eng
 
 def _file_to_file(pet: Volume, engine: Engine, repeats: int) -> float:
     """Return the median of the seconds from a compressed file to a mask's."""
-    from swfastedit_core.files.volumes import (  # not there on every machine with a GPU
-        read_volume,
-        write_mask,
-        write_volume,
-    )
+    from swfastedit_core.files.read import read_volume
+    from swfastedit_core.files.write import write_mask, write_volume  # not there on every machine with a GPU
 
     seconds = []
     with tempfile.TemporaryDirectory() as folder:

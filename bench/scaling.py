@@ -12,7 +12,8 @@ import torch
 
 from bench.runs import Run, run_program
 from swfastedit_core.checkpoint import read_config
-from swfastedit_core.files.volumes import read_volume, write_volume
+from swfastedit_core.files.read import read_volume
+from swfastedit_core.files.write import write_volume
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.system.command import say
 from swfastedit_core.volume import Volume

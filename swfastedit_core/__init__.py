@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble, load_networks
     from swfastedit_core.errors import DataWarning, UserError
-    from swfastedit_core.files.volumes import read_ct, read_volume, write_mask, write_volume
+    from swfastedit_core.files.read import read_ct, read_volume
+    from swfastedit_core.files.write import write_mask, write_volume
     from swfastedit_core.pipeline import Segmentation, segment
     from swfastedit_core.volume import Geometry, Volume
 
@@ -41,6 +42,10 @@ _MODULES = {
     "segment": "pipeline",
     "Geometry": "volume",
     "Volume": "volume",
+    "read_ct": "files.read",
+    "read_volume": "files.read",
+    "write_mask": "files.write",
+    "write_volume": "files.write",
 }
 
 
@@ -50,4 +55,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'files.volumes')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -136,7 +136,7 @@ def segment_case(
     UserError
         If a file cannot be read or written, or memory runs out. There is no new mask then.
     """
-    from swfastedit_core.files.volumes import write_mask
+    from swfastedit_core.files.write import write_mask
     from swfastedit_core.pipeline import segment
     from swfastedit_core.system.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
 
@@ -180,7 +180,7 @@ def segment_case(
 
 def _read(case: Case) -> tuple[dict[str, Volume], list[str]]:
     """Read PET and CT; return them by name, and what is odd about them."""
-    from swfastedit_core.files.volumes import read_ct, read_volume
+    from swfastedit_core.files.read import read_ct, read_volume
 
     with _data_warnings() as messages:
         scans = {"pet": read_volume(case.pet)}

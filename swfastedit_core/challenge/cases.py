@@ -23,7 +23,7 @@ def find_cases(options: Options) -> list[Case]:
     UserError
         If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
     """
-    from swfastedit_core.files.headers import read_geometry
+    from swfastedit_core.files.geometry import read_geometry
 
     if options.pet is not None:
         cases = [Case(pet=options.pet, mask=options.output / options.pet.name, ct=options.ct)]
@@ -50,7 +50,7 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
     UserError
         If a CT is missing, its header cannot be used, or it lies beside the PET.
     """
-    from swfastedit_core.files.headers import read_geometry
+    from swfastedit_core.files.geometry import read_geometry
     from swfastedit_core.resample import require_overlap
 
     network = networks.ct_network
