@@ -14,7 +14,7 @@ from swfastedit_core.blending import Blend
 from swfastedit_core.box import Box
 from swfastedit_core.engine import Engine, free_bytes
 from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
-from swfastedit_core.system.clock import timed
+from swfastedit_core.system.stopwatch import timed
 from swfastedit_core.windows import WindowPlan
 
 logger = logging.getLogger(__name__)

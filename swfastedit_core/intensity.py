@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from swfastedit_core.system.gpu import on_gpu
+from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
             percentiles: list[float] = cupy.percentile(array, q).tolist()
             return percentiles
 
-        found = on_gpu(flat, with_cupy)
+        found = compute_with_cupy(flat, with_cupy)
         if found is not None:
             return found[0], found[1]
     low, high = np.percentile(flat.cpu().numpy(), q).tolist()

@@ -18,7 +18,7 @@ from swfastedit_core.intensity import scale_hu, scale_intensity
 from swfastedit_core.postprocess import Votes
 from swfastedit_core.preprocess import Placement, Preprocessing, place, to_network_grid
 from swfastedit_core.resample import resample_ct
-from swfastedit_core.system.clock import Stopwatch, timed
+from swfastedit_core.system.stopwatch import Stopwatch, timed
 from swfastedit_core.volume import Geometry, Volume
 from swfastedit_core.windows import Cells, WindowPlan, find_body, mean_cells, plan_windows
 

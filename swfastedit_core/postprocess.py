@@ -7,7 +7,7 @@ from torch import Tensor
 
 from swfastedit_core.box import Box
 from swfastedit_core.preprocess import Placement, restore_slabs
-from swfastedit_core.system.clock import timed
+from swfastedit_core.system.stopwatch import timed
 from swfastedit_core.volume import Geometry
 
 

@@ -138,8 +138,10 @@ def segment_case(
     """
     from swfastedit_core.files.write import write_mask
     from swfastedit_core.pipeline import segment
-    from swfastedit_core.system.clock import Stopwatch, peak_gpu_memory_mb, peak_memory_mb
+    from swfastedit_core.system.memory import peak_gpu_memory_mb, peak_memory_mb, reset_peak_memory
+    from swfastedit_core.system.stopwatch import Stopwatch
 
+    reset_peak_memory()
     stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
     with stopwatch.stage("read"):
         scans, messages = _read(case)

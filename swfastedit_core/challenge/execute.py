@@ -46,7 +46,7 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
     def prepare() -> Callable[[], list[dict[str, Any]]]:
         networks, seconds = load(options)
         from swfastedit_core.pipeline import warm_up
-        from swfastedit_core.system.clock import seconds_since_start
+        from swfastedit_core.system.stopwatch import seconds_since_start
 
         warm_up(networks)
         say(f"ready on port {options.port} after {seconds_since_start():.1f} s")
@@ -62,7 +62,7 @@ def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
     with collection_paused():
         from swfastedit_core.challenge.weights import default_weights
         from swfastedit_core.engine.ensemble import load_networks
-        from swfastedit_core.system.clock import seconds_since_start
+        from swfastedit_core.system.stopwatch import seconds_since_start
 
         limit_threads()
     started, begin = seconds_since_start(), time.perf_counter()

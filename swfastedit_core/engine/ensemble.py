@@ -11,7 +11,7 @@ from swfastedit_core.checkpoint import find_checkpoints, read_checkpoint
 from swfastedit_core.engine import Engine, make_engine, resolve_device
 from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.system.clock import timed
+from swfastedit_core.system.stopwatch import timed
 
 
 class Ensemble:

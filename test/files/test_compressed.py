@@ -57,7 +57,7 @@ def test_voxels_are_in_memory_once(suffix, compressed, tmp_path):
     sitk.WriteImage(image(array), str(tmp_path / f"scan{suffix}"), compressed)
     code = f"""
 import gc, warnings
-from swfastedit_core.system.clock import peak_memory_mb
+from swfastedit_core.system.memory import peak_memory_mb
 from swfastedit_core.files.read import read_volume
 warnings.simplefilter("ignore")
 before = peak_memory_mb()

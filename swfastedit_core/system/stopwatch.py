@@ -1,4 +1,4 @@
-"""Seconds a stage and peak memory, for the report of a run."""
+"""Wall time by stage, and the age of the process."""
 
 from __future__ import annotations
 
@@ -76,23 +76,3 @@ def seconds_since_start() -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError):
         return time.perf_counter() - CLOCK_STARTED
-
-
-def peak_memory_mb() -> float:
-    """Return the largest resident memory that this process ever had, in MB (10⁶ bytes).
-
-    Linux counts it for this program alone; elsewhere `getrusage` does, in bytes on macOS.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def peak_gpu_memory_mb() -> float:
-    """Return the largest memory that PyTorch ever held on this process's busiest CUDA device, in MB (10⁶ bytes)."""
-    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())) / 1e6
