@@ -326,7 +326,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  remark        lesion values that no label has: 7",
         "phantom:1",
         "  cases         1 of 1 patients",
-        "  phantoms      made on the fly, not looked at",
+        "  phantoms      made when they are read, not surveyed",
         "images:y",
         "  cases         1 of 1 patients",
         "  lesion-free   1",
