@@ -1,4 +1,4 @@
-"""Whether the mask that users get is that of the recipe's full grid in float32, and how far that one is chance."""
+"""How well the default mask agrees with that of the full grid in float32, and how well the full grid with itself."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.overlap import overlap
 from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.files.volumes import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
@@ -22,27 +22,27 @@ from swfastedit_core.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two masks of a scan.
+    """Agreement of the masks of one scan.
 
     Attributes
     ----------
     scan
-        Its name.
+        Name of the scan.
     dice
-        Of the default mask against that of the full grid in float32; 1 where both are empty.
+        Default mask against the full grid in float32.
     moved_dice
-        Of the full grid's mask against that of the full grid on the same scan without its first voxels along each axis,
-        as many as make half a step of the windows: what the recipe itself leaves to the edge of the scan.
+        Full grid against the full grid of the same scan without its first voxels, half a step of the windows along each
+        axis: how far the recipe's own mask depends on where the scan begins.
     precision_dice
-        Of the default mask against that of the same windows in float32.
+        Default mask against the same windows in float32.
     full_label_dice, default_label_dice
-        Of both masks against the label; None where there is no label, or no lesion in it.
+        Both masks against the label; None where there is no label, or no lesion in it.
     full_ml, default_ml
         Volumes of the two masks.
     differing_voxels
-        Voxels in one of them only.
+        Number of voxels that are in one of the two masks only.
     windows, windows_full_grid
-        That ran for each.
+        Number of windows that ran for each.
     """
 
     scan: str
@@ -58,46 +58,56 @@ class Agreement:
     windows_full_grid: int
 
 
-def agreements(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
-    """Compare masks of scans.
+def compare_masks(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
+    """Segment scans in the default way and on the full grid, and compare the masks.
 
     Parameters
     ----------
     weights
-        Checkpoint or folder of them.
+        Checkpoint or folder of checkpoints.
     scans
         With labels or without.
     device
         See `load_networks`.
     """
-    fast = load_networks(weights, device=device)
+    default = load_networks(weights, device=device)
     exact = load_networks(weights, device=device, precision="float32")
-    found = []
+    agreements = []
 
     for source in scans:
-        pet, truth = _read(source)
-        ours = segment(pet, fast)
+        pet, label = _read(source)
+        ours = segment(pet, default)
         full = segment(pet, exact, full_grid=True)
-        one, other = ours.mask.array_zyx, full.mask.array_zyx
+        mask, full_mask = ours.mask.array_zyx, full.mask.array_zyx
         cut = half_a_step(pet.geometry, exact[0].config)
         moved = segment(without_first(pet, cut), exact, full_grid=True).mask.array_zyx
-        found.append(
-            Agreement(
-                scan=source.case,
-                dice=overlap(other, one),
-                moved_dice=overlap(other[cut[2] :, cut[1] :, cut[0] :], moved),
-                precision_dice=overlap(segment(pet, exact).mask.array_zyx, one),
-                full_label_dice=None if truth is None else overlap(truth, other),
-                default_label_dice=None if truth is None else overlap(truth, one),
-                full_ml=full.lesion_ml,
-                default_ml=ours.lesion_ml,
-                differing_voxels=int(np.count_nonzero(one != other)),
-                windows=ours.windows,
-                windows_full_grid=full.windows,
-            )
+        agreement = Agreement(
+            scan=source.case,
+            dice=agreement_dice(full_mask, mask),
+            moved_dice=agreement_dice(full_mask[cut[2] :, cut[1] :, cut[0] :], moved),
+            precision_dice=agreement_dice(segment(pet, exact).mask.array_zyx, mask),
+            full_label_dice=None if label is None else dice(label, full_mask),
+            default_label_dice=None if label is None else dice(label, mask),
+            full_ml=full.lesion_ml,
+            default_ml=ours.lesion_ml,
+            differing_voxels=int(np.count_nonzero(mask != full_mask)),
+            windows=ours.windows,
+            windows_full_grid=full.windows,
         )
-        say(f"agreement: {source.case}: Dice {found[-1].dice:.4f}, {found[-1].differing_voxels} voxels differ")
-    return found
+        say(f"agreement: {source.case}: Dice {agreement.dice:.4f}, {agreement.differing_voxels} voxels differ")
+        agreements.append(agreement)
+    return agreements
+
+
+def agreement_dice(reference: np.ndarray, mask: np.ndarray) -> float:
+    """Return the Dice of two masks of which neither is the truth.
+
+    `dice` is NaN where its first mask is empty, as the challenges want it. Here two empty masks agree: 1. An empty mask
+    and one with lesions do not: 0.
+    """
+    if not reference.any():
+        return 0.0 if mask.any() else 1.0
+    return dice(reference, mask)
 
 
 def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
@@ -105,12 +115,12 @@ def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
     if source.pet is not None and source.label is None:
         return read_volume(source.pet), None
     scan = read_source(source)
-    truth = scan.label.array_zyx
-    return scan.pet, truth if truth.any() else None
+    label = scan.label.array_zyx
+    return scan.pet, label if label.any() else None
 
 
 def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int, int]:
-    """Return the voxels along x, y, z of a file's grid that make half a step of the windows, one at least."""
+    """Return half a step of the windows in voxels of the file along x, y, z, at least one voxel."""
     half = (1 - OVERLAP) / 2
     step_mm = [side * half * mm for side, mm in zip(config.window, config.preprocessing.spacing_mm, strict=True)]
     placement = place(geometry, config.preprocessing.spacing_mm)
@@ -119,7 +129,7 @@ def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int,
 
 
 def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
-    """Leave out the first voxels along x, y, z; what is left stays where it is in the patient."""
+    """Return a scan without its first voxels along x, y, z. The other voxels keep their place in the patient."""
     x, y, z = cut
     array = np.ascontiguousarray(pet.array_zyx[z:, y:, x:])
     geometry = pet.geometry
@@ -128,11 +138,7 @@ def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
     return Volume(array, replace(geometry, size_xyz=triple(array.shape[::-1]), origin_mm=(x_mm, y_mm, z_mm)))
 
 
-def _dice(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def in_markdown(found: Sequence[Agreement]) -> str:
+def to_markdown(agreements: Sequence[Agreement]) -> str:
     """Return the figures as a table."""
     columns = (
         "scan",
@@ -149,9 +155,13 @@ def in_markdown(found: Sequence[Agreement]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [
         f"| {one.scan} | {one.dice:.4f} | {one.moved_dice:.4f} "
-        f"| {one.precision_dice:.4f} | {_dice(one.full_label_dice)} | {_dice(one.default_label_dice)} "
+        f"| {one.precision_dice:.4f} | {_format_dice(one.full_label_dice)} | {_format_dice(one.default_label_dice)} "
         f"| {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
         f"| {one.differing_voxels} | {one.windows} of {one.windows_full_grid} |"
-        for one in found
+        for one in agreements
     ]
     return "\n".join(lines)
+
+
+def _format_dice(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

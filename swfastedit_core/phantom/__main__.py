@@ -12,7 +12,6 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.files.volumes import write_mask, write_volume
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
-from swfastedit_core.phantom.picture import draw_picture
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.volume import Volume
 
@@ -29,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     _checked(options)
     if options.picture is not None:
-        draw_picture(list(_phantoms(options)), options.picture)
+        from swfastedit_core.phantom.picture import write_picture  # imports PyTorch
+
+        write_picture(list(_phantoms(options)), options.picture)
     if options.output is not None:
         _write(options)
 
@@ -48,7 +49,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance")
     parser.add_argument("--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)")
-    parser.add_argument("--picture", type=path_argument, metavar="PNG", help="draw the patients as projections")
+    parser.add_argument("--picture", type=path_argument, metavar="PNG", help="plot projections of all patients")
     return parser
 
 
