@@ -15,12 +15,12 @@ def row(seconds, waiting, gpu=""):
 
 
 def test_figures_are_medians_and_the_wait_is_weighed_by_time():
-    figures = bench.summed_up("some", [row(1, 0.5, "2.5"), row(2, 0), row(5, 0.1, "3.5")], batch=4)
+    figures = bench.summarise("some", [row(1, 0.5, "2.5"), row(2, 0), row(5, 0.1, "3.5")], batch=4)
     assert (figures.seconds_per_step, figures.patches_per_second) == (2.0, 2.0)
     assert (figures.fastest, figures.slowest) == (1.0, 5.0)
     assert figures.waiting == pytest.approx(1 / 8)
     assert figures.gpu_gb == 3.5
-    assert bench.in_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
+    assert bench.to_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
 
 
 def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
