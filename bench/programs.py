@@ -67,7 +67,7 @@ def run_program(scan: Path, weights: Path, output: Path, *options: str) -> Progr
     """
     program = [str(ROOT / "process.py"), "--pet", str(scan), "--weights", str(weights), "--output", str(output)]
     start = time.perf_counter()
-    report = _run_for_report([*program, "--quiet", *options])
+    report = run_for_report([*program, "--quiet", *options])
     return ProgramRun(time.perf_counter() - start, report, Path(report["output"]))
 
 
@@ -80,7 +80,7 @@ def run_reference(scan: Path, weights: Path, *, windows: int | None) -> dict[str
         If it fails.
     """
     limit = [] if windows is None else ["--windows", str(windows)]
-    return _run_for_report(["-m", "bench.reference", str(scan), str(weights), *limit])
+    return run_for_report(["-m", "bench.reference", str(scan), str(weights), *limit])
 
 
 def gflop_per_window(config: CheckpointConfig) -> float:
@@ -96,7 +96,14 @@ def gflop_per_window(config: CheckpointConfig) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def _run_for_report(arguments: list[str]) -> dict[str, Any]:
+def run_for_report(arguments: list[str]) -> dict[str, Any]:
+    """Run Python with arguments; return the JSON object in its last line.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         output = f"{done.stderr.strip()} {done.stdout.strip()[-MAX_OUTPUT:]}".strip()

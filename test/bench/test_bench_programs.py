@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from bench.programs import gflop_per_window, run_program, run_reference
+from bench import programs
+from bench.programs import MAX_OUTPUT, gflop_per_window, run_program, run_reference
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.model import NetworkConfig
@@ -29,17 +30,21 @@ def test_program_is_run_as_users_run_it(tmp_path):
     assert run.mask.is_file()
     assert 0 < run.seconds["network"] < run.wall_seconds
     assert run.first_window_seconds < run.wall_seconds
-    with pytest.raises(UserError, match="no such file"):
-        run_program(tmp_path / "none.mha", DEMO_WEIGHTS, tmp_path)
 
 
 def test_reference_runs_in_a_process_of_its_own(tmp_path):
     pytest.importorskip("nibabel")
     scan = tmp_path / "scan.nii.gz"
-    write_volume(Volume(np.ones((30, 100, 100), np.float32), Geometry((100, 100, 30), (4.0, 4.0, 4.0))), scan)
+    suv = np.random.default_rng(0).random((30, 100, 100), np.float32)
+    write_volume(Volume(suv, Geometry((100, 100, 30), (4.0, 4.0, 4.0))), scan)
     report = run_reference(scan, DEMO_WEIGHTS, windows=1)
     assert (report["windows"], report["windows_run"]) == (4, 1)  # 100 voxels take two windows of 96, 30 one
     parts = report["before_seconds"] + 4 * report["window_seconds"] + report["after_seconds"]
     assert report["total_seconds"] == pytest.approx(parts)
-    with pytest.raises(UserError, match=r"bench\.reference"):
-        run_reference(tmp_path / "none.mha", DEMO_WEIGHTS, windows=1)
+
+
+def test_failure_of_a_program_is_told_with_its_last_output():
+    code = "import sys; print('x' * 2000, 'last words'); sys.exit('no\\nsuch scan')"
+    with pytest.raises(UserError, match=r"^-c import .*: no such scan x+ last words$") as error:
+        programs.run_for_report(["-c", code])
+    assert len(str(error.value)) < len(code) + MAX_OUTPUT + 30

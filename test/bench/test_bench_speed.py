@@ -62,7 +62,8 @@ def test_workloads_are_measured_in_rounds(tmp_path, monkeypatch):
         calls.append(options)
         return report(10, 0.5 if scan == SCAN else 90.0, 10.0)
 
-    write_volume(Volume(np.ones((5, 4, 3), np.float32), Geometry((3, 4, 5), (4.0, 4.0, 4.0))), tmp_path / "pet.mha")
+    suv = np.arange(60, dtype=np.float32).reshape(5, 4, 3)
+    write_volume(Volume(suv, Geometry((3, 4, 5), (4.0, 4.0, 4.0))), tmp_path / "pet.mha")
     monkeypatch.setattr(speed, "run_reference", called("reference", {"total_seconds": 200.0}))
     monkeypatch.setattr(speed, "measure_ceilings", called("ceilings", Ceilings({"float32": 500.0}, 9.0)))
     monkeypatch.setattr(speed, "sustained_gflops", called("sustained", 250.0))
