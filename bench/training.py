@@ -22,6 +22,7 @@ from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.train.run.log import read_metrics
 
+PHANTOMS = 8
 RECORDS = 8  # rows of metrics.csv in a run; the first one includes the start and is not counted
 DEMONSTRATION = (
     *("--filters", "8", "16", "32", "64", "80", "80", "--spacing", "4", "4", "4", "--suv-range", "0", "15"),
@@ -122,7 +123,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
         If the run fails.
     """
     run = work / setting.name.replace(" ", "-")
-    phantoms = "phantom:8"
+    phantoms = f"phantom:{PHANTOMS}"
     data = [f"images:{donors.resolve()}", phantoms] if donors else [phantoms, "--donors", phantoms]
     command = [
         *(sys.executable, "-m", "swfastedit_core.train", "--output", str(run), "--store", str(work / "store")),

@@ -23,6 +23,7 @@ def test_figures_for_a_gpu_can_be_measured_on_the_cpu(tmp_path, monkeypatch, nar
     monkeypatch.setattr(gpu, "SUSTAINED_SECONDS", 0.1)
     monkeypatch.setattr(machine, "SIDES", {"cpu": (64, 256)})
     monkeypatch.setattr(machine, "SECONDS", 0.1)
+    monkeypatch.setattr(gpu_settings, "seconds_of", lambda work, *_: work().numel())
     output = tmp_path / "new" / "gpu.json"
     arguments = ["--device", "cpu", "--slices", "20", "--repeats", "1", "--output", str(output)]
     assert gpu.main(arguments) == 0
@@ -36,11 +37,11 @@ def test_figures_for_a_gpu_can_be_measured_on_the_cpu(tmp_path, monkeypatch, nar
     (scan,) = found["whole scans"]
     body = scan["body"]
     assert scan["voxels"] == "24×24×20"
-    assert 0 < body["seconds"] < scan["warm, s"]["array to mask"] < 2 * scan["file to file, warm, s"]
+    assert 0 < body["seconds"] < scan["warm, s"]["array to mask"]
+    assert scan["file to file, warm, s"] > 0
     assert body["gflops"] == pytest.approx(body["windows"] * scan["gflop_per_window"] / body["seconds"])
     assert body["share of the matrix product"] == pytest.approx(body["gflops"] / body["matrix product, gflops"])
-    (setting,) = found["window by setting"]
-    assert 0 < setting["seconds per window"] < body["seconds"]
+    assert found["window by setting"] == [{"setting": "CPU, batch 1", "seconds per window": 64**3}]
     capfd.readouterr()
     row = {"check": "mask in float32", "passed": False, "found": 0.5, "expected": "0.0019 at most"}
     monkeypatch.setattr(gpu, "compare_with_cpu", lambda _: [row])
