@@ -15,11 +15,11 @@ from places import ROOT
 from scipy import ndimage
 
 from swfastedit_core.files.volumes import read_volume
-from swfastedit_core.phantom import Scanner, draw_patient, field_of_view, make_phantom
-from swfastedit_core.phantom.growth import recovery
-from swfastedit_core.phantom.lesions import draw_lesion_count
-from swfastedit_core.phantom.scanner import activity_map, add_noise, blurred, mask_of
-from swfastedit_core.phantom.shapes import Ellipsoid, turned
+from swfastedit_core.phantom import Scanner, field_of_view, make_phantom, sample_patient
+from swfastedit_core.phantom.lesion_shapes import recovery
+from swfastedit_core.phantom.lesions import sample_lesion_count
+from swfastedit_core.phantom.scanner import activity_map, add_noise, blur, rasterize
+from swfastedit_core.phantom.shapes import Ellipsoid, rotation
 from swfastedit_core.volume import Geometry
 
 QUIET = Scanner(fwhm_mm=5.0, noise=0.0)
@@ -39,7 +39,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def suv_at(seed: int, place: tuple[float, float, float]) -> float:
     """Mean SUV of 12 mm around a place of the reference body, lesion-free and without noise."""
-    x, y, z = draw_patient(seed, lesions=0).build.place(*place)
+    x, y, z = sample_patient(seed, lesions=0).habitus.to_patient(*place)
     grid = Geometry((17, 17, 17), (4.0, 4.0, 4.0), (x - 32, y - 32, z - 32))
     phantom = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET)
     return float(phantom.pet.array_zyx[7:10, 7:10, 7:10].mean())
@@ -86,8 +86,8 @@ def test_organs_have_their_uptake(place: tuple[float, float, float], low: float,
 
 
 def test_healthy_body_does_not_depend_on_the_lesions() -> None:
-    assert draw_patient(1, lesions=0).healthy == draw_patient(1, lesions=6).healthy
-    assert draw_patient(1).build != draw_patient(2).build
+    assert sample_patient(1, lesions=0).healthy == sample_patient(1, lesions=6).healthy
+    assert sample_patient(1).habitus != sample_patient(2).habitus
 
 
 def test_label_has_the_volume_of_the_lesions() -> None:
@@ -101,7 +101,7 @@ def test_label_has_the_volume_of_the_lesions() -> None:
 def test_thirty_lesions_lie_apart_and_each_owns_voxels_of_a_coarse_grid() -> None:
     phantom = make_phantom(11, geometry=field_of_view(11, spacing_mm=(8, 8, 8)), lesions=30)
     assert len(phantom.lesions) == 30
-    masks = [mask_of(lesion.shape, phantom.label.geometry) for lesion in phantom.lesions]
+    masks = [rasterize(lesion.shape, phantom.label.geometry) for lesion in phantom.lesions]
     assert all(mask is not None and mask[1].any() for mask in masks)
     assert int(phantom.label.array_zyx.sum()) == sum(int(mask[1].sum()) for mask in masks if mask)
     assert min(lesion.volume_ml for lesion in phantom.lesions) >= 0.3
@@ -113,8 +113,8 @@ def lesions_in_voxels(seeds: range, at_least: int) -> list[tuple[np.ndarray, flo
     for seed in seeds:
         grid = field_of_view(seed, spacing_mm=(4.0, 4.0, 4.0))
         healthy = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
-        for lesion in draw_patient(seed).lesions:
-            part = mask_of(lesion.shape, grid)
+        for lesion in sample_patient(seed).lesions:
+            part = rasterize(lesion.shape, grid)
             if part is not None and part[1].sum() >= at_least:
                 whole = np.zeros(grid.shape_zyx, bool)
                 whole[part[0]] = part[1]
@@ -147,8 +147,8 @@ def test_lesions_are_of_many_shapes_and_some_touch_physiological_uptake() -> Non
 
 @pytest.mark.parametrize(("seed", "up"), [(3, True), (2, False)])
 def test_arms_are_beside_the_head_or_beside_the_trunk(seed: int, up: bool) -> None:
-    patient = draw_patient(seed)
-    assert patient.build.arms_up == up
+    patient = sample_patient(seed)
+    assert patient.habitus.arms_up == up
     grid = Geometry((140, 60, 120), (6.0, 6.0, 6.0), (-417.0, -177.0, -600.0))
     suv = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
     x_mm = np.abs(-417.0 + 6.0 * np.arange(140))
@@ -168,7 +168,7 @@ def test_lesions_stand_out_from_their_surroundings() -> None:
     labelled = phantom.label.array_zyx.astype(bool)
     for lesion in phantom.lesions:
         assert lesion.suv > 1.5 * lesion.suv_around
-        block, mask = mask_of(lesion.shape, phantom.label.geometry) or pytest.fail("outside")
+        block, mask = rasterize(lesion.shape, phantom.label.geometry) or pytest.fail("outside")
         wide = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in block)
         own = np.zeros(labelled.shape, bool)
         own[block] = mask
@@ -178,7 +178,7 @@ def test_lesions_stand_out_from_their_surroundings() -> None:
 
 def test_one_patient_in_five_is_free_of_lesions_and_none_has_more_than_thirty() -> None:
     rng = np.random.Generator(np.random.PCG64(0))
-    counts = np.array([draw_lesion_count(rng) for _ in range(4000)])
+    counts = np.array([sample_lesion_count(rng) for _ in range(4000)])
     assert 0.20 < np.mean(counts == 0) < 0.24
     assert counts.max() == 30
     assert np.median(counts[counts > 0]) == 3
@@ -198,7 +198,7 @@ def test_left_handed_grid_holds_the_same_voxels() -> None:
 
 def test_oblique_grid_samples_the_same_patient() -> None:
     straight = Geometry((48, 40, 40), (4.0, 4.0, 4.0), (-94.0, -78.0, -680.0))
-    axes = np.reshape(turned((20.0, -15.0, 35.0)), (3, 3))
+    axes = np.reshape(rotation((20.0, -15.0, 35.0)), (3, 3))
     middle = np.array([0.0, 0.0, -602.0])
     origin = middle - axes @ np.array([90 * 1.5, 90 * 1.5, 70 * 2.0])
     oblique = Geometry((181, 181, 141), (1.5, 1.5, 2.0), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
@@ -221,7 +221,7 @@ def test_oblique_grid_samples_the_same_patient() -> None:
 def test_point_source_is_blurred_to_the_width_in_millimetres() -> None:
     point = np.zeros((41, 41, 41), np.float32)
     point[20, 20, 20] = 100.0
-    image = blurred(point, fwhm_mm=8.0, spacing_mm=(2.0, 2.5, 3.0))
+    image = blur(point, fwhm_mm=8.0, spacing_mm=(2.0, 2.5, 3.0))
     assert float(image.sum()) == pytest.approx(100.0, rel=1e-4)
     for axis, step_mm in ((0, 3.0), (1, 2.5), (2, 2.0)):
         profile = image.sum(axis=tuple({0, 1, 2} - {axis}))
@@ -234,7 +234,7 @@ def test_relative_noise_grows_where_counts_are_low() -> None:
     geometry = Geometry((60, 60, 81), (3.0, 3.0, 3.0))
     truth = np.full(geometry.shape_zyx, 8.0, np.float32)
     truth[:, :, 30:] = 2.0
-    scanner = Scanner(fwhm_mm=6.0, noise=0.1, grain_mm=6.0, edge_mm=60.0)
+    scanner = Scanner(fwhm_mm=6.0, noise=0.1, noise_fwhm_mm=6.0, edge_mm=60.0)
     pet = add_noise(truth, geometry, scanner=scanner, rng=np.random.Generator(np.random.PCG64(1)))
     hot, cold = pet[22:60, :, :30], pet[22:60, :, 30:]
     assert hot.std() == pytest.approx(0.1 * np.sqrt(8), rel=0.05)  # full sensitivity
@@ -248,26 +248,26 @@ def test_relative_noise_grows_where_counts_are_low() -> None:
 def test_recovery_is_the_peak_of_a_blurred_sphere() -> None:
     sphere = Ellipsoid((0.0, 0.0, 0.0), (6.0, 6.0, 6.0))
     geometry = Geometry((61, 61, 61), (1.0, 1.0, 1.0), (-30.0, -30.0, -30.0))
-    block, mask = mask_of(sphere, geometry) or pytest.fail("outside")
+    block, mask = rasterize(sphere, geometry) or pytest.fail("outside")
     ball = np.zeros(geometry.shape_zyx, np.float32)
     ball[block] = mask
     assert float(ball.sum()) == pytest.approx(4 / 3 * np.pi * 216, rel=0.03)
-    peak = float(blurred(ball, fwhm_mm=8.0, spacing_mm=(1.0, 1.0, 1.0)).max())
+    peak = float(blur(ball, fwhm_mm=8.0, spacing_mm=(1.0, 1.0, 1.0)).max())
     assert recovery(6.0, fwhm_mm=8.0) == pytest.approx(peak, abs=0.02)
     assert recovery(60.0, fwhm_mm=8.0) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_solid_between_voxel_centres_owns_the_nearest_one() -> None:
     tiny = Ellipsoid((5.6, 5.3, 4.6), (0.2, 0.2, 0.2))
-    block, mask = mask_of(tiny, Geometry((4, 4, 4), (4.0, 4.0, 4.0))) or pytest.fail("outside")
+    block, mask = rasterize(tiny, Geometry((4, 4, 4), (4.0, 4.0, 4.0))) or pytest.fail("outside")
     assert int(mask.sum()) == 1
     (k, j, i), *_ = np.argwhere(mask)
     assert (block[0].start + k, block[1].start + j, block[2].start + i) == (1, 1, 1)
-    assert mask_of(Ellipsoid((50.0, 5.0, 5.0), (3.0, 3.0, 3.0)), Geometry((4, 4, 4), (4.0, 4.0, 4.0))) is None
+    assert rasterize(Ellipsoid((50.0, 5.0, 5.0), (3.0, 3.0, 3.0)), Geometry((4, 4, 4), (4.0, 4.0, 4.0))) is None
 
 
 def test_painted_activity_is_that_of_the_drawing() -> None:
-    patient = draw_patient(9, lesions=0)
+    patient = sample_patient(9, lesions=0)
     bladder = next(region for region in patient.healthy if region.name == "bladder")
     low, high = bladder.parts[0].bounds.low_mm, bladder.parts[0].bounds.high_mm
     x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
