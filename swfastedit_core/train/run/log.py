@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, Mip, plot_mip
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.train.run.validation import Projection
 
@@ -18,7 +17,6 @@ COLUMNS = (
     "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
     "dice", "fpv_ml", "fnv_ml", "validated",
 )  # fmt: skip
-SUV_BLACK = 7.0
 WIDE_ML = 100.0  # false volumes beyond this are drawn on a logarithmic axis
 ROW = 6  # scans side by side in a picture
 MOST_SHOWN = 12  # scans in a picture
@@ -127,15 +125,11 @@ def draw_projections(projections: Sequence[Projection], path: Path) -> None:
     rows = -(-len(shown) // columns)
     figure, panels = _figure(rows, columns, (2.4 * columns, 4.0 * rows))
     for axes, scan in zip(panels, shown, strict=False):
-        (z_mm, x_mm), (height, width) = scan.pixel_mm, scan.suv.shape
-        extent = (0.0, width * x_mm, 0.0, height * z_mm)
-        axes.imshow(scan.suv, cmap="gray_r", vmin=0, vmax=SUV_BLACK, origin="lower", extent=extent)
-        for outline, colour in ((scan.truth, "#1f77b4"), (scan.found, "#d62728")):
-            if outline.any():
-                # A frame of nothing around it: what fills the view has an outline as well.
-                around = (-x_mm, (width + 1) * x_mm, -z_mm, (height + 1) * z_mm)
-                framed = np.pad(outline, 1)
-                axes.contour(framed, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=around)
+        plot_mip(
+            axes,
+            Mip(scan.suv, scan.pixel_mm),
+            outlines=[(scan.truth, LABEL_COLOUR), (scan.found, MASK_COLOUR)],
+        )
         score = scan.score
         axes.set_title(
             f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"

@@ -16,7 +16,9 @@ from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
+from swfastedit_core.report.projection import mip
 from swfastedit_core.train.data.sources import Scan, Source, read_source
+from swfastedit_core.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A scan seen from the front: maxima along its second axis, [Z, X], with the size of a pixel.
+    """A scan and two masks as coronal projections, [rows, columns]; see `report.projection.Mip`.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class Projection:
     truth_ml, found_ml
         Volumes of label and mask.
     pixel_mm
-        Along z and x.
+        Height and width of a pixel.
     """
 
     score: Score
@@ -129,7 +131,6 @@ def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) 
 def _compared(case: str, scan: Scan, mask: np.ndarray) -> Projection:
     truth, geometry = scan.label.array_zyx, scan.pet.geometry
     score = compare(case, truth, mask, voxel_ml=geometry.voxel_ml)
-    x_mm, _, z_mm = geometry.spacing_mm
     truth_ml, found_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (truth, mask))
-    suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))
-    return Projection(score, suv, truth > 0, mask > 0, truth_ml, found_ml, (z_mm, x_mm))
+    suv, label, found = (mip(Volume(array, geometry)) for array in (scan.pet.array_zyx, truth, mask))
+    return Projection(score, suv.pixels, label.pixels > 0, found.pixels > 0, truth_ml, found_ml, suv.pixel_mm)
