@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from test_train_learning import CONFIG, CPU, crop
+from train.run.test_trainer import CONFIG, CPU, crop
 
 from swfastedit_core.train.run.settings import Learning
 from swfastedit_core.train.run.trainer import Trainer, connect

@@ -37,7 +37,7 @@ def _train(arguments: list[str]) -> None:
     recipe = recipe_of(options)
     require_writable(options.run / "a file")
     from swfastedit_core.engine import resolve_device
-    from swfastedit_core.train.run.fit import Run, fit
+    from swfastedit_core.train.run.training_loop import Run, fit
     from swfastedit_core.train.run.trainer import connect, training_precision
 
     ranks, here = _launched()

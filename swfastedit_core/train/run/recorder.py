@@ -18,7 +18,7 @@ from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.run.log import METRICS, Board
 from swfastedit_core.train.run.settings import Cadence
-from swfastedit_core.train.run.state import SUFFIX, write_state
+from swfastedit_core.train.run.states import SUFFIX, write_state
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.run.validation import Projection, means, validate
 

@@ -20,7 +20,7 @@ from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import find_sources
 from swfastedit_core.train.run import validation
-from swfastedit_core.train.run.state import read_state, states
+from swfastedit_core.train.run.states import read_state, states
 from swfastedit_core.train.run.validation import validate
 
 

@@ -16,7 +16,7 @@ from swfastedit_core import UserError, Volume, load_networks, read_volume, segme
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.run.state import states
+from swfastedit_core.train.run.states import states
 
 
 def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, capfd):

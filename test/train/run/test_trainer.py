@@ -20,7 +20,7 @@ from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.crops.loader import Crops, Order, batches
 from swfastedit_core.train.run.loss import Learner, Objective
 from swfastedit_core.train.run.settings import Learning
-from swfastedit_core.train.run.state import newest_state, states, write_state
+from swfastedit_core.train.run.states import newest_state, states, write_state
 from swfastedit_core.train.run.trainer import Trainer, connect, learning_rate_at, training_precision
 
 CPU = torch.device("cpu")

@@ -20,8 +20,8 @@ from swfastedit_core.train.data.splits import write_split
 from swfastedit_core.train.run.recorder import BEST, LAST, STATES, Keeper, Pace
 from swfastedit_core.train.run.settings import Cadence, Machine, Recipe
 from swfastedit_core.train.run.signals import Request, requests
-from swfastedit_core.train.run.start import origin_of, read_start
-from swfastedit_core.train.run.state import Damaged, newest_state, read_state
+from swfastedit_core.train.run.fine_tuning import origin_of, read_start
+from swfastedit_core.train.run.states import Damaged, newest_state, read_state
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.store.store import PreparedCase
 
