@@ -29,7 +29,7 @@ from swfastedit_core.train.data.gather import SPLIT
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Scan, Source, find_sources, read_source
 from swfastedit_core.train.run.recorder import LAST
-from swfastedit_core.train.run.validation import Score, compare, means
+from swfastedit_core.train.run.validation import Score, mean_scores, score_mask
 from swfastedit_core.volume import Volume
 
 FIXED_SUV = 2.5
@@ -122,11 +122,11 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
         if truth.any():
             masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
         for method, mask in masks.items():
-            score = compare(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
+            score = score_mask(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
             scores.setdefault(method, []).append(score)
         say(f"{test}: {source.case}: Dice {scores['network'][-1].dice:.3f}")
     swept = np.nanmean(np.array(sweeps), axis=0)
-    rows = [Row(test, method, len(found), **means(found)) for method, found in scores.items()]
+    rows = [Row(test, method, len(found), **mean_scores(found)) for method, found in scores.items()]
     best = TRIED_SUV[int(np.argmax(swept))]
     return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(swept.max()), math.nan, math.nan)]
 

@@ -37,8 +37,8 @@ def _train(arguments: list[str]) -> None:
     recipe = recipe_of(options)
     require_writable(options.run / "a file")
     from swfastedit_core.engine import resolve_device
-    from swfastedit_core.train.run.training_loop import Run, fit
-    from swfastedit_core.train.run.trainer import connect, training_precision
+    from swfastedit_core.train.run.trainer import launch_fabric, training_precision
+    from swfastedit_core.train.run.training_loop import Run, train
 
     ranks, here = _launched()
     if recipe.learning.batch % ranks:
@@ -46,7 +46,7 @@ def _train(arguments: list[str]) -> None:
     device = resolve_device(options.device)
     size = recipe.crops.size if recipe.learning.window_overlap is None else recipe.config.window
     precision = training_precision(options.precision, device, recipe.config, size)
-    fabric = connect(device, precision, ranks_here=here, nodes=ranks // here)
+    fabric = launch_fabric(device, precision, ranks_here=here, nodes=ranks // here)
     run = Run(
         recipe,
         options.run,
@@ -61,7 +61,7 @@ def _train(arguments: list[str]) -> None:
         },
     )
     options.run.mkdir(parents=True, exist_ok=True)
-    fit(run, fabric, resume=options.resume, say=_say_beside_the_bar if fabric.is_global_zero else _silent)
+    train(run, fabric, resume=options.resume, say=_say_beside_the_bar if fabric.is_global_zero else _silent)
 
 
 def _launched() -> tuple[int, int]:

@@ -21,10 +21,10 @@ from swfastedit_core.train.crops.transplant import TransplantSettings
 from swfastedit_core.train.data.sources import PHANTOM
 from swfastedit_core.train.data.splits import parse_fold
 from swfastedit_core.train.options import CHANNELS, PROGRAM
-from swfastedit_core.train.run.settings import Cadence, DataSettings, Learning, Machine, Recipe
+from swfastedit_core.train.run.settings import DataSettings, LearningSettings, Machine, RunSettings, Schedule
 
 
-def recipe_of(options: argparse.Namespace) -> Recipe:
+def recipe_of(options: argparse.Namespace) -> RunSettings:
     """Put together what is learned.
 
     Raises
@@ -46,7 +46,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         small_lesion_exponent=options.small_lesions,
         **_named(options, "positive", "in_patient", "jitter", "whole_view", "flip", "rotate"),
     )
-    learning = Learning(
+    learning = LearningSettings(
         squared=not options.plain_dice,
         window_overlap=options.train_in_windows,
         **_named(options, "epochs", "steps", "batch", "learning_rate", "seed", "clip", "ema", "deep_supervision"),
@@ -61,7 +61,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         largest_ml=options.largest_donor,
     )
     augment = AugmentSettings(**_named(options, "blur", "noise", "scale", "misalign", "gamma"))
-    return Recipe(_config(options), data, crops, augment, transplant, learning)
+    return RunSettings(_config(options), data, crops, augment, transplant, learning)
 
 
 def data_of(options: argparse.Namespace) -> DataSettings:
@@ -90,9 +90,9 @@ def machine_of(options: argparse.Namespace, *, precision: str, cuda: bool, ranks
     return Machine(precision, options.compile, loaders, options.preparers)
 
 
-def cadence_of(options: argparse.Namespace) -> Cadence:
+def cadence_of(options: argparse.Namespace) -> Schedule:
     """Put together how often a run looks up."""
-    return Cadence(
+    return Schedule(
         log_steps=options.log_every,
         save_minutes=options.save_every,
         keep=options.keep,

@@ -15,13 +15,13 @@ from swfastedit_core.system.command import Parser, path_argument
 from swfastedit_core.system.processors import available_cpus
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.data.layouts import LAYOUTS
-from swfastedit_core.train.run.settings import Cadence, DataSettings, Recipe
+from swfastedit_core.train.run.settings import DataSettings, RunSettings, Schedule
 
 PROGRAM = "python -m swfastedit_core.train"
 RIVALS = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # of each pair one
 CHANNELS = {",".join(channels.names): channels for channels in (Channels.PET, Channels.PET_CT)}
 YES_OR_NO = argparse.BooleanOptionalAction
-DEFAULT = Recipe(CheckpointConfig(NetworkConfig()), DataSettings(()), CropSettings())
+DEFAULT = RunSettings(CheckpointConfig(NetworkConfig()), DataSettings(()), CropSettings())
 
 
 class Add(Protocol):
@@ -247,7 +247,7 @@ def _add_learning(add: Add) -> None:
 
 
 def _add_cadence(add: Add) -> None:
-    cadence = Cadence()
+    cadence = Schedule()
     add("--validate-every", type=int, default=cadence.validate_steps, metavar="STEPS", help="default: at the end only")
     add("--validation-cases", type=int, default=cadence.validation_cases, metavar="N", help="at most (default: all)")
     add("--validation-overlap", type=float, default=cadence.validation_overlap, metavar="X", help="of windows "

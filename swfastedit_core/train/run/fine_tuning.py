@@ -10,7 +10,7 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, r
 from swfastedit_core.errors import UserError
 
 
-def read_start(path: Path, config: CheckpointConfig) -> Checkpoint:
+def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
     """Read weights that a run may go on from.
 
     They have learned what their network, channels, voxels and intensities mean, so these must be those of the run.
@@ -32,11 +32,13 @@ def read_start(path: Path, config: CheckpointConfig) -> Checkpoint:
     for what in ("network", "channels", "preprocessing"):
         theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
         if theirs != ours:
-            raise UserError(f"{path}: the weights have another {what} than the run: {_difference(theirs, ours)}")
+            raise UserError(
+                f"{path}: the weights have another {what} than the run: {_describe_difference(theirs, ours)}"
+            )
     return checkpoint
 
 
-def _difference(theirs: Any, ours: Any) -> str:
+def _describe_difference(theirs: Any, ours: Any) -> str:
     """Name the fields that differ."""
     if not is_dataclass(theirs) or type(theirs) is not type(ours):
         return f"{_plain(theirs)}, not {_plain(ours)}"
@@ -49,7 +51,7 @@ def _plain(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def origin_of(checkpoint: Checkpoint) -> dict[str, Any]:
+def describe_origin(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what weights that began with others say of those."""
     return {
         "file": checkpoint.path.name,

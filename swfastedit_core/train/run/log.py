@@ -24,7 +24,7 @@ ROW = 6  # scans side by side in a picture
 MOST_SHOWN = 12  # scans in a picture
 
 
-class Board:
+class RunLog:
     """Keeps the records of a run in its folder.
 
     Parameters
@@ -33,24 +33,24 @@ class Board:
         Of the run.
     step
         Where it goes on: later records, of a run that went further before it was cut off, are dropped.
-    judged
+    validated
         Whether the validation of that step counts; otherwise it is dropped as well, since it comes again.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0, judged: bool = True) -> None:
+    def __init__(self, folder: Path, *, step: int = 0, validated: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         self._rows = [
             row
             for row in read_metrics(folder)
-            if int(row["step"]) < step or (int(row["step"]) == step and (judged or not row["validated"]))
+            if int(row["step"]) < step or (int(row["step"]) == step and (validated or not row["validated"]))
         ]
         with replacing(folder / METRICS) as temporary:
             self._append(temporary, self._rows, header=True)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def record(self, step: int, values: dict[str, float]) -> None:
+    def add_row(self, step: int, values: dict[str, float]) -> None:
         """Add a row: numbers by name, of `COLUMNS`."""
         row = {"step": str(step), **{name: _short(value) for name, value in values.items()}}
         self._rows.append(row)
@@ -60,7 +60,7 @@ class Board:
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def show(self, step: int, projections: Sequence[Projection]) -> None:
+    def plot_validation(self, step: int, projections: Sequence[Projection]) -> None:
         """Draw the curves and the scans of a validation."""
         self._draw()
         if projections:
@@ -77,7 +77,7 @@ class Board:
         self._writer.close()
 
     def _draw(self) -> None:
-        draw_curves(self._rows, self._folder / "curves.png")
+        plot_curves(self._rows, self._folder / "curves.png")
 
     def _append(self, path: Path, rows: Sequence[dict[str, str]], *, header: bool = False) -> None:
         with path.open("a", newline="") as file:
@@ -97,7 +97,7 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
     return [row for row in rows if None not in row.values()]  # a killed run may have left half a line
 
 
-def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
+def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Draw loss, Dice and false volumes against the steps."""
     if not any(row.get("validated") for row in rows):
         figure, (loss,) = _figure(1, 1, (5.0, 3.2))

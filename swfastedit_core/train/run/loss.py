@@ -17,7 +17,7 @@ WINDOWS = 8  # run at a time where a crop is larger than the window; the recipe'
 SUPERVISED_LEVELS = 3  # of the decoder, the output included
 
 
-class Learner(nn.Module):
+class TrainingNetwork(nn.Module):
     """A network in training.
 
     Parameters
@@ -62,7 +62,7 @@ class Learner(nn.Module):
         return [self.network.output_block(features[0]), *coarser]
 
 
-class Objective:
+class SegmentationLoss:
     """The recipe's loss, Dice and cross entropy of the softmax; averaged over levels where there are several.
 
     Crops without a lesion have a finite loss: their Dice term is all but constant, and cross entropy acts alone.
@@ -82,7 +82,7 @@ class Objective:
         Parameters
         ----------
         logits
-            From a `Learner`.
+            From a `TrainingNetwork`.
         label
             uint8 [N, 1, X, Y, Z], the class of each voxel.
         """

@@ -47,7 +47,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Learning:
+class LearningSettings:
     """How long and how fast to learn.
 
     Attributes
@@ -95,7 +95,7 @@ class Learning:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunSettings:
     """Everything that decides which weights a run ends with, apart from the machine.
 
     Attributes
@@ -111,7 +111,7 @@ class Recipe:
     crops: CropSettings
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     transplant: TransplantSettings = field(default_factory=TransplantSettings)
-    learning: Learning = field(default_factory=Learning)
+    learning: LearningSettings = field(default_factory=LearningSettings)
 
     def settings(self) -> dict[str, Any]:
         """Return all of it by name, as texts: what a resumed run must have in common with the one before."""
@@ -145,7 +145,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Cadence:
+class Schedule:
     """How often a run looks up from its work.
 
     Attributes

@@ -11,7 +11,7 @@ from typing import NoReturn
 from swfastedit_core.system.command import Stopped
 
 
-class Request:
+class StopRequest:
     """Whether a signal asks the run to stop, and which.
 
     Attributes
@@ -36,12 +36,12 @@ class Request:
 
 
 @contextmanager
-def requests() -> Iterator[Request]:
+def catch_stop_signals() -> Iterator[StopRequest]:
     """Note signals instead of ending; a second SIGINT ends the program as ever.
 
     Others may come several times for one wish: from a scheduler, and passed on by torchrun.
     """
-    request = Request()
+    request = StopRequest()
     numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
     before = {number: signal.getsignal(number) for number in numbers}
 

@@ -18,7 +18,7 @@ SUFFIX, DAMAGED = ".state", ".damaged"
 DIGEST_BYTES = 32  # a SHA-256 of what comes before it ends each file
 
 
-class Damaged(Exception):  # noqa: N818 - it says what a file is
+class DamagedStateError(Exception):
     """A state that cannot be used; one line says why."""
 
 
@@ -48,7 +48,7 @@ def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) ->
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(buffer.getbuffer())
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
-        others = [old for old in states(folder) if old != path]
+        others = [old for old in list_states(folder) if old != path]
         for old in others[: max(len(others) - keep + 1, 0)]:
             old.unlink(missing_ok=True)
     except OSError as error:
@@ -56,7 +56,7 @@ def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) ->
     return path
 
 
-def states(folder: Path) -> list[Path]:
+def list_states(folder: Path) -> list[Path]:
     """List the states of a run, the oldest first."""
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
 
@@ -66,24 +66,24 @@ def read_state(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    Damaged
+    DamagedStateError
         If it is not what was written.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Damaged(f"cannot be read ({error.strerror})") from error
+        raise DamagedStateError(f"cannot be read ({error.strerror})") from error
     body = memoryview(content)[:-DIGEST_BYTES]
     if hashlib.sha256(body).digest() != content[-DIGEST_BYTES:]:
-        raise Damaged("is not whole")
+        raise DamagedStateError("is not whole")
     state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     return state
 
 
-def newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+def read_newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
     """Return the latest state that is good and its file; None where there is none at all.
 
-    Damaged ones that are newer get another ending: they would count among those that are kept.
+    DamagedStateError ones that are newer get another ending: they would count among those that are kept.
 
     Parameters
     ----------
@@ -97,11 +97,11 @@ def newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, di
     UserError
         If there are states and every one is damaged.
     """
-    found, damaged = states(folder), []
+    found, damaged = list_states(folder), []
     for path in reversed(found):
         try:
             state = read_state(path)
-        except Damaged as error:
+        except DamagedStateError as error:
             warn(f"warning: {path} {error}, the state before it is taken")
             damaged.append(path)
         else:

@@ -18,15 +18,15 @@ from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import resolve_precision
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
-from swfastedit_core.train.run.loss import Learner, Objective
-from swfastedit_core.train.run.settings import Learning
+from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
+from swfastedit_core.train.run.settings import LearningSettings
 
 LAST_LEARNING_RATE = 1e-8  # the recipe's
-SKIPPED_IN_A_ROW = 20  # steps without a finite loss after which training is given up
+MAX_SKIPPED_STEPS = 20  # steps without a finite loss after which training is given up
 FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-LONGEST_WAIT = timedelta(days=1)  # of processes for the one that prepares or validates
-LEAST_BFLOAT16 = 3  # voxels along x in the deepest level, see `training_precision`
-CHANCE = 2**20  # steps have random numbers of their own: seed * CHANCE + step, and one stream a process
+DDP_TIMEOUT = timedelta(days=1)  # of processes for the one that prepares or validates
+MIN_BFLOAT16_VOXELS = 3  # voxels along x in the deepest level, see `training_precision`
+SEED_STRIDE = 2**20  # steps have random numbers of their own: seed * SEED_STRIDE + step, and one stream a process
 
 
 def training_precision(name: str, device: torch.device, config: CheckpointConfig, size: tuple[int, int, int]) -> str:
@@ -54,17 +54,17 @@ def training_precision(name: str, device: torch.device, config: CheckpointConfig
     """
     precision = resolve_precision(name, device)
     side = config.network.divisor_xyz[0]
-    if device.type == "cpu" and precision == "bfloat16" and size[0] // side < LEAST_BFLOAT16:
+    if device.type == "cpu" and precision == "bfloat16" and size[0] // side < MIN_BFLOAT16_VOXELS:
         if name == "auto":
             return "float32"
         raise UserError(
             f"bfloat16 on a CPU gives wrong gradients for {size[0]} voxels along x, "
-            f"expected {LEAST_BFLOAT16 * side} or more; use --precision float32"
+            f"expected {MIN_BFLOAT16_VOXELS * side} or more; use --precision float32"
         )
     return precision
 
 
-def connect(device: torch.device, precision: str, *, ranks_here: int = 1, nodes: int = 1) -> Fabric:
+def launch_fabric(device: torch.device, precision: str, *, ranks_here: int = 1, nodes: int = 1) -> Fabric:
     """Join the processes of a run; alone where there is one.
 
     Parameters
@@ -82,7 +82,7 @@ def connect(device: torch.device, precision: str, *, ranks_here: int = 1, nodes:
         accelerator=device.type,
         devices=[device.index or 0] if alone and device.type == "cuda" else ranks_here,
         num_nodes=nodes,
-        strategy="auto" if alone else DDPStrategy(timeout=LONGEST_WAIT),
+        strategy="auto" if alone else DDPStrategy(timeout=DDP_TIMEOUT),
         precision=FABRIC_PRECISIONS[precision],  # type: ignore[arg-type] # one of the literals
     )
     fabric.launch()
@@ -97,7 +97,7 @@ def learning_rate_at(step: int, *, steps: int, first: float) -> float:
     return LAST_LEARNING_RATE + (first - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
 
 
-class _Averaging:
+class _WarmedUpAverage:
     """An exponential moving average that forgets its beginning.
 
     After n updates the decay is (1 + n) / (10 + n) at most, as in TensorFlow's ``ExponentialMovingAverage``: with a
@@ -132,7 +132,7 @@ class Trainer:
     steps
         Number of optimiser steps.
     fabric
-        From `connect`.
+        From `launch_fabric`.
     compiled
         Let torch compile the network: minutes at the start, faster steps.
     start
@@ -142,7 +142,7 @@ class Trainer:
     def __init__(
         self,
         config: CheckpointConfig,
-        learning: Learning,
+        learning: LearningSettings,
         fabric: Fabric,
         *,
         steps: int,
@@ -157,24 +157,24 @@ class Trainer:
         network = build_network(config.network)
         if start is not None:
             network.load_state_dict({name: tensor.float() for name, tensor in start.items()})
-        self.learner = Learner(
+        self.model = TrainingNetwork(
             network,
             deep_supervision=learning.deep_supervision,
             window=config.window,
             overlap=learning.window_overlap,
         ).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # no stub for this argument
-        optimiser = torch.optim.Adam(self.learner.parameters(), lr=learning.learning_rate)
-        module = torch.compile(self.learner) if compiled else self.learner
+        optimiser = torch.optim.Adam(self.model.parameters(), lr=learning.learning_rate)
+        module = torch.compile(self.model) if compiled else self.model
         self._module, self._optimiser = fabric.setup(cast(nn.Module, module), optimiser)
-        self.average = AveragedModel(network, multi_avg_fn=_Averaging(learning.ema)) if learning.ema else None
-        self._objective = Objective(squared=learning.squared)
+        self.average = AveragedModel(network, multi_avg_fn=_WarmedUpAverage(learning.ema)) if learning.ema else None
+        self._objective = SegmentationLoss(squared=learning.squared)
 
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
         return learning_rate_at(self.step, steps=self.steps, first=self.learning.learning_rate)
 
-    def learn(self, image: Tensor, label: Tensor, *, stop: bool = False) -> tuple[float, bool]:
+    def train_step(self, image: Tensor, label: Tensor, *, stop: bool = False) -> tuple[float, bool]:
         """Take one step.
 
         Parameters
@@ -196,7 +196,9 @@ class Trainer:
         UserError
             If many steps in a row were left out.
         """
-        torch.manual_seed((self.learning.seed * CHANCE + self.step) * self.fabric.world_size + self.fabric.global_rank)
+        torch.manual_seed(
+            (self.learning.seed * SEED_STRIDE + self.step) * self.fabric.world_size + self.fabric.global_rank
+        )
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate
         self._module.train()
@@ -212,7 +214,7 @@ class Trainer:
             self.fabric.backward(loss)
             taken = self._update()
         self.skipped = 0 if taken else self.skipped + 1
-        if self.skipped >= SKIPPED_IN_A_ROW:
+        if self.skipped >= MAX_SKIPPED_STEPS:
             raise UserError(
                 f"step {self.step}: neither loss nor gradients were finite for {self.skipped} steps; begin another run "
                 "with a lower --learning-rate, with --start-from the last weights of this one if they are good"
@@ -231,27 +233,27 @@ class Trainer:
         if finite or self.fabric.strategy.precision.state_dict():
             self._optimiser.step()
         if finite and self.average is not None:
-            self.average.update_parameters(self.learner.network)
+            self.average.update_parameters(self.model.network)
         return finite
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's tensors as they would be exported: float32 on the CPU, names as in MONAI's DynUNet."""
-        network = self.learner.network if self.average is None else self.average.module
+        network = self.model.network if self.average is None else self.average.module
         return {name: t.detach().float().cpu().contiguous() for name, t in network.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
         """Return all that a later run needs to go on exactly here."""
         return {
             "step": self.step,
-            "learner": self.learner.state_dict(),
+            "learner": self.model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go on where `state` was made."""
-        self.learner.load_state_dict(state["learner"])
+        self.model.load_state_dict(state["learner"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         if self.average is not None:

@@ -17,11 +17,11 @@ from swfastedit_core.train.crops.loader import Crops, Order, batches
 from swfastedit_core.train.data.gather import SPLIT, Data, Say, gather
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.splits import write_split
-from swfastedit_core.train.run.recorder import BEST, LAST, STATES, Keeper, Pace
-from swfastedit_core.train.run.settings import Cadence, Machine, Recipe
-from swfastedit_core.train.run.signals import Request, requests
-from swfastedit_core.train.run.fine_tuning import origin_of, read_start
-from swfastedit_core.train.run.states import Damaged, newest_state, read_state
+from swfastedit_core.train.run.fine_tuning import describe_origin, read_initial_weights
+from swfastedit_core.train.run.recorder import BEST, LAST, STATES, RunRecorder, StepTimer
+from swfastedit_core.train.run.settings import Machine, RunSettings, Schedule
+from swfastedit_core.train.run.signals import StopRequest, catch_stop_signals
+from swfastedit_core.train.run.states import DamagedStateError, read_newest_state, read_state
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.store.store import PreparedCase
 
@@ -38,21 +38,21 @@ class Run:
         Of the run: states, weights, metrics, pictures.
     store
         Folder of the prepared cases; several runs may share one.
-    machine, cadence
+    machine, schedule
         How it uses the machine, and how often it looks up.
     about
         What the weights say of how they were made, beside what the run itself knows.
     """
 
-    recipe: Recipe
+    recipe: RunSettings
     folder: Path
     store: Path
     machine: Machine
-    cadence: Cadence
+    schedule: Schedule
     about: dict[str, Any]
 
 
-def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
+def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     """Train to the end of the schedule, or until a signal comes: then write the state, and end as it says.
 
     Parameters
@@ -60,7 +60,7 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     run
         What to do.
     fabric
-        From `trainer.connect`; all processes of a distributed run come here.
+        From `trainer.launch_fabric`; all processes of a distributed run come here.
     resume
         Go on from the latest good state. Without it a folder that holds states is refused.
     say
@@ -72,18 +72,18 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         If data, settings or memory do not allow to go on.
     """
     recipe = run.recipe
-    begun = _state_to_resume(run.folder, fabric, resume=resume, say=say)
+    state = _state_to_resume(run.folder, fabric, resume=resume, say=say)
     settings = {**recipe.settings(), "precision": run.machine.precision}
-    _require_same(begun, settings, run.folder)  # before anything is prepared for other settings
-    start_file = recipe.learning.start if begun is None else None
-    start = None if start_file is None else read_start(start_file, recipe.config)
+    _require_same_settings(state, settings, run.folder)  # before anything is prepared for other settings
+    start_file = recipe.learning.start if state is None else None
+    start = None if start_file is None else read_initial_weights(start_file, recipe.config)
     data = _gathered(run, fabric, say=say)
     settings |= {
         "content of the cases": [case.folder.name for case in data.cases],  # names are digests
         "content of the held-out cases": data.held_out_content,
         "list of held-out cases": [source.case for source in data.held_out],
     }
-    _require_same(begun, settings, run.folder)
+    _require_same_settings(state, settings, run.folder)
     draw = Draw.of(recipe, data.cases)
     if fabric.is_global_zero:
         usable = {source.case for source in (*data.learn, *data.held_out)}
@@ -98,28 +98,28 @@ def fit(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         compiled=run.machine.compiled,
         start=None if start is None else start.tensors,
     )
-    origin = None if start is None else origin_of(start)
-    if begun is not None:
-        trainer.load(begun["trainer"])
-        origin = begun["origin"]
+    origin = None if start is None else describe_origin(start)
+    if state is not None:
+        trainer.load_state(state["trainer"])
+        origin = state["origin"]
         say(f"resumed at step {trainer.step} of {steps}{', nothing left to do' if trainer.step == steps else ''}")
-    keeper = Keeper(
+    recorder = RunRecorder(
         run.folder,
         trainer,
         settings=settings,
-        about={**run.about, "data": _summary(data.learn), "held_out": len(data.held_out)},
+        about={**run.about, "data": _count_cases(data.learn), "held_out": len(data.held_out)},
         origin=origin,
         held_out=data.held_out,
-        cadence=run.cadence,
-        before=begun,
+        schedule=run.schedule,
+        before=state,
         say=say,
     )
-    with requests() as stop:
+    with catch_stop_signals() as stop:
         try:
-            _learn(run, trainer, keeper, draw, stop=stop)
+            _run_steps(run, trainer, recorder, draw, stop=stop)
         except UserError:  # such as a crop that could not be read: mended, the run goes on from here
             if fabric.world_size == 1:
-                keeper.save()
+                recorder.save_state()
             raise
 
 
@@ -133,10 +133,10 @@ def _gathered(run: Run, fabric: Fabric, *, say: Say) -> Data:
     return data
 
 
-def _learn(run: Run, trainer: Trainer, keeper: Keeper, draw: Draw, *, stop: Request) -> None:
+def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, draw: Draw, *, stop: StopRequest) -> None:
     """Take the steps that are left."""
-    recipe, fabric, cadence = run.recipe, trainer.fabric, run.cadence
-    order = Order(_by_group(draw.cases, recipe.data.specs), recipe.data.shares, recipe.learning.seed)
+    recipe, fabric, schedule = run.recipe, trainer.fabric, run.schedule
+    order = Order(_cases_by_data_set(draw.cases, recipe.data.specs), recipe.data.shares, recipe.learning.seed)
     feed = batches(
         Crops(order, draw),
         steps=range(trainer.step, trainer.steps),
@@ -146,52 +146,52 @@ def _learn(run: Run, trainer: Trainer, keeper: Keeper, draw: Draw, *, stop: Requ
         processes=run.machine.loaders,
         pin=fabric.device.type == "cuda",
     )
-    pace = Pace()
+    timer = StepTimer()
 
-    def judge() -> None:
+    def validate() -> None:
         """Validate. What was learned is written before, since that takes long, and the outcome after it."""
-        keeper.save()
-        if keeper.validate(lambda: stop.asked):
-            _end(keeper, stop)
-        keeper.save()
+        recorder.save_state()
+        if recorder.validate(lambda: stop.asked):
+            _stop(recorder, stop)
+        recorder.save_state()
 
-    if keeper.unjudged:  # the run before ended in its validation
-        pace.resting(judge)
+    if recorder.validation_due:  # the run before ended in its validation
+        timer.exclude(validate)
     elif trainer.step == trainer.steps:
-        keeper.save()
+        recorder.save_state()
     # Where standard error is a terminal: elsewhere the lines of the log tell enough.
     bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
     with closing(feed), bar:
-        for image, label in pace.waiting(feed):
-            loss, asked = trainer.learn(image, label, stop=stop.asked)
-            pace.add(loss)
+        for image, label in timer.time_waiting(feed):
+            loss, asked = trainer.train_step(image, label, stop=stop.asked)
+            timer.add_step(loss)
             bar.update()
             done = trainer.step == trainer.steps
-            if done or trainer.step % cadence.log_steps == 0:
-                keeper.log(pace.taken(), epoch=trainer.step * recipe.learning.batch / order.epoch)
+            if done or trainer.step % schedule.log_steps == 0:
+                recorder.log_steps(timer.take_figures(), epoch=trainer.step * recipe.learning.batch / order.epoch)
             if asked and not done:
-                keeper.save()
-                _end(keeper, stop)
-            if keeper.unjudged:
-                pace.resting(judge)
-            elif done or fabric.broadcast(keeper.due()):
-                pace.resting(keeper.save)
-    keeper.close()
+                recorder.save_state()
+                _stop(recorder, stop)
+            if recorder.validation_due:
+                timer.exclude(validate)
+            elif done or fabric.broadcast(recorder.save_due()):
+                timer.exclude(recorder.save_state)
+    recorder.close()
 
 
-def _end(keeper: Keeper, stop: Request) -> NoReturn:
-    keeper.close()
+def _stop(recorder: RunRecorder, stop: StopRequest) -> NoReturn:
+    recorder.close()
     stop.follow()
 
 
-def _by_group(cases: Sequence[PreparedCase], specs: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+def _cases_by_data_set(cases: Sequence[PreparedCase], specs: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Return the indices of each data set's cases."""
     return tuple(tuple(i for i, case in enumerate(cases) if case.group == spec) for spec in specs)
 
 
 def _state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:
     """Read the state that the first process chooses."""
-    newest = newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
+    newest = read_newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
     path = fabric.broadcast(None if newest is None else newest[0])
     if not resume and (path is not None or any((folder / name).exists() for name in (BEST, LAST))):
         raise UserError(f"{folder}: holds a run already; go on with --resume, or choose another --output")
@@ -201,31 +201,31 @@ def _state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) ->
         return None if newest is None else newest[1]
     try:
         return read_state(path)
-    except Damaged as error:
+    except DamagedStateError as error:
         raise UserError(f"{path}: {error}, although the first process could read it") from error
 
 
-def _require_same(begun: dict[str, Any] | None, now: dict[str, Any], folder: Path) -> None:
+def _require_same_settings(state: dict[str, Any] | None, now: dict[str, Any], folder: Path) -> None:
     """Refuse to go on with other settings than those of the state that is resumed."""
-    if begun is None:
+    if state is None:
         return
-    before = begun["settings"]
+    before = state["settings"]
     for name, wanted in now.items():
         if before.get(name) != wanted:
             raise UserError(
                 f"{folder}: the run was begun with another {name.partition('.')[2] or name}: "
-                f"{_difference(before.get(name), wanted)}; use another --output"
+                f"{_describe_change(before.get(name), wanted)}; use another --output"
             )
 
 
-def _difference(before: object, now: object) -> str:
+def _describe_change(before: object, now: object) -> str:
     if not isinstance(before, list) or not isinstance(now, list):
         return f"{before}, now {now}"
     new = len(set(now) - set(before))
     return f"{len(before)} of them, now {len(now)}, {new} of which {'was' if new == 1 else 'were'} not there"
 
 
-def _summary(sources: Sequence[Source]) -> list[dict[str, Any]]:
+def _count_cases(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """Count the cases of each data set by layout; no names, since weights travel further than data may."""
     groups = dict.fromkeys(source.group for source in sources)
     return [

@@ -104,18 +104,18 @@ def validate(
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             warn(f"warning: {source.case} is left out of this validation: {kind}{' '.join(str(error).split())}")
             continue
-        found.append(_compared(source.case, scan, mask))
+        found.append(_project(source.case, scan, mask))
     return found
 
 
-def means(scores: Sequence[Score]) -> dict[str, float]:
+def mean_scores(scores: Sequence[Score]) -> dict[str, float]:
     """Average each measure over the scans in which it is defined, as the challenges do; NaN where none is."""
     columns = {name: [getattr(score, name) for score in scores] for name in ("dice", "fpv_ml", "fnv_ml")}
     kept = {name: [v for v in values if math.isfinite(v)] for name, values in columns.items()}
     return {name: sum(values) / len(values) if values else math.nan for name, values in kept.items()}
 
 
-def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
+def score_mask(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
     """Score a mask against a label, both [Z, Y, X] with lesions above 0."""
     return Score(
         case,
@@ -125,9 +125,9 @@ def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) 
     )
 
 
-def _compared(case: str, scan: Scan, mask: np.ndarray) -> Projection:
+def _project(case: str, scan: Scan, mask: np.ndarray) -> Projection:
     truth, geometry = scan.label.array_zyx, scan.pet.geometry
-    score = compare(case, truth, mask, voxel_ml=geometry.voxel_ml)
+    score = score_mask(case, truth, mask, voxel_ml=geometry.voxel_ml)
     x_mm, _, z_mm = geometry.spacing_mm
     truth_ml, found_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (truth, mask))
     suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))

@@ -20,7 +20,7 @@ from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import find_sources
 from swfastedit_core.train.run import validation
-from swfastedit_core.train.run.states import read_state, states
+from swfastedit_core.train.run.states import list_states, read_state
 from swfastedit_core.train.run.validation import validate
 
 
@@ -115,7 +115,7 @@ def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
     assert process.returncode == code
     assert err.splitlines()[-1].endswith("the same command with --resume goes on from the last saved state")
     last = max(losses(run))
-    assert [path.stem for path in states(run / "states")] == [f"{last:08d}"]
+    assert [path.stem for path in list_states(run / "states")] == [f"{last:08d}"]
     assert read_config(run / "last.safetensors").training["step"] == last
 
 
@@ -125,7 +125,7 @@ def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd)
     assert command.main(arguments) == 0
     before = read_checkpoint(run / "last.safetensors").tensors
     capfd.readouterr()
-    older, newest = states(run / "states")
+    older, newest = list_states(run / "states")
     assert older.stem == "00000003"
     newest.write_bytes(newest.read_bytes()[:-10])
     assert command.main([*arguments, "--resume"]) == 0
@@ -193,14 +193,14 @@ def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--learning-rate", "2e-2", "--fold", "2/5", "--steps", "9"]
     assert command.main([*arguments, "--validate-every", "8", "--save-every", "0"]) == 0
-    judged = [read_state(path)["judged"] for path in states(run / "states")]
-    assert [each["best"]["cases"] for each in judged[-2:]] == [["blob2", "blob5"]] * 2
+    validations = [read_state(path)["validation"] for path in list_states(run / "states")]
+    assert [each["best"]["cases"] for each in validations[-2:]] == [["blob2", "blob5"]] * 2
     assert read_config(run / "last.safetensors").training["validation"]["step"] == 9
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     capfd.readouterr()
     assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
     assert "the validation is another one than before" in capfd.readouterr().out
-    assert read_state(states(run / "states")[-1])["judged"]["best"]["cases"] == ["blob2"]
+    assert read_state(list_states(run / "states")[-1])["validation"]["best"]["cases"] == ["blob2"]
     assert read_config(run / "best.safetensors").training["step"] == 9
 
 
@@ -237,7 +237,7 @@ def test_two_processes_on_half_batches_learn_as_one_does(options, tmp_path):
     np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
     before = read_checkpoint(tmp_path / "two" / "last.safetensors")
     assert before.config.training["processes"] == 2
-    states(tmp_path / "two" / "states")[-1].unlink()
+    list_states(tmp_path / "two" / "states")[-1].unlink()
     out = finished("--output", tmp_path / "two", *common, "--save-every", "0", "--resume", prefix=two_processes)
     assert "resumed at step 5 of 6" in out
     after = read_checkpoint(tmp_path / "two" / "last.safetensors")
@@ -259,11 +259,11 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     arguments = ["--output", run, *options, "--steps", "4", "--log-every", "1", "--save-every", "0"]
     arguments += ["--device", "cuda", "--precision", "float16"]
     finished(*arguments)
-    older, newest = (read_state(path) for path in states(run / "states")[-2:])
+    older, newest = (read_state(path) for path in list_states(run / "states")[-2:])
     assert newest["trainer"]["scaler"]["scale"] > 0
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     assert "resumed at step 3 of 4" in finished(*arguments, "--resume")
-    again = read_state(states(run / "states")[-1])
+    again = read_state(list_states(run / "states")[-1])
     assert older["trainer"]["scaler"]["_growth_tracker"] + 1 == newest["trainer"]["scaler"]["_growth_tracker"]
     assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
 

@@ -16,7 +16,7 @@ from swfastedit_core import UserError, Volume, load_networks, read_volume, segme
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.run.states import states
+from swfastedit_core.train.run.states import list_states
 
 
 def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, capfd):
@@ -98,7 +98,7 @@ def test_run_begins_with_the_weights_that_it_is_given(options, tmp_path, capfd):
 
     torn_run = ["--output", str(torn), *still, "--save-every", "0"]
     assert command.main(torn_run) == 0
-    states(torn / "states")[-1].unlink()
+    list_states(torn / "states")[-1].unlink()
     weights.unlink()  # a run that is resumed has its own
     capfd.readouterr()
     assert command.main([*torn_run, "--resume"]) == 0
