@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from train.run.test_trainer import CONFIG, CPU, crop
 
+from swfastedit_core.train.run.fabric import launch_fabric
 from swfastedit_core.train.run.settings import LearningSettings
-from swfastedit_core.train.run.trainer import Trainer, launch_fabric
+from swfastedit_core.train.run.trainer import Trainer
 
 RANKS = 2
 BAD_STEP = 1
@@ -27,7 +28,7 @@ def digest(trainer: Trainer) -> str:
 
 def main(folder: Path) -> None:
     """Learn for three steps; write each step's loss and weights to a file of this rank's."""
-    fabric = launch_fabric(CPU, "float32", ranks_here=RANKS)
+    fabric = launch_fabric(CPU, "float32", local_ranks=RANKS)
     trainer = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
     rows = []
     for step in range(3):

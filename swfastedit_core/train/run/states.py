@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole or not at all, known to be good when read, the last few kept."""
+"""State files of a run: written atomically, verified by a checksum when read, the newest few kept."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import torch
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.atomic import replacing
 
-SUFFIX, DAMAGED = ".state", ".damaged"
-DIGEST_BYTES = 32  # a SHA-256 of what comes before it ends each file
+STATE_SUFFIX, DAMAGED_SUFFIX = ".state", ".damaged"
+DIGEST_BYTES = 32  # a file ends with the SHA-256 of the bytes before it
 
 
 class DamagedStateError(Exception):
-    """A state that cannot be used; one line says why."""
+    """A state file cannot be used; the message is the end of a sentence that begins with its path."""
 
 
 def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
-    """Write the state of a step, then remove older ones.
+    """Write the state of a step, then remove the oldest states.
 
     Parameters
     ----------
     folder
-        Of the run's states.
+        Folder of the states.
     state
         Tensors, numbers, texts, lists and dictionaries.
     step
-        Names the file.
+        Step of the state; the name of the file.
     keep
-        States that stay, this one included.
+        Number of states that are kept, this one included.
 
     Raises
     ------
     UserError
-        If the disk is full or cannot be written.
+        If the file cannot be written, for example because the disk is full.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path = folder / f"{step:08d}{SUFFIX}"
+    path = folder / f"{step:08d}{STATE_SUFFIX}"
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(buffer.getbuffer())
@@ -52,22 +52,24 @@ def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) ->
         for old in others[: max(len(others) - keep + 1, 0)]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: the state cannot be written ({error.strerror}); make room and resume") from error
+        raise UserError(
+            f"{path}: the state cannot be written ({error.strerror}); free some space and continue with --resume"
+        ) from error
     return path
 
 
 def list_states(folder: Path) -> list[Path]:
-    """List the states of a run, the oldest first."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+    """Return the state files in a folder, the oldest first."""
+    return sorted(path for path in folder.glob(f"*{STATE_SUFFIX}") if path.stem.isdigit())
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a state.
+    """Read a state file.
 
     Raises
     ------
     DamagedStateError
-        If it is not what was written.
+        If it cannot be read, or its checksum is wrong.
     """
     try:
         content = path.read_bytes()
@@ -75,40 +77,40 @@ def read_state(path: Path) -> dict[str, Any]:
         raise DamagedStateError(f"cannot be read ({error.strerror})") from error
     body = memoryview(content)[:-DIGEST_BYTES]
     if hashlib.sha256(body).digest() != content[-DIGEST_BYTES:]:
-        raise DamagedStateError("is not whole")
+        raise DamagedStateError("is damaged")
     state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     return state
 
 
 def read_newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-    """Return the latest state that is good and its file; None where there is none at all.
+    """Return the newest valid state with its path; None where the folder holds no state.
 
-    DamagedStateError ones that are newer get another ending: they would count among those that are kept.
+    Damaged states that are newer get the suffix ``.damaged``, so that they do not count among the states that are kept.
 
     Parameters
     ----------
     folder
-        Of the run's states.
+        Folder of the states.
     warn
-        Told of each damaged state on the way.
+        Takes a line for each damaged state that was skipped.
 
     Raises
     ------
     UserError
-        If there are states and every one is damaged.
+        If all states are damaged.
     """
-    found, damaged = list_states(folder), []
-    for path in reversed(found):
+    paths, damaged = list_states(folder), []
+    for path in reversed(paths):
         try:
             state = read_state(path)
         except DamagedStateError as error:
-            warn(f"warning: {path} {error}, the state before it is taken")
+            warn(f"warning: {path} {error}, the state before it is used")
             damaged.append(path)
         else:
             for one in damaged:
                 with suppress(OSError):
-                    one.rename(one.with_suffix(DAMAGED))
+                    one.rename(one.with_suffix(DAMAGED_SUFFIX))
             return path, state
-    if found:
-        raise UserError(f"{folder}: all {len(found)} states are damaged; choose another --output to start again")
+    if paths:
+        raise UserError(f"{folder}: all {len(paths)} states are damaged; start again with another --output")
     return None

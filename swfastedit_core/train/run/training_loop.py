@@ -1,4 +1,4 @@
-"""A run from its data to its weights: find, prepare, learn, validate, keep."""
+"""A training run: gather the data, train, validate, save."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from typing import Any, NoReturn
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.crop_maker import Draw
 from swfastedit_core.train.crops.loader import Crops, Order, batches
 from swfastedit_core.train.data.gather import SPLIT, Data, Say, gather
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.splits import write_split
+from swfastedit_core.train.run.execution import Machine, Schedule
 from swfastedit_core.train.run.fine_tuning import describe_origin, read_initial_weights
-from swfastedit_core.train.run.recorder import BEST, LAST, STATES, RunRecorder, StepTimer
-from swfastedit_core.train.run.settings import Machine, RunSettings, Schedule
+from swfastedit_core.train.run.recorder import RunRecorder
+from swfastedit_core.train.run.resume import read_state_to_resume, require_same_settings
+from swfastedit_core.train.run.settings import RunSettings
 from swfastedit_core.train.run.signals import StopRequest, catch_stop_signals
-from swfastedit_core.train.run.states import DamagedStateError, read_newest_state, read_state
+from swfastedit_core.train.run.step_timer import StepTimer
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.store.store import PreparedCase
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run: what it learns, where it keeps it, and on what.
+    """Everything that a training run needs to know.
 
     Attributes
     ----------
-    recipe
-        What is learned.
+    settings
+        What decides the weights.
     folder
-        Of the run: states, weights, metrics, pictures.
+        Folder of the run: states, weights, metrics, pictures.
     store
         Folder of the prepared cases; several runs may share one.
     machine, schedule
-        How it uses the machine, and how often it looks up.
+        How the run uses the machine, and when it logs, saves and validates.
     about
-        What the weights say of how they were made, beside what the run itself knows.
+        Provenance that is stored with the weights; the run adds data, steps, validation and versions.
     """
 
-    recipe: RunSettings
+    settings: RunSettings
     folder: Path
     store: Path
     machine: Machine
@@ -53,94 +56,95 @@ class Run:
 
 
 def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
-    """Train to the end of the schedule, or until a signal comes: then write the state, and end as it says.
+    """Train until the last step, or until a signal asks to stop: then save the state and end the program.
 
     Parameters
     ----------
     run
-        What to do.
+        What to train, where, and how.
     fabric
-        From `trainer.launch_fabric`; all processes of a distributed run come here.
+        From `launch_fabric`; every process of a distributed run calls this function.
     resume
-        Go on from the latest good state. Without it a folder that holds states is refused.
+        Continue from the newest valid state. Without it, a folder that holds a run is refused.
     say
         Takes lines for the user.
 
     Raises
     ------
     UserError
-        If data, settings or memory do not allow to go on.
+        If data, settings, memory or disk do not allow the run to continue.
     """
-    recipe = run.recipe
-    state = _state_to_resume(run.folder, fabric, resume=resume, say=say)
-    settings = {**recipe.settings(), "precision": run.machine.precision}
-    _require_same_settings(state, settings, run.folder)  # before anything is prepared for other settings
-    start_file = recipe.learning.start if state is None else None
-    start = None if start_file is None else read_initial_weights(start_file, recipe.config)
-    data = _gathered(run, fabric, say=say)
-    settings |= {
-        "content of the cases": [case.folder.name for case in data.cases],  # names are digests
+    settings = run.settings
+    comparable: dict[str, Any] = {**settings.by_name(), "precision": run.machine.precision}
+    state = read_state_to_resume(run.folder, fabric, resume=resume, say=say)
+    if state is not None:
+        require_same_settings(state, comparable, run.folder)  # before cases are prepared for other settings
+    start_file = settings.learning.initial_weights if state is None else None
+    start = None if start_file is None else read_initial_weights(start_file, settings.config)
+    data = _gather_data(run, fabric, say=say)
+    comparable |= {
+        "content of the training cases": [case.folder.name for case in data.cases],  # names are digests
         "content of the held-out cases": data.held_out_content,
         "list of held-out cases": [source.case for source in data.held_out],
     }
-    _require_same_settings(state, settings, run.folder)
-    draw = Draw.of(recipe, data.cases)
+    if state is not None:
+        require_same_settings(state, comparable, run.folder)
+    crop_maker = Draw.of(settings, data.cases)
     if fabric.is_global_zero:
-        usable = {source.case for source in (*data.learn, *data.held_out)}
-        unused = [source.case for side in data.sides for source in side if source.case not in usable]
-        write_split(run.folder / SPLIT, *data.sides, unused=unused)
-    steps = recipe.learning.total_steps(len(data.cases))
-    trainer = Trainer(
-        recipe.config,
-        recipe.learning,
-        fabric,
-        steps=steps,
-        compiled=run.machine.compiled,
-        start=None if start is None else start.tensors,
-    )
-    origin = None if start is None else describe_origin(start)
+        _write_split(run.folder / SPLIT, data)
+    trainer = _build_trainer(run, fabric, cases=len(data.cases), start=start)
     if state is not None:
         trainer.load_state(state["trainer"])
-        origin = state["origin"]
-        say(f"resumed at step {trainer.step} of {steps}{', nothing left to do' if trainer.step == steps else ''}")
+        done = ", nothing left to do" if trainer.step == trainer.steps else ""
+        say(f"resumed at step {trainer.step} of {trainer.steps}{done}")
     recorder = RunRecorder(
         run.folder,
         trainer,
-        settings=settings,
+        settings=comparable,
         about={**run.about, "data": _count_cases(data.learn), "held_out": len(data.held_out)},
-        origin=origin,
+        origin=None if start is None else describe_origin(start),
         held_out=data.held_out,
         schedule=run.schedule,
-        before=state,
+        state=state,
         say=say,
     )
     with catch_stop_signals() as stop:
         try:
-            _run_steps(run, trainer, recorder, draw, stop=stop)
-        except UserError:  # such as a crop that could not be read: mended, the run goes on from here
+            _run_steps(run, trainer, recorder, Crops(_order_of_crops(settings, data.cases), crop_maker), stop=stop)
+        except UserError:  # a crop that cannot be read, for example: the user mends it and resumes here
             if fabric.world_size == 1:
                 recorder.save_state()
             raise
 
 
-def _gathered(run: Run, fabric: Fabric, *, say: Say) -> Data:
-    """Find and prepare the data in the first process; the others are given what it found."""
+def _gather_data(run: Run, fabric: Fabric, *, say: Say) -> Data:
+    """Find and prepare the data in the first process; send the result to the others."""
     data = None
     if fabric.is_global_zero:
-        data = gather(run.recipe, run.folder, store=run.store, workers=run.machine.preparers, say=say)
+        data = gather(run.settings, run.folder, store=run.store, workers=run.machine.preparers, say=say)
     data = fabric.broadcast(data)
     assert data is not None
     return data
 
 
-def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, draw: Draw, *, stop: StopRequest) -> None:
-    """Take the steps that are left."""
-    recipe, fabric, schedule = run.recipe, trainer.fabric, run.schedule
-    order = Order(_cases_by_data_set(draw.cases, recipe.data.specs), recipe.data.shares, recipe.learning.seed)
+def _build_trainer(run: Run, fabric: Fabric, *, cases: int, start: Checkpoint | None) -> Trainer:
+    return Trainer(
+        run.settings.config,
+        run.settings.learning,
+        fabric,
+        steps=run.settings.learning.total_steps(cases),
+        compiled=run.machine.compiled,
+        initial_weights=None if start is None else start.tensors,
+    )
+
+
+def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, *, stop: StopRequest) -> None:
+    """Train from the trainer's step to the last step."""
+    fabric, batch = trainer.fabric, run.settings.learning.batch
     feed = batches(
-        Crops(order, draw),
+        crops,
         steps=range(trainer.step, trainer.steps),
-        batch=recipe.learning.batch,
+        batch=batch,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
         processes=run.machine.loaders,
@@ -149,27 +153,27 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, draw: Draw, *,
     timer = StepTimer()
 
     def validate() -> None:
-        """Validate. What was learned is written before, since that takes long, and the outcome after it."""
+        """Validate; save the state before, since a validation takes long, and after it with the result."""
         recorder.save_state()
-        if recorder.validate(lambda: stop.asked):
+        if recorder.validate(lambda: stop.received):
             _stop(recorder, stop)
         recorder.save_state()
 
-    if recorder.validation_due:  # the run before ended in its validation
+    if recorder.validation_due:  # the run was stopped in this validation
         timer.exclude(validate)
     elif trainer.step == trainer.steps:
         recorder.save_state()
-    # Where standard error is a terminal: elsewhere the lines of the log tell enough.
+    # A bar on a terminal only: elsewhere the lines of the log show the progress.
     bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
     with closing(feed), bar:
         for image, label in timer.time_waiting(feed):
-            loss, asked = trainer.train_step(image, label, stop=stop.asked)
+            loss, stop_asked = trainer.train_step(image, label, stop=stop.received)
             timer.add_step(loss)
             bar.update()
             done = trainer.step == trainer.steps
-            if done or trainer.step % schedule.log_steps == 0:
-                recorder.log_steps(timer.take_figures(), epoch=trainer.step * recipe.learning.batch / order.epoch)
-            if asked and not done:
+            if done or trainer.step % run.schedule.log_steps == 0:
+                recorder.log_steps(timer.take_figures(), epoch=trainer.step * batch / crops.order.epoch)
+            if stop_asked and not done:
                 recorder.save_state()
                 _stop(recorder, stop)
             if recorder.validation_due:
@@ -180,53 +184,28 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, draw: Draw, *,
 
 
 def _stop(recorder: RunRecorder, stop: StopRequest) -> NoReturn:
+    """Close the records and end the program as the signal would."""
     recorder.close()
-    stop.follow()
+    stop.end_program()
 
 
-def _cases_by_data_set(cases: Sequence[PreparedCase], specs: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Return the indices of each data set's cases."""
-    return tuple(tuple(i for i, case in enumerate(cases) if case.group == spec) for spec in specs)
+def _order_of_crops(settings: RunSettings, cases: Sequence[PreparedCase]) -> Order:
+    """Return which case each crop is taken from, with the cases grouped by data set."""
+    groups = tuple(
+        tuple(index for index, case in enumerate(cases) if case.group == spec) for spec in settings.data.specs
+    )
+    return Order(groups, settings.data.shares, settings.learning.seed)
 
 
-def _state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:
-    """Read the state that the first process chooses."""
-    newest = read_newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
-    path = fabric.broadcast(None if newest is None else newest[0])
-    if not resume and (path is not None or any((folder / name).exists() for name in (BEST, LAST))):
-        raise UserError(f"{folder}: holds a run already; go on with --resume, or choose another --output")
-    if path is None and resume:
-        say(f"{folder}: nothing to resume, the run begins")
-    if path is None or newest is not None:
-        return None if newest is None else newest[1]
-    try:
-        return read_state(path)
-    except DamagedStateError as error:
-        raise UserError(f"{path}: {error}, although the first process could read it") from error
-
-
-def _require_same_settings(state: dict[str, Any] | None, now: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on with other settings than those of the state that is resumed."""
-    if state is None:
-        return
-    before = state["settings"]
-    for name, wanted in now.items():
-        if before.get(name) != wanted:
-            raise UserError(
-                f"{folder}: the run was begun with another {name.partition('.')[2] or name}: "
-                f"{_describe_change(before.get(name), wanted)}; use another --output"
-            )
-
-
-def _describe_change(before: object, now: object) -> str:
-    if not isinstance(before, list) or not isinstance(now, list):
-        return f"{before}, now {now}"
-    new = len(set(now) - set(before))
-    return f"{len(before)} of them, now {len(now)}, {new} of which {'was' if new == 1 else 'were'} not there"
+def _write_split(path: Path, data: Data) -> None:
+    """Write which cases are trained on, which are held out, and which cannot be used."""
+    usable = {source.case for source in (*data.learn, *data.held_out)}
+    unused = [source.case for side in data.sides for source in side if source.case not in usable]
+    write_split(path, *data.sides, unused=unused)
 
 
 def _count_cases(sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Count the cases of each data set by layout; no names, since weights travel further than data may."""
+    """Count cases and patients of each data set; without names, since weights may be published where data may not."""
     groups = dict.fromkeys(source.group for source in sources)
     return [
         {

@@ -18,10 +18,11 @@ from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.crops.loader import Crops, Order, batches
+from swfastedit_core.train.run.fabric import launch_fabric, training_precision
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
 from swfastedit_core.train.run.settings import LearningSettings
 from swfastedit_core.train.run.states import list_states, read_newest_state, write_state
-from swfastedit_core.train.run.trainer import Trainer, launch_fabric, learning_rate_at, training_precision
+from swfastedit_core.train.run.trainer import Trainer, learning_rate_at
 
 CPU = torch.device("cpu")
 SIDE = (32, 32, 32)
@@ -255,7 +256,9 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
         assert math.isnan(loss)
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
-    with pytest.raises(UserError, match="step 19: neither loss nor gradients were finite for 20 steps; begin"):
+    with pytest.raises(
+        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start another run"
+    ):
         trainer.train_step(image, label)
     other = trainer_of()
     for _ in range(19):
@@ -357,11 +360,11 @@ def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
     assert read_newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
-    assert warnings == [f"warning: {newest} is not whole, the state before it is taken"]
+    assert warnings == [f"warning: {newest} is damaged, the state before it is used"]
     write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
     assert [path.name for path in list_states(tmp_path)] == ["00000003.state"]
     list_states(tmp_path)[0].write_bytes(b"x" * 100)
-    with pytest.raises(UserError, match="all 1 states are damaged; choose another --output to start again"):
+    with pytest.raises(UserError, match="all 1 states are damaged; start again with another --output"):
         read_newest_state(tmp_path, warn=warnings.append)
 
 
