@@ -74,7 +74,7 @@ def run_settings_of(options: argparse.Namespace, schedule: Schedule) -> RunSetti
 
 
 def data_settings_of(options: argparse.Namespace) -> DataSettings:
-    """Return what is learned from, and what is held out.
+    """Return the data sets and their split into training and validation.
 
     Raises
     ------

@@ -48,7 +48,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """How a run uses the machine, as far as it is asked for."""
+    """What the options say about the use of the machine."""
 
     device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N")
     precision: str = setting("auto", "--precision", "auto, float32, bfloat16 or float16")
