@@ -29,7 +29,7 @@ from swfastedit_core.train.data.gather import SPLIT
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Source, find_sources, read_source
 from swfastedit_core.train.run.recorder import LAST
-from swfastedit_core.train.run.validation import Score, compare, means
+from swfastedit_core.train.run.validation import Score, mean_scores, score_mask
 from swfastedit_core.volume import Volume
 
 FIXED_SUV = 2.5
@@ -127,11 +127,11 @@ def score_methods(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[M
         if truth.any():
             masks["best SUV of each scan"] = suv >= SWEEP_SUV[int(np.argmax(sweep))]
         for method, mask in masks.items():
-            score = compare(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
+            score = score_mask(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
             scores.setdefault(method, []).append(score)
         say(f"{test}: {source.case}: Dice {scores['network'][-1].dice:.3f}")
     swept = np.nanmean(np.array(sweeps), axis=0)
-    rows = [MethodScores(test, method, len(each), **means(each)) for method, each in scores.items()]
+    rows = [MethodScores(test, method, len(each), **mean_scores(each)) for method, each in scores.items()]
     best = SWEEP_SUV[int(np.argmax(swept))]
     return [
         *rows,

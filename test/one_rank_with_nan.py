@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import torch
-from test_train_learning import CONFIG, CPU, crop
+from train.run.test_trainer import CONFIG, CPU, crop
 
-from swfastedit_core.train.run.settings import Learning
-from swfastedit_core.train.run.trainer import Trainer, connect
+from swfastedit_core.train.run.fabric import launch_fabric
+from swfastedit_core.train.run.settings import LearningSettings
+from swfastedit_core.train.run.trainer import Trainer
 
 RANKS = 2
 BAD_STEP = 1
@@ -27,14 +28,14 @@ def digest(trainer: Trainer) -> str:
 
 def main(folder: Path) -> None:
     """Learn for three steps; write each step's loss and weights to a file of this rank's."""
-    fabric = connect(CPU, "float32", ranks_here=RANKS)
-    trainer = Trainer(CONFIG, Learning(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
+    fabric = launch_fabric(CPU, "float32", local_ranks=RANKS)
+    trainer = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
     rows = []
     for step in range(3):
         image, label = crop(step * RANKS + fabric.global_rank)
         if step == BAD_STEP and fabric.global_rank == RANKS - 1:
             image = torch.full_like(image, float("nan"))
-        loss, _ = trainer.learn(image, label)
+        loss, _ = trainer.train_step(image, label)
         rows.append([loss, digest(trainer)])
     (folder / f"{fabric.global_rank}.json").write_text(json.dumps(rows))
 

@@ -11,6 +11,7 @@ from played import PlayedEngine
 from bench import agreement
 from swfastedit_core import Geometry, Volume, write_volume
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
+from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing

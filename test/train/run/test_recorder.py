@@ -20,7 +20,7 @@ from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import find_sources
 from swfastedit_core.train.run import validation
-from swfastedit_core.train.run.state import read_state, states
+from swfastedit_core.train.run.states import list_states, read_state
 from swfastedit_core.train.run.validation import validate
 
 
@@ -113,9 +113,9 @@ def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
         os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err.splitlines()[-1].endswith("the same command with --resume goes on from the last saved state")
+    assert err.splitlines()[-1].endswith("the same command with --resume continues from the last saved state")
     last = max(losses(run))
-    assert [path.stem for path in states(run / "states")] == [f"{last:08d}"]
+    assert [path.stem for path in list_states(run / "states")] == [f"{last:08d}"]
     assert read_config(run / "last.safetensors").training["step"] == last
 
 
@@ -125,12 +125,12 @@ def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd)
     assert command.main(arguments) == 0
     before = read_checkpoint(run / "last.safetensors").tensors
     capfd.readouterr()
-    older, newest = states(run / "states")
+    older, newest = list_states(run / "states")
     assert older.stem == "00000003"
     newest.write_bytes(newest.read_bytes()[:-10])
     assert command.main([*arguments, "--resume"]) == 0
     out = capfd.readouterr().out
-    assert f"warning: {newest} is not whole, the state before it is taken" in out
+    assert f"warning: {newest} is damaged, the state before it is used" in out
     assert "resumed at step 3 of 4" in out
     after = read_checkpoint(run / "last.safetensors").tensors
     assert all(tensor.equal(after[name]) for name, tensor in before.items())
@@ -150,9 +150,9 @@ def test_run_is_not_mixed_with_another_one(options, tmp_path, capfd):
     assert command.main([*arguments, "--resume", "--learning-rate", "0.1"]) == 1
     assert command.main([*arguments, "--resume", "--fold", "0/3"]) == 1
     errors = capfd.readouterr().err.splitlines()
-    assert errors[0] == f"{run}: holds a run already; go on with --resume, or choose another --output"
-    assert f"{run}: the run was begun with another learning_rate: 0.0002, now 0.1" in errors[1]
-    assert f"{run}: the run was begun with another fold: None, now (0, 3)" in errors[2]
+    assert errors[0] == f"{run}: already holds a run; continue it with --resume, or choose another --output"
+    assert f"{run}: cannot be resumed: --learning-rate was 0.0002 and is 0.1 now; undo the change" in errors[1]
+    assert f"{run}: cannot be resumed: --fold was None and is (0, 3) now; undo the change" in errors[2]
     assert len(errors) == 3
     assert json.loads((run / "split.json").read_text())["validation"] == []  # nothing was written before
 
@@ -162,14 +162,17 @@ def test_data_that_changed_are_refused_whoever_is_held_out(data, options, tmp_pa
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--data", f"images:{ours}", "--steps", "1", "--fold", "2/5"]
     assert command.main(arguments) == 0
-    for case, which in (("blob0", "content of the cases: 4 of them"), ("blob2", "content of the held-out cases: 2 of")):
+    for case, which in (
+        ("blob0", "content of the training cases changed: 4 before"),
+        ("blob2", "content of the held-out cases changed: 2 before"),
+    ):
         label = ours / "labelsTr" / f"{case}.mha"
         before = label.read_bytes()
         shutil.copy(ours / "labelsTr" / "blob1.mha", label)
         assert command.main([*arguments, "--resume"]) == 1
         error = capfd.readouterr().err
-        assert f"the run was begun with another {which}" in error
-        assert "1 of which was not there" in error
+        assert f"cannot be resumed: {which}" in error
+        assert "1 of them new" in error
         label.write_bytes(before)
     assert command.main([*arguments, "--resume"]) == 0
 
@@ -181,7 +184,7 @@ def test_weights_without_states_are_not_replaced(options, tmp_path, capfd):
     weights = (run / "last.safetensors").read_bytes()
     shutil.rmtree(run / "states")
     assert command.main(arguments) == 1
-    assert "holds a run already" in capfd.readouterr().err
+    assert "already holds a run" in capfd.readouterr().err
     assert command.main([*arguments, "--resume"]) == 0
     assert (run / "earlier-last.safetensors").read_bytes() == weights
     assert (run / "earlier-metrics.csv").is_file()
@@ -193,14 +196,14 @@ def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--learning-rate", "2e-2", "--fold", "2/5", "--steps", "9"]
     assert command.main([*arguments, "--validate-every", "8", "--save-every", "0"]) == 0
-    judged = [read_state(path)["judged"] for path in states(run / "states")]
-    assert [each["best"]["cases"] for each in judged[-2:]] == [["blob2", "blob5"]] * 2
+    validations = [read_state(path)["validation"] for path in list_states(run / "states")]
+    assert [each["best"]["cases"] for each in validations[-2:]] == [["blob2", "blob5"]] * 2
     assert read_config(run / "last.safetensors").training["validation"]["step"] == 9
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     capfd.readouterr()
     assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
-    assert "the validation is another one than before" in capfd.readouterr().out
-    assert read_state(states(run / "states")[-1])["judged"]["best"]["cases"] == ["blob2"]
+    assert "validation cases or overlap changed" in capfd.readouterr().out
+    assert read_state(list_states(run / "states")[-1])["validation"]["best"]["cases"] == ["blob2"]
     assert read_config(run / "best.safetensors").training["step"] == 9
 
 
@@ -237,7 +240,7 @@ def test_two_processes_on_half_batches_learn_as_one_does(options, tmp_path):
     np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
     before = read_checkpoint(tmp_path / "two" / "last.safetensors")
     assert before.config.training["processes"] == 2
-    states(tmp_path / "two" / "states")[-1].unlink()
+    list_states(tmp_path / "two" / "states")[-1].unlink()
     out = finished("--output", tmp_path / "two", *common, "--save-every", "0", "--resume", prefix=two_processes)
     assert "resumed at step 5 of 6" in out
     after = read_checkpoint(tmp_path / "two" / "last.safetensors")
@@ -259,11 +262,11 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     arguments = ["--output", run, *options, "--steps", "4", "--log-every", "1", "--save-every", "0"]
     arguments += ["--device", "cuda", "--precision", "float16"]
     finished(*arguments)
-    older, newest = (read_state(path) for path in states(run / "states")[-2:])
+    older, newest = (read_state(path) for path in list_states(run / "states")[-2:])
     assert newest["trainer"]["scaler"]["scale"] > 0
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     assert "resumed at step 3 of 4" in finished(*arguments, "--resume")
-    again = read_state(states(run / "states")[-1])
+    again = read_state(list_states(run / "states")[-1])
     assert older["trainer"]["scaler"]["_growth_tracker"] + 1 == newest["trainer"]["scaler"]["_growth_tracker"]
     assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
 
