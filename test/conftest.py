@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from blobs import write_blobs
-from runs import NARROW
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
@@ -34,21 +32,3 @@ def without_rights() -> tuple[str, ...]:
     if not shutil.which("setpriv") or subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may read and write everywhere")
     return before
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Write six patients to learn from."""
-    return write_blobs(tmp_path_factory.mktemp("blobs"), 6)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Path:
-    """Return the folder in which a module's runs prepare their cases."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture
-def options(data, store) -> list[str]:
-    """Return what most runs of the training command have in common."""
-    return [*NARROW, "--data", f"images:{data}", "--store", str(store)]
