@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import process
+from swfastedit_core.challenge.options import OPTIONS
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 
@@ -32,3 +35,21 @@ def without_rights() -> tuple[str, ...]:
     if not shutil.which("setpriv") or subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may read and write everywhere")
     return before
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Return a function that runs `process.py` in this process: arguments in, exit code and streams out.
+
+    `baked_in` are the options of an image. To start Python and import torch takes two seconds; tests of what only a
+    program of its own shows start one.
+    """
+
+    def run(*arguments: object, baked_in: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv(OPTIONS, baked_in)
+        capfd.readouterr()
+        code = process.main([str(argument) for argument in arguments])
+        gc.unfreeze()  # a program that ends keeps what it loaded for good, these tests do not
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run

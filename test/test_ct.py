@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -344,10 +342,10 @@ def test_segment_gives_the_mask_worked_out_by_hand(weights):
         assert (np.count_nonzero(found != EXPECTED) > 100) == (seed == 1)
 
 
-def run(*arguments):
-    command = [sys.executable, "process.py", "--precision", "float32", "--device", "cpu", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+@pytest.fixture
+def run(run):
+    """Return a function that runs `process.py` here, as exactly as it can."""
+    return partial(run, "--precision", "float32", "--device", "cpu")
 
 
 def case(folder, *, pets=("p.mha",), cts=("c.mha",), named=None):
@@ -374,7 +372,7 @@ def assert_failed(done, message):
     assert "{" not in done.stdout
 
 
-def test_single_files(tmp_path, weights):
+def test_single_files(tmp_path, weights, run):
     write_volume(random_pet(), tmp_path / "p.nii.gz")
     write_volume(random_ct(), tmp_path / "c.nrrd")
     files = ("--pet", tmp_path / "p.nii.gz", "--ct", tmp_path / "c.nrrd", "--output", tmp_path / "out")
@@ -387,7 +385,7 @@ def test_single_files(tmp_path, weights):
     assert (len(report["weights"]), report["ct"]) == (2, str(tmp_path / "c.nrrd"))
 
 
-def test_ct_that_no_network_wants_is_told_of(tmp_path, weights):
+def test_ct_that_no_network_wants_is_told_of(tmp_path, weights, run):
     write_volume(random_pet(), tmp_path / "p.mha")
     write_volume(random_ct(), tmp_path / "c.mha")
     options = ("--pet", tmp_path / "p.mha", "--output", tmp_path / "out", "--weights", weights / "alone.safetensors")
@@ -399,7 +397,7 @@ def test_ct_that_no_network_wants_is_told_of(tmp_path, weights):
     assert "ct" not in report
 
 
-def test_ct_of_the_platforms_folder(tmp_path, weights):
+def test_ct_of_the_platforms_folder(tmp_path, weights, run):
     folder = case(tmp_path / "in")
     options = ("--input", folder, "--output", tmp_path / "out", "--weights", weights / "both.safetensors")
     (found,), (report,) = masks(run(*options), "p.mha")
@@ -413,7 +411,7 @@ def test_ct_of_the_platforms_folder(tmp_path, weights):
     masks(run(*options[:4], "--weights", weights / "alone.safetensors"), "p.mha")
 
 
-def test_every_pet_of_a_folder_gets_the_ct_of_its_name(tmp_path, weights):
+def test_every_pet_of_a_folder_gets_the_ct_of_its_name(tmp_path, weights, run):
     folder = case(tmp_path / "in", pets=("a.mha", "b.mha"), cts=("b.mha", "a.mha"))  # a's CT is number 1
     done = run("--input", folder, "--output", tmp_path / "out", "--weights", weights / "both.safetensors")
     (a, b), _ = masks(done, "a.mha", "b.mha")
@@ -457,7 +455,7 @@ def test_ct_is_found_by_the_inventory_by_its_name_or_as_the_only_one(pets, cts, 
     assert str(caught.value).startswith(f"{folder / 'images/ct'}: {found}")
 
 
-def test_missing_ct_is_an_error_before_the_work(tmp_path, weights):
+def test_missing_ct_is_an_error_before_the_work(tmp_path, weights, run):
     folder, both = case(tmp_path / "in", cts=()), weights / "both.safetensors"
     pet = folder / "images/pet/p.mha"
     expected = "no such folder, expected the CT, which the network takes as well, there as one .mha file"
@@ -471,7 +469,7 @@ def test_missing_ct_is_an_error_before_the_work(tmp_path, weights):
     assert not (tmp_path / "out").exists()
 
 
-def test_unusable_ct_is_refused_before_any_mask_is_made(tmp_path, weights):
+def test_unusable_ct_is_refused_before_any_mask_is_made(tmp_path, weights, run):
     folder, both = case(tmp_path / "in", pets=("a.mha", "b.mha"), cts=("a.mha", "b.mha")), weights / "both.safetensors"
     ct = folder / "images/ct/b.mha"
     options = ("--input", folder, "--output", tmp_path / "out", "--weights", both)
@@ -494,7 +492,7 @@ def test_unusable_ct_is_refused_before_any_mask_is_made(tmp_path, weights):
     assert not (tmp_path / "out").exists()
 
 
-def test_ct_needs_its_pet_and_is_not_replaced_by_the_mask(tmp_path):
+def test_ct_needs_its_pet_and_is_not_replaced_by_the_mask(tmp_path, run):
     write_volume(random_ct(), tmp_path / "ct/p.mha")
     write_volume(random_pet(), tmp_path / "p.mha")
     done = run("--ct", tmp_path / "ct/p.mha", "--output", tmp_path)

@@ -16,7 +16,6 @@ from swfastedit_core import (
     Geometry,
     UserError,
     Volume,
-    checkpoint,
     load_networks,
     read_volume,
     segment,
@@ -135,14 +134,14 @@ def test_scan_is_not_changed():
     np.testing.assert_array_equal(array, before)
 
 
-def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpoint):
+def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpoint, run):
     scan = tmp_path / "scan.mha"
     write_volume(volume(np.random.default_rng(1).random(GRID.shape_zyx)), scan)
     networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
     mask = segment(read_volume(scan), networks).mask
-    command = [sys.executable, "process.py", "--pet", str(scan), "--output", str(tmp_path / "out")]
-    command += ["--weights", str(narrow_checkpoint), "--device", "cpu", "--precision", "float32"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    options = ("--weights", narrow_checkpoint, "--device", "cpu", "--precision", "float32")
+    done = run("--pet", scan, "--output", tmp_path / "out", *options)
+    assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[-1])["lesion_voxels"] == int(mask.array_zyx.sum()) > 0
     np.testing.assert_array_equal(read_volume(tmp_path / "out" / "scan.mha").array_zyx, mask.array_zyx)
 
@@ -195,10 +194,6 @@ def test_flipped_and_integer_arrays_are_taken():
     for same in (array.astype(np.int16), np.asfortranarray(array), array[::-1].copy()[::-1]):
         found = segment(Volume(same, GRID), [SaysEverywhere(-0.5)], full_grid=True).mask.array_zyx
         np.testing.assert_array_equal(found, expected)
-
-
-def test_container_and_checkpoints_mean_the_same_files():
-    assert contract.WEIGHTS == checkpoint.SUFFIXES
 
 
 def test_platform_paths(tmp_path):

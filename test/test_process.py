@@ -55,7 +55,7 @@ def start(*arguments, before=(), out=subprocess.PIPE, err=subprocess.PIPE):
     return subprocess.Popen(command, stdout=out, stderr=err, text=True, encoding="utf-8", env=environment)
 
 
-def run(*arguments, **more):
+def finished(*arguments, **more):
     process = start(*arguments, **more)
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -104,7 +104,7 @@ def platform(tmp_path_factory, weights):
     (top / "in/images/pet/notes.txt").touch()
     (top / "out").mkdir()
     (top / "input").symlink_to(top / "in")
-    done = run("--input", top / "input", "--output", top / "out", "--weights", weights / "1.safetensors")
+    done = finished("--input", top / "input", "--output", top / "out", "--weights", weights / "1.safetensors")
     return top, done
 
 
@@ -137,7 +137,7 @@ def test_last_line_is_a_report_of_the_scan(platform):
     assert 50 < first["peak_memory_mb"] < 5000
 
 
-def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weights):
+def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weights, run):
     (tmp_path / "in/images/pet").mkdir(parents=True)
     (tmp_path / "in/images/ct").mkdir()
     for name in ("pet/1.mha", "pet/2.mha", "ct/3.mha"):
@@ -147,11 +147,10 @@ def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weight
     (tmp_path / "in/inputs.json").write_text(json.dumps(inventory))
     clicks = tmp_path / "in/lesion-clicks.json"
     clicks.write_text(json.dumps({"points": [{"point": [1, 2, 3], "name": "tumor"}]}))
-    image = ("env", "SWFASTEDIT_OPTIONS=--task autopet4 --data-centric true --region full")
     done = run(
         *("--input", tmp_path / "in", "--output", tmp_path / "out", "--weights", weights / "1.safetensors"),
         *("--data-centric", "false"),  # what comes later counts
-        before=image,
+        baked_in="--task autopet4 --data-centric true --region full",
     )
     (report,) = reports(done)
     assert report["windows"] == report["windows_full_grid"]
@@ -161,11 +160,11 @@ def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weight
     assert f"notice: {clicks}: 1 click(s) not used, the network takes none\n" in done.stdout
 
 
-def test_a_single_file_is_taken_by_an_image_that_is_built_for_calls(tmp_path, weights):
+def test_a_single_file_is_taken_by_an_image_that_is_built_for_calls(tmp_path, weights, run):
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     done = run(
         *("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors"),
-        before=("env", "SWFASTEDIT_OPTIONS=--api-method invoke --data-centric true"),
+        baked_in="--api-method invoke --data-centric true",
     )
     assert reports(done)[0]["output"] == str(tmp_path / "out/scan.mha")
     assert files(tmp_path / "out") == [Path("scan.mha")]
@@ -179,7 +178,7 @@ def test_progress_and_notice_are_on_stdout(platform):
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii", ".nii.gz", ".nrrd"])
-def test_single_file_of_any_format(suffix, tmp_path, weights):
+def test_single_file_of_any_format(suffix, tmp_path, weights, run):
     pet = tmp_path / f"scan{suffix}"
     sitk.WriteImage(scan(), str(pet))
     done = run("--pet", pet, "--output", tmp_path / "new/out", "--weights", weights / "1.safetensors", "--quiet")
@@ -189,7 +188,7 @@ def test_single_file_of_any_format(suffix, tmp_path, weights):
     assert assert_is_mask_of_the_scan(tmp_path / "new/out" / f"scan{suffix}").sum() == report["lesion_voxels"] > 0
 
 
-def test_options_change_what_they_say(tmp_path, weights):
+def test_options_change_what_they_say(tmp_path, weights, run):
     pet = tmp_path / "scan.mha"
     sitk.WriteImage(scan(), str(pet))
 
@@ -235,7 +234,7 @@ def test_terminal_shows_a_bar(tmp_path, weights):
     assert json.loads(shown.decode().splitlines()[-1])["lesion_voxels"] > 0
 
 
-def test_odd_scans_still_give_a_mask(tmp_path, weights):
+def test_odd_scans_still_give_a_mask(tmp_path, weights, run):
     arrays = {
         "negative.mha": -np.ones((9, 9, 9)),
         "one voxel.mha": np.ones((1, 1, 1)),
@@ -254,7 +253,7 @@ def test_odd_scans_still_give_a_mask(tmp_path, weights):
         assert mask.sum() == report["lesion_voxels"]
 
 
-def test_warnings_are_on_stdout_and_in_the_report(tmp_path, weights):
+def test_warnings_are_on_stdout_and_in_the_report(tmp_path, weights, run):
     array = np.ones((12, 12, 12))
     array[0, 0, 0], array[1, 1, 1] = np.nan, 5000
     sitk.WriteImage(scan(array), str(tmp_path / "scan.mha"))
@@ -334,14 +333,14 @@ def bad_scan(folder, kind):
         ("nan", "not finite"),
     ],
 )
-def test_unusable_scan_fails_in_one_line_and_writes_nothing(kind, words, tmp_path, weights):
+def test_unusable_scan_fails_in_one_line_and_writes_nothing(kind, words, tmp_path, weights, run):
     path = bad_scan(tmp_path, kind)
     done = run("--pet", path, "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
     assert_failed(done, str(path), words)
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_scan_among_others_fails_and_leaves_whole_masks_only(tmp_path, weights):
+def test_damaged_scan_among_others_fails_and_leaves_whole_masks_only(tmp_path, weights, run):
     (tmp_path / "images/pet").mkdir(parents=True)
     for name in ("1.mha", "2.mha"):
         sitk.WriteImage(scan(), str(tmp_path / "images/pet" / name))
@@ -357,7 +356,7 @@ def test_damaged_scan_among_others_fails_and_leaves_whole_masks_only(tmp_path, w
     assert_is_mask_of_the_scan(tmp_path / "out" / MASKS / "1.mha")
 
 
-def test_wrong_header_among_scans_is_refused_before_any_of_them_is_processed(tmp_path):
+def test_wrong_header_among_scans_is_refused_before_any_of_them_is_processed(tmp_path, run):
     (tmp_path / "images/pet").mkdir(parents=True)
     sitk.WriteImage(scan(), str(tmp_path / "images/pet/1.mha"))
     bad_scan(tmp_path / "images/pet", "empty").rename(tmp_path / "images/pet/2.mha")
@@ -366,7 +365,7 @@ def test_wrong_header_among_scans_is_refused_before_any_of_them_is_processed(tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_mask_that_cannot_be_put_in_place_leaves_nothing(tmp_path, weights):
+def test_mask_that_cannot_be_put_in_place_leaves_nothing(tmp_path, weights, run):
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     (tmp_path / "out/scan.mha").mkdir(parents=True)  # a folder of the mask's name
     done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
@@ -415,7 +414,7 @@ def assert_failed(done, *words):
         (["--output", "{here}"], "the mask would replace the scan"),
     ],
 )
-def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights):
+def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights, run):
     places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "link", "pipe", "damaged", "clicks")}
     places["good"] = weights / "1.safetensors"
     (tmp_path / "empty").mkdir()
@@ -444,16 +443,16 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_options_of_an_image_fail_in_one_line(tmp_path):
-    assert_failed(run(before=("env", "SWFASTEDIT_OPTIONS=--region 'full")), "SWFASTEDIT_OPTIONS: No closing quotation")
-    assert_failed(run(before=("env", "SWFASTEDIT_OPTIONS=--region head")), "invalid choice: 'head'")
+def test_wrong_options_of_an_image_fail_in_one_line(tmp_path, run):
+    assert_failed(run(baked_in="--region 'full"), "SWFASTEDIT_OPTIONS: No closing quotation")
+    assert_failed(run(baked_in="--region head"), "invalid choice: 'head'")
 
 
 def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights, without_rights):
     (tmp_path / "locked").mkdir(mode=0o555)
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "locked/out", "--weights", weights)
-    done = run(*options, before=without_rights)
+    done = finished(*options, before=without_rights)
     assert_failed(done, f"{tmp_path / 'locked'}: scan.mha cannot be written there (Permission denied); choose another")
     assert files(tmp_path) == [Path("scan.mha")]
 
@@ -469,40 +468,65 @@ def test_missing_or_broken_package_fails_in_one_line(raised, words, tmp_path, we
     (tmp_path / "torch.py").write_text(f"raise {raised}")
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
-    assert_failed(run(*options, before=("env", f"PYTHONPATH={tmp_path}")), words)
+    assert_failed(finished(*options, before=("env", f"PYTHONPATH={tmp_path}")), words)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_full_or_closed_standard_output_fails_in_one_line(quiet, tmp_path, weights):
-    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
-    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights, *quiet)
-    with Path("/dev/full").open("w") as full:
-        done = run(*options, out=full)
-    assert (done.returncode, done.stderr) == (1, "standard output cannot be written (No space left on device)\n")
+FULL = "standard output cannot be written (No space left on device)\n"
+CLOSED = "standard output cannot be written (Broken pipe)\n"
+
+
+def full_disk():
+    return Path("/dev/full").open("w")
+
+
+def closed_pipe():
+    """Return the writing end of a pipe that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = run(*options, out=writing)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "standard output cannot be written (Broken pipe)\n")
+    return os.fdopen(writing, "w")
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+@pytest.mark.parametrize(("stream", "reason"), [(full_disk, FULL), (closed_pipe, CLOSED)], ids=["full", "closed"])
+def test_full_or_closed_standard_output_is_a_failure_of_one_line(
+    stream, reason, quiet, tmp_path, weights, run, monkeypatch
+):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights, *quiet)
+    with stream() as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        done = run(*options)
+    assert (done.returncode, done.stderr) == (1, reason)
     assert {path.name for path in files(tmp_path)} <= {"scan.mha"}  # and a mask, if there is one, is whole
+
+
+def test_program_ends_with_1_when_its_standard_output_is_full_or_closed(tmp_path, weights):
+    sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
+    options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
+    with full_disk() as full:
+        done = finished(*options, out=full)
+    assert (done.returncode, done.stderr) == (1, FULL)
+    with closed_pipe() as closed:
+        done = finished(*options, "--quiet", out=closed)
+    assert (done.returncode, done.stderr) == (1, CLOSED)
 
 
 def test_closed_streams_do_not_become_the_files_that_are_opened_next(tmp_path, weights):
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")
-    done = run(*options, before=("sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh"))
+    done = finished(*options, before=("sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert assert_is_mask_of_the_scan(tmp_path / "out/scan.mha").any()
 
 
-def test_links_in_a_circle_are_no_file(tmp_path, weights):
+def test_links_in_a_circle_are_no_file(tmp_path, weights, run):
     (tmp_path / "scan.mha").symlink_to("scan.mha")
     done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
     assert_failed(done, "scan.mha: no such file")
 
 
-def test_scan_of_absurd_extent_is_refused_before_memory_is_asked_for(tmp_path, weights):
+def test_scan_of_absurd_extent_is_refused_before_memory_is_asked_for(tmp_path, weights, run):
     image = scan()
     image.SetSpacing((900.0, 900.0, 900.0))
     sitk.WriteImage(image, str(tmp_path / "scan.mha"))
@@ -510,7 +534,7 @@ def test_scan_of_absurd_extent_is_refused_before_memory_is_asked_for(tmp_path, w
     assert_failed(done, "the scan measures 32.4 × 36 × 27 m by its header", "expected 1.07e+09 at most")
 
 
-def test_input_folder_without_a_scan_fails(tmp_path):
+def test_input_folder_without_a_scan_fails(tmp_path, run):
     assert_failed(run("--input", tmp_path, "--output", tmp_path / "out"), "no such folder, expected the PET there")
     (tmp_path / "images/pet").mkdir(parents=True)
     (tmp_path / "images/pet/scan.nii.gz").touch()
