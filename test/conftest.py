@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import write_two_networks
 
 import process
 from swfastedit_core.challenge.options import OPTIONS
@@ -23,6 +24,12 @@ def narrow_checkpoint(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     write_checkpoint(Checkpoint(path, config, build_network(config.network).state_dict()), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Write a folder of two small random networks, 1.safetensors and 2.safetensors."""
+    return write_two_networks(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="session")
