@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import SimpleITK as sitk
 import torch
 from places import ROOT
@@ -48,6 +49,20 @@ def finished(*arguments, **more):
     process = start(*arguments, **more)
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def stopped(process, sent):
+    """Send a signal to a program that was started.
+
+    Returns exit code, streams, and the processor time in seconds from the signal to the end: other programs that keep
+    the machine busy do not count.
+    """
+    spent, before = psutil.Process(process.pid).cpu_times(), os.times()
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    after = os.times()
+    whole = after.children_user + after.children_system - before.children_user - before.children_system
+    return process.returncode, out, err, whole - spent.user - spent.system
 
 
 def reports(done):

@@ -22,6 +22,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from places import ROOT
+from program import stopped
 
 from swfastedit_core.challenge import invoke as server_module
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
@@ -87,11 +88,8 @@ class Served:
         sitk.WriteImage(image, str(self.input / "images/pet" / name))
 
     def stop(self, sent=signal.SIGTERM):
-        """Return exit code and streams, and the seconds it took."""
-        begin = time.monotonic()
-        self.process.send_signal(sent)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err, time.monotonic() - begin
+        """Return exit code, streams and the processor time it took."""
+        return stopped(self.process, sent)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +153,7 @@ def test_calls_with_changing_inputs_and_a_bad_one_between(serve):
     code, out, err, seconds = server.stop()
     assert detail == f"{bad}: the header cannot be read as an image (it has no end); is the file damaged?"
     assert (code, err) == (0, f"{detail}\n")
-    assert seconds < 5
+    assert seconds < 3
     assert [json.loads(line)["lesion_voxels"] for line in out.splitlines() if line.startswith("{")] == sizes
 
 
@@ -262,7 +260,7 @@ def test_sigterm_ends_a_call_at_once_and_leaves_nothing(serve):
     code, _, err, seconds = server.stop()
     call.join()
     assert (code, err) == (143, "ended by SIGTERM\n")
-    assert seconds < 5
+    assert seconds < 3
     assert not list(server.output.rglob("*.mha"))
 
 
