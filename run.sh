@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Quick start: install what is needed into .venv (once), then segment a scan.
+# Quick start: installs what is needed into .venv (once), then segments a scan.
 #
-#   ./run.sh                                   the synthetic scan in test/input, mask below ./output
+#   ./run.sh                                   the synthetic scan in test/input; the mask goes below ./output
 #   ./run.sh --pet scan.nii.gz --output masks  any arguments of process.py
+#
+# SWFASTEDIT_VENV names another folder for the environment, PYTHON another interpreter.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=.ci/environment.sh
 source "$here/.ci/environment.sh"
 environment "$here"

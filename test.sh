@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# The one test command. First the code: linters, types, directions of import, tests, the program on the shipped scan.
-# Then, where Docker or podman answers, the image that ./build.sh made, run as grand-challenge.org would.
+# The one test command. The native part checks the code (linters, types, imports, tests) and runs the program on the
+# shipped scan. The container part runs the image that ./build.sh made as grand-challenge.org would.
 #
-#   ./test.sh                   both; the first part only where no engine answers and CONTAINER_ENGINE names none
-#   ./test.sh --native          the first part only
-#   ./test.sh --container       the second part only; fails without an engine
-#   ./test.sh --no-faults       the second part without the images that break a check on purpose
+#   ./test.sh                   both; only the native part where no Docker or podman answers and CONTAINER_ENGINE is unset
+#   ./test.sh --native          the native part
+#   ./test.sh --container       the container part; fails without an engine
+#   ./test.sh --no-faults       the container part without the images that break a check on purpose
+#   ./test.sh --long            the tests marked long, which need minutes by nature
+#   ./test.sh --real            the tests marked real, on the scans in ../shared/data; elsewhere they are skipped
 #   ./test.sh --time-limit 600  seconds that the container may take for one case (default: 300)
 #   ./test.sh --memory-gb 32    memory of the platform's instance (default: 16, or what this machine has less 1)
-#   ./test.sh -k parity         other arguments go to pytest; the first part only, unless --container is given
+#   ./test.sh -k parity         other arguments go to pytest; the native part only, unless another one is named
+#
+# SWFASTEDIT_VENV names another folder for the environment than .venv, PYTHON another interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
@@ -26,15 +30,22 @@ native() {
     "$bin/ruff" format --check .
     step "mypy: types"
     "$bin/mypy"
-    step "import-linter: rooms"
-    "$bin/lint-imports" --no-logo 2>/dev/null || "$bin/lint-imports"
+    step "import-linter: layers"
+    "$bin/lint-imports"
     step "pytest"
-    # Two processes with a thread each: most of the time goes into starting programs, one after the other.
-    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest -n 2 --dist worksteal -m "not container" "$@"
+    run_tests "not container and not long" "$@"
     step "process.py on test/input against expected_output"
-    # by PyTorch in float32: what others round differs from one version and processor to the next
+    # PyTorch in float32: the rounding of other engines depends on their version and on the processor
     "$PYTHON" process.py --input test/input --output "$output" --engine torch --precision float32
     "$PYTHON" test/compare_masks.py expected_output "$output"
+}
+
+# Runs the tests of a marker expression in two processes with a thread each; no test at all is no failure.
+run_tests() {
+    local marked=$1 code=0
+    shift
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest -n 2 --dist worksteal --durations=15 -m "$marked" "$@" || code=$?
+    [ "$code" = 0 ] || [ "$code" = 5 ] || return "$code"
 }
 
 container() {
@@ -54,6 +65,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --native) part=native ;;
     --container) part=container ;;
+    --long | --real) part=${1#--} ;;
     --no-faults) faults=no ;;
     --time-limit | --memory-gb)
         [[ ${2:-} =~ ^[0-9]+([.][0-9]+)?$ && $2 =~ [1-9] ]] || { echo "$1 ${2:-}: expected a number above 0" >&2; exit 1; }
@@ -72,11 +84,16 @@ elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
     part=native
     left_out=1
 fi
-if [ "$part" != native ]; then (describe_image "$here" && require_image); fi # before the minutes of the first part
+if [[ $part = both || $part = container ]]; then (describe_image "$here" && require_image); fi # before the native part
 environment "$here" dev
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-if [ "$part" != container ]; then native "$@"; fi
-if [ "$part" != native ]; then container "$@"; fi
-if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tried\n'; fi
+case $part in
+long) run_tests "long and not container" "$@" ;;
+real) run_tests "real and not long and not container" "$@" ;;
+container) container "$@" ;;
+*) native "$@" ;;
+esac
+if [ "$part" = both ]; then container "$@"; fi
+if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tested\n'; fi
 printf '\nall tests passed\n'

@@ -1,37 +1,56 @@
-# Sourced by run.sh and test.sh: a virtual environment with the pinned requirements, made once.
+# Sourced by run.sh and test.sh: makes a virtual environment with the pinned requirements, once.
 #
 #   environment FOLDER          what process.py needs
-#   environment FOLDER dev      … and the named extras of pyproject.toml
+#   environment FOLDER dev      the same, and the named extras of pyproject.toml
 #
-# FOLDER is the repository. PYTHON chooses the interpreter, VENV the environment's folder (default: .venv in the
-# repository); both end up set. pip's own settings (index, proxy, certificates) are respected.
+# FOLDER is the repository. Settings: PYTHON names the interpreter; SWFASTEDIT_VENV names the environment's folder
+# (default: .venv in the repository). PYTHON and VENV are set to the environment's interpreter and folder. pip's own
+# settings (index, proxy, certificates) are respected.
+#
+# A file named .swfastedit marks a folder as made here. Any other folder that is not empty is refused, never changed.
 
 environment() {
     local folder=$1 python=${PYTHON:-python3} wanted
     shift
-    VENV=${VENV:-$folder/.venv}
+    VENV=${SWFASTEDIT_VENV:-$folder/.venv}
     command -v "$python" >/dev/null ||
         { echo "no $python found: install Python 3.11 or newer, or set PYTHON to one" >&2; return 1; }
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         { echo "$("$python" --version) is too old: install Python 3.11 or newer, or set PYTHON to one" >&2; return 1; }
+    _require_own "$folder" || return 1
     wanted=$(_wanted "$folder" "$@") || return 1
     PYTHON=$VENV/bin/python
     if [ -f "$VENV/installed.txt" ] && ! grep -vxFf "$VENV/installed.txt" <<<"$wanted" >/dev/null; then
         return
     fi
+    { mkdir -p "$VENV" && touch "$VENV/.swfastedit"; } 2>/dev/null ||
+        { echo "$VENV: cannot be written; set SWFASTEDIT_VENV to a folder for the environment" >&2; return 1; }
+    rm -f "$VENV/installed.txt"
     if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        "$python" -m venv --clear "$VENV" ||
-            { echo "cannot make $VENV: is Python's venv module installed (Debian: python3-venv)?" >&2; return 1; }
+        find "$VENV" -mindepth 1 -maxdepth 1 ! -name .swfastedit -exec rm -rf {} +
+        "$python" -m venv "$VENV" ||
+            { echo "$VENV: no environment could be made; is Python's venv module installed (Debian: python3-venv)?" >&2
+              return 1; }
     fi
     echo "installing the requirements into $VENV (once; about 2 GB, more with CUDA)"
-    rm -f "$VENV/installed.txt"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement <(printf '%s\n' "$wanted") || return 1
     printf '%s\n' "$wanted" >"$VENV/installed.txt"
 }
 
-# The requirements, one a line; cupy only where there is an NVIDIA GPU.
+# Fails unless VENV is marked as made here, empty, or not there yet. Versions before the mark made .venv with an
+# installed.txt in it.
+_require_own() {
+    local folder=$1
+    if [ -e "$VENV/.swfastedit" ] || [ ! -e "$VENV" ]; then return; fi
+    if [ -d "$VENV" ] && [ -z "$(ls -A "$VENV")" ]; then return; fi
+    if [ "$VENV" = "$folder/.venv" ] && [ -f "$VENV/installed.txt" ]; then return; fi
+    echo "$VENV: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder" >&2
+    return 1
+}
+
+# Prints the requirements, one a line; cupy only where there is an NVIDIA GPU.
 _wanted() {
-    "$python" - "$@" <<'EOF'
+    "$python" - "$@" <<'PYTHON'
 import shutil, subprocess, sys, tomllib
 from pathlib import Path
 
@@ -42,5 +61,5 @@ if not gpus.strip():
     lines = [line for line in lines if not line.startswith("cupy")]
 optional = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 print(*lines, *(line for extra in extras for line in optional[extra]), sep="\n")
-EOF
+PYTHON
 }

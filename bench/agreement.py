@@ -1,4 +1,4 @@
-"""Whether the mask that users get is that of the recipe's full grid in float32, and how far that one is chance."""
+"""Agreement of the default mask with the recipe's full grid in float32, and of the full grid with itself, moved."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.overlap import overlap
 from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
-from swfastedit_core.files.volumes import read_volume
+from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.files.read import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.command import say
@@ -22,27 +22,27 @@ from swfastedit_core.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two masks of a scan.
+    """The default mask of a scan beside that of the full grid in float32. A Dice is NaN where its reference is empty.
 
     Attributes
     ----------
     scan
-        Its name.
+        Name of the scan.
     dice
-        Of the default mask against that of the full grid in float32; 1 where both are empty.
+        Default mask against the full grid's.
     moved_dice
-        Of the full grid's mask against that of the full grid on the same scan without its first voxels along each axis,
-        as many as make half a step of the windows: what the recipe itself leaves to the edge of the scan.
+        The full grid against itself, on the same scan without its first voxels along each axis: half a step of the
+        windows. This is how much the recipe depends on where the scan begins.
     precision_dice
-        Of the default mask against that of the same windows in float32.
+        Default mask against the same windows in float32.
     full_label_dice, default_label_dice
-        Of both masks against the label; None where there is no label, or no lesion in it.
+        Both masks against the label; None where there is no label, or no lesion in it.
     full_ml, default_ml
-        Volumes of the two masks.
+        Volumes of both masks.
     differing_voxels
         Voxels in one of them only.
     windows, windows_full_grid
-        That ran for each.
+        Windows that ran for each.
     """
 
     scan: str
@@ -59,14 +59,14 @@ class Agreement:
 
 
 def agreements(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
-    """Compare masks of scans.
+    """Segment scans by default and by the full grid; compare the masks.
 
     Parameters
     ----------
     weights
         Checkpoint or folder of them.
     scans
-        With labels or without.
+        With or without labels.
     device
         See `load_networks`.
     """
@@ -84,11 +84,11 @@ def agreements(weights: Path, scans: Sequence[Source], *, device: str) -> list[A
         found.append(
             Agreement(
                 scan=source.case,
-                dice=overlap(other, one),
-                moved_dice=overlap(other[cut[2] :, cut[1] :, cut[0] :], moved),
-                precision_dice=overlap(segment(pet, exact).mask.array_zyx, one),
-                full_label_dice=None if truth is None else overlap(truth, other),
-                default_label_dice=None if truth is None else overlap(truth, one),
+                dice=dice(other, one),
+                moved_dice=dice(other[cut[2] :, cut[1] :, cut[0] :], moved),
+                precision_dice=dice(segment(pet, exact).mask.array_zyx, one),
+                full_label_dice=None if truth is None else dice(truth, other),
+                default_label_dice=None if truth is None else dice(truth, one),
                 full_ml=full.lesion_ml,
                 default_ml=ours.lesion_ml,
                 differing_voxels=int(np.count_nonzero(one != other)),
@@ -110,7 +110,7 @@ def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
 
 
 def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int, int]:
-    """Return the voxels along x, y, z of a file's grid that make half a step of the windows, one at least."""
+    """Return half a step of the windows in voxels of a file's grid, along x, y, z; at least one voxel."""
     half = (1 - OVERLAP) / 2
     step_mm = [side * half * mm for side, mm in zip(config.window, config.preprocessing.spacing_mm, strict=True)]
     placement = place(geometry, config.preprocessing.spacing_mm)
@@ -119,7 +119,7 @@ def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int,
 
 
 def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
-    """Leave out the first voxels along x, y, z; what is left stays where it is in the patient."""
+    """Leave out the first voxels along x, y, z; the others keep their place in the patient."""
     x, y, z = cut
     array = np.ascontiguousarray(pet.array_zyx[z:, y:, x:])
     geometry = pet.geometry

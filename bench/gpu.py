@@ -25,14 +25,15 @@ import torch
 
 from bench.by_setting import windows_by_setting
 from bench.machine import measure_ceilings, seconds_of, sustained_gflops
-from bench.overlap import overlap
 from bench.record import HERE, Record
 from bench.runs import gflop_per_window
 from bench.speed import SEED, large_grid, random_weights
 from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine, TorchEngine, make_engine, resolve_device
+from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.inferer import infer
 from swfastedit_core.intensity import percentiles
 from swfastedit_core.phantom import field_of_view, make_phantom
@@ -106,7 +107,8 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
     cpu, on_cuda = torch.device("cpu"), device.type == "cuda"
     exact_engine = TorchEngine(checkpoint, device=cpu, precision="float32")
     say("agreement: the CPU in float32")
-    exact = segment(pet, [exact_engine], full_grid=on_cuda).mask.array_zyx  # on a CPU a rehearsal, with fewer windows
+    # on a CPU, where this is a rehearsal, the body's windows are enough
+    exact = segment(pet, Ensemble([exact_engine]), full_grid=on_cuda).mask.array_zyx
     window = torch.rand((1, *checkpoint.config.window), generator=torch.Generator().manual_seed(SEED))
     logits = exact_engine([window])
     rows: list[dict[str, Any]] = []
@@ -114,10 +116,10 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
         say(f"agreement: {device} in {precision}")
         engine = TorchEngine(checkpoint, device=device, precision=precision)
         difference = (engine([window.to(device)]).cpu() - logits).abs()
-        mask = segment(pet, [engine], full_grid=on_cuda).mask.array_zyx
+        mask = segment(pet, Ensemble([engine]), full_grid=on_cuda).mask.array_zyx
         rows.append(
             {
-                **_check(f"mask in {precision}, Dice", overlap(exact, mask), at_least=SAME_MASK[precision]),
+                **_check(f"mask in {precision}, Dice", dice(exact, mask), at_least=SAME_MASK[precision]),
                 "voxels that differ": int(np.count_nonzero(exact != mask)),
                 "logits, mean difference": float(difference.mean()),
                 "logits, largest difference": float(difference.max()),
@@ -126,7 +128,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
     suv = torch.from_numpy(pet.array_zyx)
     hot = suv > 3
     there, here = (remove_small_components(values, min_voxels=20).cpu() for values in (hot.to(device), hot))
-    rows.append(_check("components without small ones, Dice", overlap(here.numpy(), there.numpy()), at_least=1.0))
+    rows.append(_check("components without small ones, Dice", dice(here.numpy(), there.numpy()), at_least=1.0))
     limits, expected = (percentiles(values, (0.05, 99.95)) for values in (suv.to(device), suv))
     near = bool(np.allclose(limits, expected, rtol=SAME_PERCENTILE))
     rows.append({"check": "percentiles", "passed": near, "found": limits, "expected": expected})
@@ -146,7 +148,7 @@ def whole(pet: Volume, weights: Path, device: torch.device, *, repeats: int) -> 
     runs = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        result = segment(pet, [engine])
+        result = segment(pet, Ensemble([engine]))
         runs.append({"array to mask": time.perf_counter() - start, "network": result.seconds["network"]})
     first, warm = runs[0], {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
     gflop = gflop_per_window(checkpoint.config)
@@ -170,7 +172,7 @@ def whole(pet: Volume, weights: Path, device: torch.device, *, repeats: int) -> 
         figures["full grid"] = _against_the_product(len(plan.starts), seconds, gflop, engine)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        segment(pet, [TorchEngine(checkpoint, device=device, precision=engine.precision, batch=1)])
+        segment(pet, Ensemble([TorchEngine(checkpoint, device=device, precision=engine.precision, batch=1)]))
         figures["peak GPU memory, batch 1, GB"] = torch.cuda.max_memory_reserved(device) / 1e9
     # After the peaks: a matrix product takes memory of its own.
     figures["body"] = _against_the_product(result.windows, warm["network"], gflop, engine)
@@ -201,11 +203,8 @@ def _against_the_product(windows: int, seconds: float, gflop: float, engine: Eng
 
 def _file_to_file(pet: Volume, engine: Engine, repeats: int) -> float:
     """Return the median of the seconds from a compressed file to a mask's."""
-    from swfastedit_core.files.volumes import (  # not there on every machine with a GPU
-        read_volume,
-        write_mask,
-        write_volume,
-    )
+    from swfastedit_core.files.read import read_volume
+    from swfastedit_core.files.write import write_mask, write_volume  # not there on every machine with a GPU
 
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -213,7 +212,7 @@ def _file_to_file(pet: Volume, engine: Engine, repeats: int) -> float:
         write_volume(pet, scan)
         for _ in range(repeats):
             start = time.perf_counter()
-            write_mask(segment(read_volume(scan), [engine]).mask, mask)
+            write_mask(segment(read_volume(scan), Ensemble([engine])).mask, mask)
             seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 

@@ -31,9 +31,10 @@ from monai.transforms import (
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.intensity import RangeIntensity
-from swfastedit_core.system.clock import peak_memory_mb, seconds_since_start
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.memory import peak_memory_mb
 from swfastedit_core.system.processors import limit_threads
+from swfastedit_core.system.stopwatch import seconds_since_start
 
 OVERLAP = 0.75
 

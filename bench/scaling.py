@@ -12,11 +12,12 @@ import torch
 
 from bench.runs import Run, run_program
 from swfastedit_core.checkpoint import read_config
-from swfastedit_core.files.volumes import read_volume, write_volume
+from swfastedit_core.files.read import read_volume
+from swfastedit_core.files.write import write_volume
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.system.command import say
 from swfastedit_core.volume import Volume
-from swfastedit_core.windows import find_body
+from swfastedit_core.windows import find_body, mean_cells
 
 LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the scan
 
@@ -100,7 +101,7 @@ def stretched(pet: Volume, length: float) -> Volume:
 def body_litres(pet: Volume, spacing_mm: tuple[float, float, float]) -> float:
     """Return the volume of the patient, as the window plan sees them."""
     suv = to_network_grid(pet, place(pet.geometry, spacing_mm), torch.device("cpu"))
-    body = find_body(suv, spacing_mm)
+    body = find_body(mean_cells(suv, spacing_mm))
     assert body is not None
     return float(np.count_nonzero(body.cells) * np.prod(body.cell) * np.prod(spacing_mm) / 1e6)
 

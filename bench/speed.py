@@ -177,7 +177,7 @@ def large_grid(slices: int) -> Geometry:
 
 def large_scan(slices: int, path: Path) -> Path:
     """Write a phantom on a large grid."""
-    from swfastedit_core.files.volumes import (
+    from swfastedit_core.files.write import (
         write_volume,  # here: `bench.gpu` takes grids from this file and has no SimpleITK
     )
 
@@ -187,7 +187,8 @@ def large_scan(slices: int, path: Path) -> Path:
 
 def _for_monai(pet: Path, work: Path) -> Path:
     """Return a scan as a file that MONAI reads, with nibabel: compressed NIfTI."""
-    from swfastedit_core.files.volumes import read_volume, write_volume  # as above
+    from swfastedit_core.files.read import read_volume
+    from swfastedit_core.files.write import write_volume  # as above
 
     path = work / f"{pet.parent.name}-{pet.stem}.nii.gz"
     if not path.exists():

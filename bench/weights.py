@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swfastedit_core import load_networks, segment
+from swfastedit_core import Ensemble, load_networks, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
-from swfastedit_core.engine import Engine
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.preprocess import place, restore
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
@@ -75,7 +75,7 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
 def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
     """Compare on real scans, each segmented by the run that held it out."""
     sources = [source for source in find_sources(data, seed=0) if source.label]
-    pairs: list[tuple[Source, list[Engine]]] = []
+    pairs: list[tuple[Source, Ensemble]] = []
     for run in runs:
         patients = set(json.loads((run / SPLIT).read_text())["validation"])
         networks = load_networks(run / LAST)
@@ -94,7 +94,7 @@ def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[Row]:
     return compared(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
 
 
-def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> list[Row]:
+def compared(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[Row]:
     """Score networks and thresholds on the same scans.
 
     Parameters
@@ -107,7 +107,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
     scores: dict[str, list[Score]] = {}
     sweeps = []
     for source, networks in pairs:
-        with_ct = any(network.config.channels.takes_ct for network in networks)
+        with_ct = networks.ct_network is not None
         scan = read_source(source, with_ct=with_ct)
         suv, truth = scan.pet.array_zyx, scan.label.array_zyx > 0
         masks = {
@@ -117,7 +117,7 @@ def compared(test: str, pairs: Sequence[tuple[Source, Sequence[Engine]]]) -> lis
         }
         if networks:
             masks[CEILING] = on_network_grid(scan.label, networks[0].config.preprocessing.spacing_mm)
-        sweep = [_dice(truth, suv >= limit) for limit in TRIED_SUV]
+        sweep = [dice(truth, suv >= limit) for limit in TRIED_SUV]
         sweeps.append(sweep)
         if truth.any():
             masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
@@ -144,12 +144,6 @@ def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np
     back, _ = restore(there, Box.whole(placement.network_shape), placement)
     marked: np.ndarray = back.numpy() > 0.5
     return marked
-
-
-def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    """Count Dice alone, many times: NaN where there is no lesion, as `metrics.dice`."""
-    total = np.count_nonzero(truth)
-    return 2 * np.count_nonzero(truth & mask) / (total + np.count_nonzero(mask)) if total else math.nan
 
 
 def in_markdown(rows: Sequence[Row]) -> str:

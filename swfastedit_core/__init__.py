@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from swfastedit_core.engine.ensemble import Ensemble, load_networks
     from swfastedit_core.errors import DataWarning, UserError
-    from swfastedit_core.files.volumes import read_ct, read_volume, write_mask, write_volume
-    from swfastedit_core.pipeline import Segmentation, load_networks, segment
+    from swfastedit_core.files.read import read_ct, read_volume
+    from swfastedit_core.files.write import write_mask, write_volume
+    from swfastedit_core.pipeline import Segmentation, segment
     from swfastedit_core.volume import Geometry, Volume
 
 __all__ = [
     "DataWarning",
+    "Ensemble",
     "Geometry",
     "Segmentation",
     "UserError",
@@ -30,14 +33,19 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_ROOMS = {
+_MODULES = {
     "DataWarning": "errors",
     "UserError": "errors",
     "Segmentation": "pipeline",
-    "load_networks": "pipeline",
+    "Ensemble": "engine.ensemble",
+    "load_networks": "engine.ensemble",
     "segment": "pipeline",
     "Geometry": "volume",
     "Volume": "volume",
+    "read_ct": "files.read",
+    "read_volume": "files.read",
+    "write_mask": "files.write",
+    "write_volume": "files.write",
 }
 
 
@@ -47,4 +55,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'files.volumes')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

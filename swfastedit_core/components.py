@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from swfastedit_core.system.gpu import on_gpu
+from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 NEIGHBOURS = ndimage.generate_binary_structure(3, 2)  # 18, and the voxel itself
 
@@ -78,7 +78,7 @@ def remove_small_components(mask: Tensor, *, min_voxels: float) -> Tensor:
 
             return torch.as_tensor(_large_components(array, min_voxels, cupy, cupy_ndimage), device=mask.device)
 
-        large = on_gpu(mask.to(torch.uint8), with_cupy)
+        large = compute_with_cupy(mask.to(torch.uint8), with_cupy)
         if large is not None:
             return large.bool()
     return torch.from_numpy(_large_components(mask.cpu().numpy(), min_voxels, np, ndimage)).bool().to(mask.device)

@@ -1,4 +1,4 @@
-"""What can go wrong for a reason that the user can mend."""
+"""Errors that the user can mend, and warnings about data."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLA
 
 
 class UserError(Exception):
-    """An error whose message is meant for the user.
+    """An error with a message for the user: one line that says what was found, what was expected and what to do.
 
-    The message is one line: what was found, what was expected, what to do. Entry points print it to stderr
-    and exit with 1; nothing below them catches it.
+    Entry points print it to standard error and exit with 1. No code below them catches it.
     """
 
 
 class WindowTooLargeError(UserError):
-    """Memory ran out although only one window was in it; what else is in memory may make room."""
+    """Memory ran out with a single window; the caller may free other memory and try again."""
 
 
 class DataWarning(UserWarning):
-    """Something about the input that the user should look at, although the run goes on."""
+    """Something odd about the input that the user should check; the run goes on."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch, its libraries or Python means that memory ran out, on the CPU or on a GPU."""
+    """Whether an error of torch, its libraries or Python means that memory of the CPU or a GPU ran out."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
@@ -47,11 +46,11 @@ def window_too_large(
     window
         Its shape, in voxels.
     needed_bytes
-        For the activations of one window.
+        Memory for the activations of one window.
     precision, device
-        That the network runs in and on.
+        Of the network.
     way_out
-        What to do besides freeing memory.
+        What the user can do besides freeing memory.
     """
     return WindowTooLargeError(
         f"out of memory on {device}: one window of {'×'.join(map(str, window))} needs about "

@@ -1,4 +1,4 @@
-"""From SUV and HU to the network's input, 0 to 1. One code for CPU and CUDA tensors."""
+"""SUV and HU → network input, 0 to 1, for tensors on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from swfastedit_core.system.gpu import on_gpu
+from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 
 @dataclass(frozen=True)
 class PercentileIntensity:
-    """Per-image percentiles of the whole image, air included, mapped to [0, 1] and clipped: the recipe's."""
+    """Percentiles of the whole image, air included, are mapped to [0, 1], with clipping: the recipe."""
 
     lower: float = 0.05
     upper: float = 99.95
@@ -21,7 +21,7 @@ class PercentileIntensity:
 
 @dataclass(frozen=True)
 class RangeIntensity:
-    """A fixed SUV range mapped to [0, 1] and clipped; does not depend on what is in view."""
+    """A fixed SUV range is mapped to [0, 1], with clipping; it does not depend on what is in view."""
 
     lower_suv: float
     upper_suv: float
@@ -35,7 +35,7 @@ def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity
     suv
         float32 of any shape.
     intensity
-        The mapping. Where both percentiles are equal, as in an empty image, SUV are shifted and clipped only.
+        The mapping. Where both percentiles are equal, as in an empty image, SUV are only shifted and clipped.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def intensity_limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensit
         low, high = intensity.lower_suv, intensity.upper_suv
     else:
         low, high = percentiles(suv, (intensity.lower, intensity.upper))
-    if high <= low:  # nearly everything is air: MONAI leaves the scale alone, and so do weights trained with it
+    if high <= low:  # nearly everything is air; MONAI then keeps the scale, so weights trained with it expect that
         high = low + 1.0
     return low, high
 
@@ -89,7 +89,7 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
             percentiles: list[float] = cupy.percentile(array, q).tolist()
             return percentiles
 
-        found = on_gpu(flat, with_cupy)
+        found = compute_with_cupy(flat, with_cupy)
         if found is not None:
             return found[0], found[1]
     low, high = np.percentile(flat.cpu().numpy(), q).tolist()

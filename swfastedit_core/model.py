@@ -1,13 +1,13 @@
-"""The networks: MONAI's residual DynUNet in the four shapes the method was published with.
+"""The networks: MONAI's residual DynUNet in the four sizes of the published method.
 
-The topology and the tensors' names are MONAI's (`monai.networks.nets.DynUNet` with ``res_block=True`` and
-``norm_name="instance"``), so that weights move between the two; the tests compare outputs. It is written out here
-because importing MONAI takes three seconds, which a container that handles one scan pays every time.
+Topology and tensor names are MONAI's (`monai.networks.nets.DynUNet` with ``res_block=True`` and
+``norm_name="instance"``), so weights fit both; the tests compare outputs. The module does not import MONAI: that takes
+three seconds, which a container would pay for every scan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ NORM_EPSILON = 1e-5  # of instance norm, beside the variance
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network's name stands for.
+    """The topology that a network's name stands for.
 
     Attributes
     ----------
@@ -104,38 +104,6 @@ def build_network(config: NetworkConfig) -> DynUNet:
     return DynUNet(config)
 
 
-def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
-    """Infer the network that a state dict belongs to.
-
-    Parameters
-    ----------
-    shapes
-        Shape of each tensor by its name.
-
-    Raises
-    ------
-    UserError
-        If it is none of the named networks.
-    """
-    try:
-        first = shapes["input_block.conv1.conv.weight"]
-        levels = 2 + len({name.split(".")[1] for name in shapes if name.startswith("downsamples.")})
-        blocks = ["input_block", *(f"downsamples.{i}" for i in range(levels - 2)), "bottleneck"]
-        filters = tuple(shapes[f"{block}.conv1.conv.weight"][0] for block in blocks)
-        deepest = tuple(shapes["upsamples.0.transp_conv.conv.weight"][2:])
-        classes = shapes["output_block.conv.conv.weight"][0]
-    except (KeyError, IndexError) as error:
-        raise UserError(
-            f"no residual DynUNet: tensor {error} is missing or misshapen among {len(shapes)} tensors"
-        ) from error
-    for name, architecture in ARCHITECTURES.items():
-        if len(architecture.filters) == levels and architecture.strides[-1] == deepest:
-            return NetworkConfig(name, filters, first[1], classes)
-    raise UserError(
-        f"a DynUNet of {levels} levels with a deepest stride of {deepest} is none of {', '.join(ARCHITECTURES)}"
-    )
-
-
 class DynUNet(nn.Module):
     """Residual encoder, plain decoder, skip connections by concatenation.
 
@@ -158,23 +126,23 @@ class DynUNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, skips = self._encoded(x)
+        x, skips = self._encode(x)
         for upsample in self.upsamples:
             x = upsample(x, skips.pop())
         out: Tensor = self.output_block(x)
         return out
 
-    def decoded(self, x: Tensor) -> list[Tensor]:
-        """Return the feature maps of the decoder, the finest first: [N, filters[i], X, Y, Z] at level i."""
-        x, skips = self._encoded(x)
+    def decoder_features(self, x: Tensor) -> list[Tensor]:
+        """Return the decoder's feature maps, the finest first: [N, filters[i], X, Y, Z] at level i."""
+        x, skips = self._encode(x)
         levels: list[Tensor] = []
         for upsample in self.upsamples:
             x = upsample(x, skips.pop())
             levels.insert(0, x)
         return levels
 
-    def _encoded(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the feature map of the bottleneck, and those of the levels above it, the finest first."""
+    def _encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the bottleneck's feature map, and the skip connections of the levels above it, the finest first."""
         skips = [self.input_block(x)]
         for downsample in self.downsamples:
             skips.append(downsample(skips[-1]))
@@ -182,7 +150,7 @@ class DynUNet(nn.Module):
 
 
 class Convolution(nn.Sequential):
-    """A convolution and, where the network has it, dropout; the wrapper gives the tensors MONAI's names."""
+    """A convolution, with dropout where the network has it; the wrapper gives the tensors MONAI's names."""
 
     def __init__(self, conv: nn.Module, dropout: float) -> None:
         super().__init__()
@@ -196,7 +164,7 @@ def _conv(inputs: int, outputs: int, stride: Triple, dropout: float) -> Convolut
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with instance norm and a shortcut, which is projected where the shape changes."""
+    """Two convolutions with instance norm and a shortcut; a 1×1×1 convolution projects it where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: Triple, dropout: float) -> None:
         super().__init__()

@@ -1,9 +1,14 @@
-"""From logits to a mask: one network's vote or probability, and the decision of an ensemble."""
+"""From logits to a mask: the vote of each network, on the file's grid, and the decision of the ensemble."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from swfastedit_core.box import Box
+from swfastedit_core.preprocess import Placement, restore_slabs
+from swfastedit_core.system.stopwatch import timed
+from swfastedit_core.volume import Geometry
 
 
 def hard_vote(logits: Tensor) -> Tensor:
@@ -17,14 +22,14 @@ def probability(logits: Tensor) -> Tensor:
 
 
 def consensus(total: Tensor, networks: int) -> Tensor:
-    """Combine summed opinions of an ensemble: tumour where their mean is above one half.
+    """Decide for an ensemble: tumour where the mean of the votes or probabilities is above one half.
 
     Parameters
     ----------
     total
         Sum of `hard_vote` (majority vote; a tie is background) or of `probability` (mean of probabilities).
     networks
-        Number of opinions in the sum.
+        Number of networks in the sum.
 
     Returns
     -------
@@ -32,3 +37,46 @@ def consensus(total: Tensor, networks: int) -> Tensor:
         bool, same shape and device.
     """
     return total > networks / 2
+
+
+class Votes:
+    """The votes of an ensemble for each voxel of the file's grid.
+
+    Parameters
+    ----------
+    grid
+        Of the file.
+    networks
+        Number of networks that will vote.
+    majority
+        Count votes instead of averaging probabilities. Of a single network both give the same mask.
+    device
+        Where the votes lie.
+    """
+
+    def __init__(self, grid: Geometry, *, networks: int, majority: bool, device: torch.device) -> None:
+        self._networks = networks
+        self._vote = hard_vote if majority or networks == 1 else probability
+        dtype = torch.uint8 if self._vote is hard_vote else torch.float32
+        self._total = torch.zeros(grid.shape_zyx, dtype=dtype, device=device)
+
+    @timed("restore")
+    def add(self, logits: Tensor, region: Box, placement: Placement) -> None:
+        """Add a network's vote.
+
+        Parameters
+        ----------
+        logits
+            float32 [X, Y, Z] of the region. Outside of it the network votes for background.
+        region
+            On the network's grid.
+        placement
+            How that grid lies on the file's.
+        """
+        for logits_zyx, slab in restore_slabs(logits, region, placement):
+            x, y, z = slab.slices
+            self._total[z, y, x] += self._vote(logits_zyx).to(self._total.device)
+
+    def decide(self) -> Tensor:
+        """Return where the ensemble sees tumour, bool [Z, Y, X]."""
+        return consensus(self._total, self._networks)

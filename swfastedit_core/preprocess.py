@@ -1,6 +1,6 @@
-"""From the file's grid to the network's and back: orientation and resampling.
+"""From the file's grid to the network's grid and back: orientation and resampling, on the CPU and on CUDA.
 
-One code for CPU and CUDA tensors. The forward steps record what they did in a `Placement`; `restore` reads it.
+`place` plans the way as a `Placement`; `to_network_grid` goes forward by it, `restore` back.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of its image; part of a checkpoint.
+    """How an image becomes network input; part of a checkpoint.
 
     Attributes
     ----------
     spacing_mm
         Spacing along the axes closest to the patient's right-left, posterior-anterior, inferior-superior.
     intensity
-        How SUV become network input.
+        The mapping of SUV.
     ct_hu
-        HU that are mapped to [0, 1] and clipped; used where "ct" is a channel.
+        The HU that become 0 and 1, with clipping; used where the network takes a CT.
     """
 
     spacing_mm: tuple[float, float, float] = (2.03642011, 2.03642011, 3.0)
@@ -75,10 +75,10 @@ class Placement:
 def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placement:
     """Plan the way from a file's grid to axes in RAS order at the given spacing.
 
-    Oblique grids keep their obliqueness: axes are permuted and flipped to the closest patient axes, as MONAI's
-    ``Orientation`` and nibabel's ``io_orientation`` do, and resampling runs along the axes, as MONAI's
-    ``Spacing`` does. Voxel 0 keeps its place: MONAI means that too, but shifts the grid by part of a voxel where an
-    oblique affine is orthogonal to less than 1e-8, as in NIfTI files; that accident of rounding is not followed.
+    Axes are permuted and flipped to the closest patient axes, as in MONAI's ``Orientation`` and nibabel's
+    ``io_orientation``; an oblique grid stays oblique. Resampling runs along the axes, as in MONAI's ``Spacing``, and
+    voxel 0 keeps its place. MONAI itself shifts the grid by part of a voxel where rounding makes an oblique affine
+    less than orthogonal to 1e-8, as in NIfTI files. This function does not.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
 
 
 def to_network_grid(volume: Volume, placement: Placement, device: torch.device) -> Tensor:
-    """Orient and resample a volume (linear; beyond the last voxel its value goes on).
+    """Orient and resample a volume. Resampling is linear; positions beyond the last voxel take its value.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
     x, y, z = (slice(None, None, -1 if flipped else 1) for flipped in placement.flipped)
     oriented = volume.array_zyx.transpose(2, 1, 0).transpose(placement.file_axis)[x, y, z]
     tensor = torch.from_numpy(np.array(oriented, np.float32, order="C")).to(device)
-    for axis in (2, 1, 0):  # voxel by voxel while they are few, whole planes at last
+    for axis in (2, 1, 0):  # the last axis is the slowest to sample, so it comes while the voxels are fewest
         if placement.step[axis] != 1.0:
             coordinates = np.arange(placement.network_shape[axis]) * placement.step[axis]
             tensor = _interpolate(tensor, axis, coordinates)
@@ -121,7 +121,7 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
 
 
 def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box]:
-    """Bring values from a box of the network's grid back to the file's grid: the inverse of `to_network_grid`.
+    """Bring values in a box of the network's grid back to the file's grid: the inverse of `to_network_grid`.
 
     Parameters
     ----------
@@ -140,25 +140,23 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
         That part, in x, y, z of the file.
     """
     slabs = list(restore_slabs(values, box, placement))
-    start = triple([min(slab.start[axis] for _, slab in slabs) for axis in range(3)])
-    stop = triple([max(slab.stop[axis] for _, slab in slabs) for axis in range(3)])
-    whole = Box(start, stop)
+    whole = Box.around(slab for _, slab in slabs)
     restored = torch.empty(whole.shape[::-1], device=values.device)
     for part, slab in slabs:
-        x, y, z = (slice(a - o, b - o) for a, b, o in zip(slab.start, slab.stop, start, strict=True))
+        x, y, z = slab.relative_to(whole).slices
         restored[z, y, x] = part
     return restored, whole
 
 
 def restore_slabs(values: Tensor, box: Box, placement: Placement) -> Iterator[tuple[Tensor, Box]]:
-    """Do what `restore` does slab by slab, across the patient's last axis: what a whole scan would take is not made.
+    """Restore slab by slab along the patient's last axis: the whole scan is never in memory as float32.
 
     Yields
     ------
     values_zyx : Tensor
         float32 [Z, Y, X].
     slab : Box
-        Its place on the file's grid, in x, y, z. The slabs fill the part that `restore` returns.
+        Its voxels on the file's grid, in x, y, z. The slabs fill the part that `restore` returns.
     """
     inside = [_inside(box, placement, axis) for axis in range(3)]
     flips = [axis for axis in range(3) if placement.flipped[axis]]

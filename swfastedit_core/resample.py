@@ -1,4 +1,4 @@
-"""From the CT's grid to the PET's, by patient coordinates."""
+"""Resampling of one volume onto the grid of another, by patient coordinates."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from swfastedit_core.errors import UserError
 from swfastedit_core.volume import AIR_HU, Geometry, Volume
 
-SAME_GRID_MM = 1e-2  # between corners of two grids that mean the same; NIfTI keeps coordinates as float32
+SAME_GRID_MM = 1e-2  # tolerance for the corners of equal grids; NIfTI stores coordinates as float32
 
 
 def resample_ct(ct: Volume, grid: Geometry) -> Volume:
     """Bring a CT to the PET's grid by patient coordinates.
 
-    Linear between voxel centres, `AIR_HU` outside the CT's field. The field ends with the outer faces of its voxels;
-    from the outermost centres to there, half a voxel, their value goes on.
+    Interpolation is linear between voxel centres. Beyond the outermost centres their value holds for half a voxel, up
+    to the outer faces; outside of these it is `AIR_HU`.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def resample_ct(ct: Volume, grid: Geometry) -> Volume:
     Returns
     -------
     Volume
-        HU, float32 [Z, Y, X], on `grid`. Voxels that lie on this grid already are returned as they are, not copied.
+        HU, float32 [Z, Y, X], on `grid`. A CT that lies on this grid already is not copied.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def resample_ct(ct: Volume, grid: Geometry) -> Volume:
 
 
 def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
-    """Bring a volume to another grid, linearly, by patient coordinates.
+    """Bring a volume to another grid by patient coordinates, with linear interpolation.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
     grid
         Of any geometry.
     outside
-        Value beyond the outer faces of the volume's voxels.
+        Value beyond the outer faces of the outermost voxels.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
     """
     import SimpleITK as sitk
 
-    from swfastedit_core.files.volumes import to_image
+    from swfastedit_core.files.write import to_image
 
     image = to_image(volume)
     resampled = sitk.Resample(
@@ -76,12 +76,12 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
         outside,
         sitk.sitkFloat32,
     )
-    del image  # before the next copy
+    del image  # frees memory before the next copy
     return Volume(sitk.GetArrayFromImage(resampled), grid)
 
 
 def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> None:
-    """Refuse a CT that lies beside the PET: it would be all air.
+    """Refuse a CT that lies beside the PET: all of it would be air.
 
     Parameters
     ----------
@@ -106,6 +106,6 @@ def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> 
 
 
 def _extent(corners_mm: np.ndarray) -> str:
-    """Describe a grid's place in the patient, as far as a message needs it."""
+    """Describe a grid's extent in the patient, for a message."""
     low, high = (", ".join(f"{mm:.0f}" for mm in corner) for corner in (corners_mm.min(axis=0), corners_mm.max(axis=0)))
     return f"from ({low}) to ({high}) mm"

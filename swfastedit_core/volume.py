@@ -1,4 +1,4 @@
-"""A PET, a CT or a mask with its place in the patient."""
+"""Volumes: voxels of a PET, a CT or a mask, and their grid in the patient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-AIR_HU = -1024.0  # what scanners write where nothing was measured
+AIR_HU = -1024.0  # scanners write it where they measured nothing
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
-"""Which windows to run, and how they are weighted: the body, the plan, the Gaussian.
+"""Which windows to run: the body and the window plan, as plain values.
 
-A plan is plain integers made before anything runs; it can be printed, counted and tested without a network.
+A plan can be printed, counted and tested without a network.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
@@ -18,24 +18,44 @@ from torch.nn import functional
 from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
 
-SIGMA_SCALE = 0.125  # of the window's side, as in MONAI and nnU-Net
-MIN_WEIGHT = 1e-3  # MONAI's floor of the Gaussian
-STRETCH = 0.25  # of a step, which an axis of the body plan may be longer than its steps
+STRETCH = 0.25  # of a step: neighbours in the body plan may lie this much further apart, where that saves a window
 
-# The body. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1 there, air and
-# table far less; the threshold sinks with the image's own scale so that cold or differently scaled scans are not cut.
+# The body. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1, air and the table far
+# less. The threshold follows the image's own scale, so that a cold scan or another unit loses no part of the body.
 CELL_MM = 8.0
 TISSUE_SUV = 0.1
-TISSUE_OF_PEAK = 0.02  # share of the 99.9th percentile
-BODY_PEAK = 3.0  # times the threshold: what a component of some size must reach somewhere
-BODY_ML = 30.0  # and that size
-HOT_PEAK = 10.0  # times the threshold: this hot, a component of any size belongs to the region
+TISSUE_OF_PEAK = 0.02  # of the 99.9th percentile of the cells
+BODY_PEAK = 3.0  # times the threshold: the hottest cell of a large component
+BODY_ML = 30.0  # a component is large from this volume on
+HOT_PEAK = 10.0  # times the threshold: a component this hot is kept at any size
 MARGIN_MM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
+class Cells:
+    """Mean SUV in cells of about 8 mm: what the body is found in.
+
+    Attributes
+    ----------
+    mean_suv
+        float32 [X, Y, Z].
+    cell
+        Sides of a cell in voxels. The last cell of an axis may hang over the image.
+    shape
+        Voxels of the image.
+    spacing_mm
+        Of the image's voxels along x, y, z.
+    """
+
+    mean_suv: np.ndarray
+    cell: Triple
+    shape: Triple
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Body:
-    """Where the patient is, coarsely.
+    """Where the patient is, in cells of about 8 mm.
 
     Attributes
     ----------
@@ -55,66 +75,61 @@ class Body:
     shape: Triple
 
     def box(self, z_start: int, z_stop: int) -> Box | None:
-        """Return the box around the patient between two z positions in voxels; None if none of it is there."""
+        """Return the box around the patient between two z positions in voxels; None if no part of it is there."""
         first, last = max(z_start, 0) // self.cell[2], -(-min(z_stop, self.shape[2]) // self.cell[2])
         index = np.argwhere(self.cells[:, :, first:last])
         if not len(index):
             return None
         index[:, 2] += first
-        start = np.maximum(index.min(axis=0) * self.cell - np.array(self.margin), 0)
-        stop = np.minimum((index.max(axis=0) + 1) * self.cell + np.array(self.margin), self.shape)
-        return Box(triple(start), triple(stop))
+        occupied = Box(triple(index.min(axis=0) * self.cell), triple((index.max(axis=0) + 1) * self.cell))
+        return occupied.grown(self.margin).clipped(Box.whole(self.shape))
 
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """The windows of one image.
+    """The windows of one image, in voxels of that image along x, y, z.
 
-    All positions count voxels of the padded image along x, y, z.
+    A window begins before voxel 0 and ends behind the last voxel along an axis on which the image is smaller.
 
     Attributes
     ----------
+    image
+        Shape of the image.
     window
         Sides of every window.
-    padding
-        Zeros to put before and after the image along each axis, where it is smaller than the window.
-    region
-        The box around all windows. Some of it may be covered by no window.
     starts
-        First voxel of each window, in the order in which they run (x slowest).
+        First voxel of each window, in the order in which they run (x slowest). May be empty.
     """
 
+    image: Triple
     window: Triple
-    padding: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    region: Box
     starts: tuple[Triple, ...]
 
-    @property
-    def image_box(self) -> Box:
-        """The region without padding, in voxels of the image as it was."""
-        start, stop = [], []
-        for axis in range(3):
-            before, after = self.padding[axis]
-            start.append(max(self.region.start[axis] - before, 0))
-            stop.append(self.region.stop[axis] - before - after)
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """The voxels of each window."""
+        return tuple(Box.at(start, self.window) for start in self.starts)
+
+    @cached_property
+    def region(self) -> Box:
+        """The part of the image inside the box around all windows; windows may leave gaps in it."""
+        return Box.around(self.boxes).clipped(Box.whole(self.image)) if self.starts else Box.whole((0, 0, 0))
 
 
 def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | None = None) -> WindowPlan:
     """Lay windows over an image, or over the patient in it.
 
     Without a body the positions are those of MONAI's ``sliding_window_inference``: steps of
-    ``int(window * (1 - overlap))``, the last window of each axis moved back to end with the image. With a body
+    ``int(window * (1 - overlap))``; the last window of each axis is moved back to end with the image. With a body,
     windows are spread evenly along z over the body's extent, and at each z position along x and y over the extent
-    that the body has there: a leaning patient, arms and a head at the edge of the field cost windows where they are
-    only. Neighbours may then lie up to a quarter of a step further apart, where that saves a window.
+    that the body has there. Neighbours may then lie up to a quarter of a step further apart, where that saves a window.
 
     Parameters
     ----------
     image
         Shape [X, Y, Z] of the image.
     window
-        Sides of a window. A smaller image is padded symmetrically.
+        Sides of a window. Along an axis on which the image is smaller, one window lies around its middle.
     overlap
         Share of a window's side that neighbours have in common, 0 ≤ overlap < 1.
     body
@@ -132,101 +147,88 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
     """
     if not 0.0 <= overlap < 1.0:
         raise UserError(f"overlap {overlap}, expected 0 or more and less than 1")
-    missing = [max(side - length, 0) for side, length in zip(window, image, strict=True)]
-    padding = [(m // 2, m - m // 2) for m in missing]
-    padded = triple([length + m for length, m in zip(image, missing, strict=True)])
-    starts: list[Triple] = []
+    room = _room(image, window)
     if body is None:
-        along = [_offsets(0, padded[axis], window[axis], overlap) for axis in range(3)]
-        starts = [triple(start) for start in product(*along)]
-    else:
-        everything = body.box(0, image[2])
-        low, high = _grown(everything, 2, window, padded, padding)
-        for z in _spread(low, high, window[2], overlap):
-            here = body.box(z - padding[2][0], z - padding[2][0] + window[2])
-            if here is not None:
-                x_and_y = (
-                    _spread(*_grown(here, axis, window, padded, padding), window[axis], overlap) for axis in (0, 1)
-                )
-                starts += [(x, y, z) for x, y in product(*x_and_y)]
-        starts.sort()
-    corner = np.array(starts)
-    region = Box(triple(corner.min(axis=0)), triple(corner.max(axis=0) + window))
-    return WindowPlan(window, (padding[0], padding[1], padding[2]), region, tuple(starts))
+        along = (_offsets(room.start[axis], room.stop[axis], window[axis], overlap) for axis in range(3))
+        return WindowPlan(image, window, tuple(triple(start) for start in product(*along)))
+    starts: list[Triple] = []
+    patient = body.box(0, image[2])
+    assert patient is not None  # a body has at least one cell
+    for z in _spread(*_widened(patient, 2, window, room), window[2], overlap):
+        here = body.box(z, z + window[2])
+        if here is not None:
+            x_and_y = (_spread(*_widened(here, axis, window, room), window[axis], overlap) for axis in (0, 1))
+            starts += [(x, y, z) for x, y in product(*x_and_y)]
+    return WindowPlan(image, window, tuple(sorted(starts)))
 
 
-def gaussian_weights(window: Triple) -> Tensor:
-    """Weight of each voxel of a window when windows are blended: exactly MONAI's Gaussian importance map.
-
-    Returns
-    -------
-    Tensor
-        float32 [X, Y, Z] in [0.001, 1].
-    """
-    weights = torch.ones(())
-    for side in window:
-        distance = torch.arange(-(side - 1) / 2.0, (side - 1) / 2.0 + 1, dtype=torch.float32)
-        profile = torch.exp(distance**2 / (-2 * (SIGMA_SCALE * side) ** 2))
-        weights = weights.unsqueeze(-1) * profile
-    return weights.clamp_(min=max(weights.min().item(), MIN_WEIGHT))
-
-
-def find_body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Body | None:
-    """Find the patient.
-
-    Components of tissue-like uptake are kept if they are large, or small and hot (a lesion in a finger).
+def mean_cells(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Cells:
+    """Average an image over cells of about 8 mm.
 
     Parameters
     ----------
     suv
-        float32 [X, Y, Z]. Where values are not SUV, only the threshold relative to the hottest voxels acts.
+        float32 [X, Y, Z] on any device.
     spacing_mm
         Along x, y, z.
+    """
+    shape = triple(suv.shape)
+    cell = triple(max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True))
+    pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
+    return Cells(pooled[0, 0].cpu().numpy(), cell, shape, spacing_mm)
+
+
+def find_body(cells: Cells) -> Body | None:
+    """Find the patient: components of tissue-like uptake that are large, or small and hot (a lesion in a finger).
+
+    Where the values are not SUV, only the threshold relative to the hottest cells acts.
 
     Returns
     -------
     Body or None
         None where nothing looks like a patient: then the whole volume has to be searched.
     """
-    shape = triple(suv.shape)
-    cell = triple([max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True)])
-    pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
-    cells = pooled[0, 0].cpu().numpy()
-    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(cells, 99.9))), 0.0)
-    labels, count = ndimage.label(cells > threshold, structure=np.ones((3, 3, 3)))
+    mean_suv = cells.mean_suv
+    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(mean_suv, 99.9))), 0.0)
+    labels, count = ndimage.label(mean_suv > threshold, structure=np.ones((3, 3, 3)))
     if count == 0:
         return None
-    volume_ml = np.bincount(labels.ravel())[1:] * np.prod(cell) * np.prod(spacing_mm) / 1000.0
-    peak = ndimage.maximum(cells, labels, np.arange(1, count + 1))
+    cell_ml = np.prod(cells.cell) * np.prod(cells.spacing_mm) / 1000.0
+    volume_ml = np.bincount(labels.ravel())[1:] * cell_ml
+    peak = ndimage.maximum(mean_suv, labels, np.arange(1, count + 1))
     kept = ((volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)) | (peak >= HOT_PEAK * threshold)
     if not kept.any():
         return None
-    margin = triple([int(np.ceil(MARGIN_MM / mm)) for mm in spacing_mm])
-    return Body(np.concatenate(([False], kept))[labels], cell, margin, shape)
+    margin = triple(int(np.ceil(MARGIN_MM / mm)) for mm in cells.spacing_mm)
+    return Body(np.concatenate(([False], kept))[labels], cells.cell, margin, cells.shape)
+
+
+def _room(image: Triple, window: Triple) -> Box:
+    """Return where windows may lie: the image; a window around its middle along axes on which it is smaller."""
+    missing = [max(side - length, 0) for side, length in zip(window, image, strict=True)]
+    start = triple(-(m // 2) for m in missing)
+    return Box.at(start, [length + m for length, m in zip(image, missing, strict=True)])
 
 
 def _offsets(start: int, stop: int, window: int, overlap: float) -> list[int]:
-    """Window positions along one axis from `start` to `stop`, which are at least a window apart."""
+    """Return MONAI's window positions along one axis from `start` to `stop`, which are at least a window apart."""
     step = max(int(window * (1 - overlap)), 1)
     return [*range(start, stop - window, step), stop - window]
 
 
 def _spread(start: int, stop: int, window: int, overlap: float) -> list[int]:
-    """Spread windows evenly from `start` to `stop`: no two of them almost the same, as where the last is moved back."""
+    """Spread windows evenly from `start` to `stop`; MONAI's last two windows may be almost the same."""
     room = stop - start - window
     step = max(int(window * (1 - overlap)), 1)
     gaps = max(math.ceil(room / step - STRETCH), math.ceil(room / window))
     return [start + round(room * number / gaps) for number in range(gaps + 1)] if gaps else [start]
 
 
-def _grown(
-    box: Box | None, axis: int, window: Triple, padded: Triple, padding: list[tuple[int, int]]
-) -> tuple[int, int]:
-    """One axis of a box in the image, moved to the padded image and grown to a window's size at least."""
-    assert box is not None
-    start, stop = box.start[axis] + padding[axis][0], box.stop[axis] + padding[axis][0]
+def _widened(box: Box, axis: int, window: Triple, room: Box) -> tuple[int, int]:
+    """Return one axis of a box, widened to a window's side at least, within the room for windows."""
+    start, stop = box.start[axis], box.stop[axis]
     missing = window[axis] - (stop - start)
     if missing <= 0:
         return start, stop
-    start = min(max(start - missing // 2, 0), padded[axis] - window[axis])
+    start = min(max(start - missing // 2, room.start[axis]), room.stop[axis] - window[axis])
     return start, start + window[axis]

@@ -15,6 +15,7 @@ from played import PlayedEngine
 
 import swfastedit_core
 from swfastedit_core import (
+    Ensemble,
     Geometry,
     UserError,
     Volume,
@@ -55,18 +56,19 @@ def zeros():
 
 def test_scan_without_any_contrast_has_no_lesions_and_needs_no_window():
     flat = np.full(GRID.shape_zyx, 3.0, np.float32)
-    result = segment(volume(flat), [SaysEverywhere(offset=-0.5)])
+    result = segment(volume(flat), Ensemble([SaysEverywhere(offset=-0.5)]))
     assert (result.lesion_voxels, result.windows) == (0, 0)
     assert result.windows_full_grid == 6
     assert result.mask.array_zyx.shape == flat.shape
-    full = segment(volume(flat), [SaysEverywhere(offset=0.5)], full_grid=True)  # the recipe's way looks all the same
+    everywhere = Ensemble([SaysEverywhere(offset=0.5)])
+    full = segment(volume(flat), everywhere, full_grid=True)  # the recipe runs all windows
     assert (full.lesion_voxels, full.windows) == (flat.size, full.windows_full_grid)
 
 
 def test_mask_lies_where_the_uptake_is_on_the_files_grid():
     array = zeros()
     array[2:5, 3:6, 7:9] = 0.9
-    result = segment(volume(array), [SaysEverywhere(offset=-0.5)], full_grid=True)
+    result = segment(volume(array), Ensemble([SaysEverywhere(offset=-0.5)]), full_grid=True)
     np.testing.assert_array_equal(result.mask.array_zyx, (array > 0).astype(np.uint8))
     assert result.mask.array_zyx.dtype == np.uint8
     assert result.mask.geometry == GRID
@@ -77,29 +79,29 @@ def test_mask_lies_where_the_uptake_is_on_the_files_grid():
 
 
 def test_a_tie_is_background():
-    assert segment(volume(zeros()), [SaysEverywhere()], full_grid=True).lesion_voxels == 0
+    assert segment(volume(zeros()), Ensemble([SaysEverywhere()]), full_grid=True).lesion_voxels == 0
 
 
 def test_mean_of_probabilities_and_majority_vote_differ_where_they_should():
     # sigmoid: 5 → 0.993, -0.5 → 0.378: the mean is 0.583, but two of three vote for background
-    networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.5, 0.0), SaysEverywhere(-0.5, 0.0)]
+    networks = Ensemble([SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.5, 0.0), SaysEverywhere(-0.5, 0.0)])
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
     assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
     # 0.5 → 0.622, -5 → 0.007: the mean is 0.417, but two of three vote for tumour
-    networks = [SaysEverywhere(0.5, 0.0), SaysEverywhere(0.5, 0.0), SaysEverywhere(-5.0, 0.0)]
+    networks = Ensemble([SaysEverywhere(0.5, 0.0), SaysEverywhere(0.5, 0.0), SaysEverywhere(-5.0, 0.0)])
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 0
     assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 960
 
 
 def test_an_even_vote_is_background():
-    networks = [SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.1, 0.0)]
+    networks = Ensemble([SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.1, 0.0)])
     assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
 
 
 def test_windows_of_an_ensemble_add_up_and_progress_counts_them():
     seen = []
-    networks = [SaysEverywhere(), SaysEverywhere()]
+    networks = Ensemble([SaysEverywhere(), SaysEverywhere()])
     result = segment(volume(zeros()), networks, full_grid=True, progress=lambda done, total: seen.append((done, total)))
     assert result.windows == 12
     assert seen == [(count, 12) for count in range(1, 13)]
@@ -109,7 +111,7 @@ def test_floor_removes_small_lesions_only():
     array = zeros()
     array[1, 1, 1] = 0.9
     array[4:6, 4:6, 4:6] = 0.9
-    result = segment(volume(array), [SaysEverywhere(-0.5)], full_grid=True, min_lesion_ml=0.1)
+    result = segment(volume(array), Ensemble([SaysEverywhere(-0.5)]), full_grid=True, min_lesion_ml=0.1)
     expected = zeros()
     expected[4:6, 4:6, 4:6] = 1
     np.testing.assert_array_equal(result.mask.array_zyx, expected)
@@ -119,8 +121,8 @@ def test_body_region_leaves_air_background():
     geometry = Geometry((60, 60, 40), (4.0, 4.0, 4.0))
     array = np.zeros(geometry.shape_zyx, np.float32)
     array[:, 4:16, 4:16] = 1.0
-    result = segment(Volume(array, geometry), [SaysEverywhere(0.1)])  # a network that calls everything tumour
-    full = segment(Volume(array, geometry), [SaysEverywhere(0.1)], full_grid=True)
+    result = segment(Volume(array, geometry), Ensemble([SaysEverywhere(0.1)]))  # a network that calls everything tumour
+    full = segment(Volume(array, geometry), Ensemble([SaysEverywhere(0.1)]), full_grid=True)
     assert full.lesion_voxels == array.size
     assert result.mask.array_zyx[array > 0].all()
     assert result.windows < 0.3 * result.windows_full_grid
@@ -130,7 +132,7 @@ def test_body_region_leaves_air_background():
 def test_scan_is_not_changed():
     array = np.random.default_rng(0).random(GRID.shape_zyx, np.float32)
     before = array.copy()
-    segment(Volume(array, GRID), [SaysEverywhere()])
+    segment(Volume(array, GRID), Ensemble([SaysEverywhere()]))
     np.testing.assert_array_equal(array, before)
 
 
@@ -190,7 +192,7 @@ def test_loading_weights_leaves_torchs_compiler_alone():
 def test_flipped_and_integer_arrays_are_taken():
     array = zeros()
     array[2:5, 3:6, 7:9] = 1
-    expected = segment(volume(array), [SaysEverywhere(-0.5)], full_grid=True).mask.array_zyx
+    expected = segment(volume(array), Ensemble([SaysEverywhere(-0.5)]), full_grid=True).mask.array_zyx
     for same in (array.astype(np.int16), np.asfortranarray(array), array[::-1].copy()[::-1]):
-        found = segment(Volume(same, GRID), [SaysEverywhere(-0.5)], full_grid=True).mask.array_zyx
+        found = segment(Volume(same, GRID), Ensemble([SaysEverywhere(-0.5)]), full_grid=True).mask.array_zyx
         np.testing.assert_array_equal(found, expected)

@@ -19,7 +19,7 @@ from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.volume import Geometry
-from swfastedit_core.windows import find_body, plan_windows
+from swfastedit_core.windows import find_body, mean_cells, plan_windows
 
 DATA = ROOT.parent / "shared" / "data" / "sts_001"
 SCAN = DATA / "pet.mha"
@@ -61,7 +61,9 @@ def test_windows_cover_the_tumour_and_everything_hot():
     placement = place(scan.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(scan, placement, torch.device("cpu"))
     lesion = to_network_grid(tumour, placement, torch.device("cpu"))
-    plan = plan_windows(placement.network_shape, window=(96, 64, 64), overlap=0.75, body=find_body(suv, (4, 4, 4)))
+    plan = plan_windows(
+        placement.network_shape, window=(96, 64, 64), overlap=0.75, body=find_body(mean_cells(suv, (4, 4, 4)))
+    )
     seen = torch.zeros(placement.network_shape, dtype=torch.bool)
     for x, y, z in plan.starts:
         seen[x : x + 96, y : y + 64, z : z + 64] = True

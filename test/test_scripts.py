@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from places import ROOT
 from test_trial_archive import configured, image_archive
 
-COPIED = ("build.sh", "test.sh", "export.sh", ".ci", "Dockerfile", ".dockerignore", "LICENSE", "process.py")
+COPIED = ("run.sh", "build.sh", "test.sh", "export.sh", ".ci", "Dockerfile", ".dockerignore", "LICENSE", "process.py")
 COPIED += ("requirements.txt", "pyproject.toml", "test/trial")
 SETTINGS = (
     "CONTAINER_ENGINE",
@@ -25,7 +26,7 @@ SETTINGS = (
     "SOURCE",
     "CONTAINER_BUILD_FLAGS",
     "IMAGE",
-    "VENV",
+    "SWFASTEDIT_VENV",
 )
 # What it answers lies in files beside it; it writes down what it was asked.
 ENGINE = r"""#!/usr/bin/env bash
@@ -65,6 +66,7 @@ class Clone:
             put(self.venv / "bin" / name, TOOL)
         wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _wanted . dev")
         (self.venv / "installed.txt").write_text(wanted)
+        (self.venv / ".swfastedit").touch()
 
     def answers(self, engine):
         """Let an engine answer, with the image that belongs to these files."""
@@ -91,7 +93,11 @@ class Clone:
 
     def _bash(self, *command, **settings):
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        kept |= {"PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHON": sys.executable, "VENV": str(self.venv)}
+        kept |= {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "SWFASTEDIT_VENV": str(self.venv),
+        }
         return subprocess.run(
             ["bash", *command], cwd=self.top, env=kept | settings, capture_output=True, text=True, check=False
         )
@@ -191,12 +197,13 @@ def test_build_refuses_an_unknown_method_and_an_image_from_an_old_cache(clone):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
 
 
+PYTEST = "python -m pytest -n 2 --dist worksteal --durations=15 -m "
 NATIVE = [
     "ruff check .",
     "ruff format --check .",
     "mypy ",
-    "lint-imports --no-logo",
-    "python -m pytest -n 2 --dist worksteal -m not container",
+    "lint-imports ",
+    PYTEST + "not container and not long",
     "python process.py --input test/input --output SCRATCH/output --engine torch --precision float32",
     "python test/compare_masks.py expected_output SCRATCH/output",
 ]
@@ -212,6 +219,8 @@ FAULTS = ["python -m pytest -m container", "TRIAL_ENGINE=docker TRIAL_IMAGE=swfa
         ("docker", ("--native",), NATIVE),
         ("docker", (), [*NATIVE, TRIAL, *FAULTS]),
         ("docker", ("--container",), [TRIAL, *FAULTS]),
+        (None, ("--long",), [PYTEST + "long and not container"]),
+        (None, ("--real", "-x"), [PYTEST + "real and not long and not container -x"]),
         ("docker", ("--container", "--no-faults"), [TRIAL]),
         (
             "docker",
@@ -227,8 +236,8 @@ def test_parts_of_the_test_command(engine, arguments, ran, clone, tmp_path):
     done = clone.run("test.sh", *arguments, TMPDIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     scratch = next((word for line in clone.tools() for word in line.split() if word.startswith(str(tmp_path))), "")
-    assert [line.replace(scratch.rpartition("/")[0] or "-", "SCRATCH") for line in clone.tools()] == ran
-    left_out = "\nno container engine answers: the container was not tried\n"
+    assert [line.replace(scratch.rpartition("/")[0] or "no scratch", "SCRATCH") for line in clone.tools()] == ran
+    left_out = "\nno container engine answers: the container was not tested\n"
     assert done.stdout.endswith("\nall tests passed\n")
     assert (left_out in done.stdout) == (engine is None and not arguments)
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "clone", "venv"}  # nothing left behind
@@ -373,3 +382,115 @@ def test_interrupted_trial_removes_its_container_and_folders(number, tmp_path):
     assert (process.returncode, err) == (130, "interrupted\n")
     assert "rm --force 0123 " in (tmp_path / "log").read_text().splitlines()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# Makes environments as Python does, but with nothing in them: pip notes its call, and fails where a file says so.
+PLAYED_PYTHON = r"""#!/usr/bin/env bash
+here=$(dirname "$0")
+case "$*" in
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
+"-m pip --version") [ -f "$here/../pyvenv.cfg" ] ;;
+"-m pip install"*) echo "$*" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
+*) exec {python} "$@" ;;
+esac
+"""
+REFUSED = "{}: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder\n"
+
+
+def make_environment(clone, **settings):
+    """Run what run.sh does before the program starts."""
+    played = clone.bin / "played-python"
+    put(played, PLAYED_PYTHON.replace("{python}", sys.executable))
+    command = 'source .ci/environment.sh; environment "$PWD"; echo "VENV=$VENV"'
+    return clone.run("-euc", command, PYTHON=str(played), **settings)
+
+
+def content(folder):
+    """Return the bytes of each file below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_environment_is_made_marked_and_used_again(clone, tmp_path):
+    venv = tmp_path / "a folder" / "environment"
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"VENV={venv}\n")
+    assert (venv / ".swfastedit").is_file()
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stdout) == (0, f"VENV={venv}\n")
+    assert content(venv) == before
+
+
+@pytest.mark.parametrize("files", [("bin/python", "pyvenv.cfg", "installed.txt"), ("thesis.tex",), (".hidden",)])
+def test_folder_of_somebody_else_is_refused_and_left_as_it_is(files, clone, tmp_path):
+    venv = tmp_path / "mine"
+    for name in files:
+        put(venv / name, f"content of {name}")
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(venv))
+    assert content(venv) == before
+
+
+def test_environment_of_another_project_in_the_settings_is_not_looked_at(clone, tmp_path):
+    put(tmp_path / "other/pyvenv.cfg", "theirs")
+    done = make_environment(
+        clone, VENV=str(tmp_path / "other"), VIRTUAL_ENV=str(tmp_path / "other"), SWFASTEDIT_VENV=""
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"VENV={clone.top / '.venv'}")
+    assert content(tmp_path / "other") == {Path("pyvenv.cfg"): b"theirs"}
+
+
+def test_file_in_place_of_the_environment_is_refused(clone, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(tmp_path / "file"))
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_interrupted_installation_is_completed(clone, tmp_path):
+    venv = tmp_path / "environment"
+    put(venv / "offline", "")
+    put(venv / ".swfastedit", "")
+    put(venv / "pyvenv.cfg", "")
+    put(venv / "bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 1
+    assert not (venv / "installed.txt").exists()
+    (venv / "offline").unlink()
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
+    assert len((venv / "bin/pip.log").read_text().splitlines()) == 2
+    assert (venv / "installed.txt").is_file()
+
+
+def test_environment_without_pip_that_was_made_here_is_made_again(clone, tmp_path):
+    venv = tmp_path / "environment"
+    put(venv / ".swfastedit", "")
+    put(venv / "lib/half", "of an environment")
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
+    assert not (venv / "lib").exists()
+
+
+def test_environment_of_an_earlier_version_is_taken_over(clone):
+    put(clone.top / ".venv/installed.txt", "torch==1.0\n")
+    put(clone.top / ".venv/pyvenv.cfg", "")
+    put(clone.top / ".venv/bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
+    assert make_environment(clone, SWFASTEDIT_VENV="").returncode == 0
+    assert (clone.top / ".venv/.swfastedit").is_file()
+
+
+def test_folder_that_cannot_be_written_is_said_in_one_line(clone, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(tmp_path / "file" / "environment"))
+    reason = (
+        f"{tmp_path / 'file/environment'}: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
+    )
+    assert (done.returncode, done.stderr) == (1, reason)
+
+
+def test_run_finds_the_clone_through_a_link(clone, tmp_path):
+    link = tmp_path / "link.sh"
+    link.symlink_to(clone.top / "run.sh")
+    done = clone.run(str(link), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert clone.tools() == [f"python {clone.top}/process.py --help"]

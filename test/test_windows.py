@@ -12,7 +12,7 @@ from swfastedit_core.box import Box
 from swfastedit_core.errors import UserError
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.volume import Geometry
-from swfastedit_core.windows import Body, find_body, plan_windows
+from swfastedit_core.windows import Body, WindowPlan, find_body, mean_cells, plan_windows
 
 SPACING_MM = (6.0, 6.0, 6.0)
 WHOLE = Geometry((120, 90, 200), SPACING_MM, (-357.0, -267.0, -1150.0))
@@ -40,11 +40,11 @@ def suv_of(seed, *, geometry, scanner):
     )
 
 
-def covered(plan, shape):
-    """Mark the voxels of the padded image that some window sees."""
-    seen = np.zeros([side + sum(pad) for side, pad in zip(shape, plan.padding, strict=True)], bool)
-    for start in plan.starts:
-        seen[tuple(slice(a, a + w) for a, w in zip(start, plan.window, strict=True))] = True
+def covered(plan):
+    """Mark the voxels of the image that a window sees."""
+    seen = np.zeros(plan.image, bool)
+    for box in plan.boxes:
+        seen[box.clipped(Box.whole(plan.image)).slices] = True
     return seen
 
 
@@ -57,11 +57,15 @@ def test_windows_of_a_small_grid_by_hand():
     assert plan.region == Box((0, 0, 0), (8, 4, 11))
 
 
-def test_small_image_is_padded_on_both_sides():
+def test_windows_lie_around_a_small_image():
     plan = plan_windows((3, 4, 9), window=(6, 4, 4), overlap=0.0)
-    assert plan.padding == ((1, 2), (0, 0), (0, 0))
-    assert plan.starts == ((0, 0, 0), (0, 0, 4), (0, 0, 5))
-    assert plan.image_box == Box((0, 0, 0), (3, 4, 9))
+    assert plan.starts == ((-1, 0, 0), (-1, 0, 4), (-1, 0, 5))
+    assert plan.boxes[0] == Box((-1, 0, 0), (5, 4, 4))
+    assert plan.region == Box((0, 0, 0), (3, 4, 9))
+
+
+def test_plan_without_windows_has_no_region():
+    assert WindowPlan((3, 4, 9), (6, 4, 4), ()).region.shape == (0, 0, 0)
 
 
 def test_body_plan_follows_a_leaning_patient():
@@ -99,15 +103,16 @@ def test_every_voxel_of_the_body_is_seen_and_no_window_leaves_the_image(shape, w
     cells = rng.random([-(-side // c) for side, c in zip(shape, cell, strict=True)]) < rng.choice([0.002, 0.05, 0.5])
     cells[tuple(rng.integers(cells.shape))] = True
     plan = plan_windows(shape, window=window, overlap=overlap, body=Body(cells, cell, margin, shape))
-    seen = covered(plan, shape)
-    inner = tuple(slice(a, a + side) for (a, _), side in zip(plan.padding, shape, strict=True))
+    seen = covered(plan)
     voxels = np.kron(cells, np.ones(cell, bool))[tuple(slice(side) for side in shape)]
-    assert seen[inner][voxels].all()
+    assert seen[voxels].all()
     assert seen.sum() <= np.prod(plan.region.shape)
     assert len(set(plan.starts)) == len(plan.starts)
-    assert all(a >= 0 and a + w <= n for s in plan.starts for a, w, n in zip(s, window, seen.shape, strict=True))
+    for box in plan.boxes:
+        for a, b, w, n in zip(box.start, box.stop, window, shape, strict=True):
+            assert (a >= 0 and b <= n) if n >= w else (a, b) == (-((w - n) // 2), w - (w - n) // 2)
     full = plan_windows(shape, window=window, overlap=overlap)
-    assert covered(full, shape).all()
+    assert covered(full).all()
 
 
 def plan_over(suv, body):
@@ -116,8 +121,7 @@ def plan_over(suv, body):
 
 def share_missed(plan, truth):
     """Return the share of the patient's voxels that no window sees."""
-    inner = tuple(slice(a, a + side) for (a, _), side in zip(plan.padding, truth.shape, strict=True))
-    return 1 - covered(plan, truth.shape)[inner][truth.numpy()].mean()
+    return 1 - covered(plan)[truth.numpy()].mean()
 
 
 @pytest.mark.parametrize("seed", [ARMS_UP, ARMS_DOWN])
@@ -127,7 +131,7 @@ def test_whole_patient_is_covered_with_fewer_windows_whatever_the_noise(seed, ge
     assert truth.sum() > 1000
     for scanner in (QUIET, NOISY):
         suv = suv_of(seed, geometry=geometry, scanner=scanner)
-        plan = plan_over(suv, find_body(suv, SPACING_MM))
+        plan = plan_over(suv, find_body(mean_cells(suv, SPACING_MM)))
         assert share_missed(plan, truth) < 1e-3
         full = plan_over(suv, None)
         assert len(plan.starts) < 0.65 * len(full.starts)
@@ -135,10 +139,10 @@ def test_whole_patient_is_covered_with_fewer_windows_whatever_the_noise(seed, ge
 
 def test_table_and_room_do_not_enlarge_the_region():
     suv = suv_of(ARMS_UP, geometry=WHOLE, scanner=NOISY)
-    before = find_body(suv, SPACING_MM)
+    before = find_body(mean_cells(suv, SPACING_MM))
     suv[:, 80:83] += 0.04  # a table under the patient
     suv += 0.01  # scatter everywhere
-    after = find_body(suv, SPACING_MM)
+    after = find_body(mean_cells(suv, SPACING_MM))
     assert after.box(0, 200) == before.box(0, 200)
 
 
@@ -146,29 +150,29 @@ def test_small_hot_spot_apart_from_the_body_is_kept():
     suv = torch.zeros(60, 60, 60)
     suv[20:40, 20:40, :] = 1.0
     suv[52:54, 30:32, 30:32] = 20.0  # a lesion in a hand
-    body = find_body(suv, SPACING_MM)
+    body = find_body(mean_cells(suv, SPACING_MM))
     assert body.box(0, 60).stop[0] >= 54
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1e4])
 def test_scan_in_other_units_is_covered(scale):
     suv = suv_of(ARMS_UP, geometry=WHOLE, scanner=QUIET)
-    assert share_missed(plan_over(suv, find_body(suv * scale, SPACING_MM)), suv > 0.2) < 1e-3
+    assert share_missed(plan_over(suv, find_body(mean_cells(suv * scale, SPACING_MM))), suv > 0.2) < 1e-3
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_no_body_means_the_whole_volume(value):
     suv = torch.full((40, 40, 40), value)
-    assert find_body(suv, SPACING_MM) is None
-    plan = plan_windows((40, 40, 40), window=(32, 32, 32), overlap=0.75, body=find_body(suv, SPACING_MM))
-    assert covered(plan, (40, 40, 40)).all()
+    assert find_body(mean_cells(suv, SPACING_MM)) is None
+    plan = plan_windows((40, 40, 40), window=(32, 32, 32), overlap=0.75, body=find_body(mean_cells(suv, SPACING_MM)))
+    assert covered(plan).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 50, 2), (3, 3, 3)])
 def test_tiny_volumes_have_a_plan(shape):
-    plan = plan_windows(shape, window=(32, 32, 32), overlap=0.75, body=find_body(torch.ones(shape), SPACING_MM))
-    assert covered(plan, shape).shape == tuple(max(side, 32) for side in shape)
-    assert share_missed(plan, torch.ones(shape, dtype=torch.bool)) == 0
+    body = find_body(mean_cells(torch.ones(shape), SPACING_MM))
+    plan = plan_windows(shape, window=(32, 32, 32), overlap=0.75, body=body)
+    assert covered(plan).all()
 
 
 def test_box_of_part_of_the_body_by_hand():
@@ -183,7 +187,7 @@ def test_box_of_part_of_the_body_by_hand():
 def test_body_in_fine_voxels_is_the_block_and_a_margin_of_8_mm():
     suv = torch.zeros(100, 90, 61)
     suv[40:60, 30:50, 20:41] = 1.0
-    body = find_body(suv, (2.0, 2.0, 3.0))
+    body = find_body(mean_cells(suv, (2.0, 2.0, 3.0)))
     assert body.cell == (4, 4, 3)
     assert body.margin == (4, 4, 3)
     # cells touched by the block: 40 to 60, 28 to 52, 18 to 42
@@ -194,14 +198,14 @@ def test_last_cell_of_an_image_that_is_no_multiple_of_it_counts_its_own_voxels_o
     suv = torch.zeros(41, 41, 41)
     suv[20:, 20:, 20:] = 0.15  # above 0.1 as a mean over the voxels there are
     suv[30, 30, 30] = 50.0
-    assert find_body(suv, (2.0, 2.0, 2.0)).box(0, 41).stop == (41, 41, 41)
+    assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).box(0, 41).stop == (41, 41, 41)
 
 
 def test_component_that_is_cold_or_small_is_not_the_patient():
     suv = torch.zeros(60, 60, 60)
     suv[20:40, 20:40, :] = 2.0
     suv[25:35, 25:35, 40:50] = 8.0
-    before = find_body(suv, SPACING_MM).box(0, 60)
+    before = find_body(mean_cells(suv, SPACING_MM)).box(0, 60)
     suv[:, 50:52, :] = 0.15  # a table that is radioactive enough to pass for tissue
     suv[2:4, 2:4, 2:4] = 0.6  # 1.7 ml, warm
-    assert find_body(suv, SPACING_MM).box(0, 60) == before
+    assert find_body(mean_cells(suv, SPACING_MM)).box(0, 60) == before

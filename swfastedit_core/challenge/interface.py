@@ -1,9 +1,8 @@
-"""What grand-challenge.org expects of an algorithm container: its folders, sockets and file names."""
+"""The interface of a grand-challenge.org algorithm container: folders, sockets and file names."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,11 @@ from swfastedit_core.system.atomic import replacing
 
 INPUT = Path("/input")
 OUTPUT = Path("/output")
-MODEL = Path("/opt/ml/model")  # an uploaded model tarball is unpacked here
-PORT = 4743  # of the invoke method
+PORT = 4743  # the invoke server's
 PET = Path("images/pet")
 CT = Path("images/ct")
 INVENTORY = Path("inputs.json")
 DATA_CENTRIC = Path("data-centric-model.json")
-WEIGHTS = (".safetensors", ".pt")
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ def find_pets(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder
-        The platform's ``/input``, or one like it. Where an ``inputs.json`` names the PET, the file of that name is
-        taken; it may as well be absent, or name none of the files.
+        ``/input`` on the platform. Where its ``inputs.json`` names a file in ``images/pet``, only that file counts.
+        Without that list, or where no file has its names, all files count.
 
     Returns
     -------
@@ -70,13 +67,13 @@ def find_pets(folder: Path) -> list[Path]:
 def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
     """List the CT of each PET of a case.
 
-    The platform names CT and PET as it likes: the only CT belongs to the only PET. Where there are more, an
-    ``inputs.json`` may name one; else a CT belongs to the PET whose name it has.
+    The platform's file names say nothing: a single CT belongs to a single PET. Where there are more files,
+    ``inputs.json`` may name one; else a CT belongs to the PET of the same name.
 
     Parameters
     ----------
     folder
-        The platform's ``/input``, or one like it.
+        ``/input`` on the platform.
     pets
         From `find_pets`.
 
@@ -88,7 +85,7 @@ def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
     Raises
     ------
     UserError
-        If there is none for a PET, or it is not clear which.
+        If a PET has no CT, or more than one CT could be its own.
     """
     found = _scans(folder, CT, "the CT, which the network takes as well,")
     if len(pets) == len(found) == 1:
@@ -104,22 +101,22 @@ def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
 
 
 def click_notice(folder: Path, task: Task) -> str | None:
-    """Say that a click file is there and not used; None where there is no click in it.
+    """Return a notice that clicks are not used; None where there are none.
 
-    Clicks need a network trained with guidance channels. A file that cannot be read is no failure, since the mask
-    does not depend on it.
+    Clicks need a network with guidance channels. A click file that cannot be read is no error: the mask does not
+    depend on it.
     """
     if task.clicks is None or not (folder / task.clicks).is_file():
         return None
     content = _json(folder / task.clicks)
     points = content.get("points") if isinstance(content, dict) else None
     if not isinstance(points, list):
-        return f"{folder / task.clicks}: no list of points in it, and not used"
-    return f"{folder / task.clicks}: {len(points)} click(s) not used, the network takes none" if points else None
+        return f"{folder / task.clicks}: holds no list of points and is not used"
+    return f"{folder / task.clicks}: {len(points)} click(s) not used, the network takes no clicks" if points else None
 
 
 def write_data_centric(folder: Path, *, value: bool) -> None:
-    """Write autoPET III's second output: whether the submission takes part in its data-centric category.
+    """Write autoPET III's second output: whether the submission is in the data-centric category.
 
     Raises
     ------
@@ -134,43 +131,8 @@ def write_data_centric(folder: Path, *, value: bool) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """Return the folder with the uploaded model's weights; the project's where nothing was uploaded.
-
-    Both may have them in one folder below the top one, as tarballs often do.
-
-    Raises
-    ------
-    UserError
-        If a folder holds something, but no weights, or weights in several folders, or cannot be read: to fall back
-        on others in silence would give masks of the wrong network.
-    """
-    return _weights_below(model) or _weights_below(project / "weights") or project / "weights"
-
-
-def _weights_below(top: Path) -> Path | None:
-    """Return the one folder with weights; None where there is nothing at all."""
-    found = [path for path in _files(top) if not any(part.startswith(".") for part in path.relative_to(top).parts)]
-    folders = sorted({path.parent for path in found if path.suffix in WEIGHTS})
-    if found and len(folders) != 1:
-        names = ", ".join(str(path.relative_to(top)) for path in sorted(found)[:5])
-        raise UserError(f"{top}: found {names}, expected weights ({' or '.join(WEIGHTS)}) in one folder")
-    return folders[0] if found else None
-
-
-def _files(folder: Path) -> list[Path]:
-    """List the files below a folder; none where there is no such folder."""
-
-    def refuse(error: OSError) -> None:
-        # What is there and cannot be read is no reason to take other weights.
-        if not isinstance(error, FileNotFoundError):
-            raise UserError(f"{error.filename}: cannot be read ({error.strerror}), expected weights there")
-
-    return [Path(top) / name for top, _, names in os.walk(folder, onerror=refuse) for name in names]
-
-
 def _scans(folder: Path, socket: Path, what: str, *, otherwise: str = "") -> list[Path]:
-    """List the .mha files of a socket, at least one, sorted; where the inventory names some of them, only those."""
+    """List the .mha files of a socket, at least one, sorted; only the one that ``inputs.json`` names, if it does."""
     place = folder / socket
     try:
         names = sorted(path.name for path in place.iterdir())
@@ -186,10 +148,10 @@ def _scans(folder: Path, socket: Path, what: str, *, otherwise: str = "") -> lis
 
 
 def _names_in_inventory(path: Path, place: Path) -> set[str]:
-    """Return what a socket's file may be called, without its ending, as the platform's list of inputs has it.
+    """Return the possible names of a socket's file, without their ending, from the platform's list of inputs.
 
     An entry is ``{"socket": {"relative_path": "images/pet", …}, "image": {"pk": …, "name": …}, …}``; the platform
-    wrote ``interface`` instead of ``socket`` before 2025 and may still for older images.
+    wrote ``interface`` instead of ``socket`` before 2025 and may still do so for older images.
     """
     entries = _json(path)
     names: set[str] = set()
@@ -207,7 +169,7 @@ def _is(place: Path, relative_path: Any) -> bool:
 
 
 def _json(path: Path) -> Any:
-    """Read a file that nothing depends on: None where it is missing or no JSON."""
+    """Read a JSON file; None where it is missing or damaged."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,11 +1,11 @@
-"""The platform's invoke method: the networks are loaded once, cases are asked for over HTTP.
+"""The server of the platform's invoke method: the networks are loaded once, each call segments a case.
 
-``GET /health`` answers 200 as soon as cases can come, 503 before. ``POST /invoke`` works on the case that lies in
-``/input`` and answers 201; a case that cannot be used is answered with 422, any other failure with 500, and the
-server lives on.
+``GET /health`` answers 503 until the networks are loaded, then 200. ``POST /invoke`` segments the case in ``/input``
+and answers 201; it answers 422 for a case that cannot be used and 500 for any other failure. The server goes on after
+a failure.
 
-The main thread does the work, one case at a time in the order of the calls, and a second thread speaks HTTP: signals
-reach the work wherever it is and end it at once, and health is answered meanwhile.
+The main thread segments, one case at a time in the order of the calls. A second thread answers HTTP. So a signal
+interrupts the work at once, and health is answered during it.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ Answer = Future[tuple[Failure | None, Reports]]
 
 
 def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: TextIO) -> None:
-    """Answer calls until SIGTERM comes; while it works on a case, the signal ends that as well, as an exception.
+    """Answer calls until SIGTERM comes. During a case, the signal interrupts the work by an exception.
 
     Parameters
     ----------
     prepare
-        Loads what cases need, and returns the work on one case. The work returns what there is to report, and
-        raises as an entry point's work does.
+        Loads the networks and returns the function that segments a case. That function returns the records of the
+        case, as values for JSON.
     port
-        To listen on, on all interfaces.
+        Port to listen on, on all interfaces.
     stderr
         Takes the reason of each failure, one line.
 
     Raises
     ------
     UserError
-        If the port is taken; and whatever `prepare` raises.
+        If the port is taken. Errors of `prepare` are passed on.
     """
     try:
         listening = socket.create_server(("", port))
-    except OSError as error:  # its own text names the address in Python's way
+    except OSError as error:
         raise UserError(
             f"port {port} cannot be opened ({os.strerror(error.errno or 0)}); is the program running already?"
         ) from error
@@ -65,18 +65,18 @@ def serve(prepare: Callable[[], Callable[[], Reports]], *, port: int, stderr: Te
     try:
         while True:
             answer = calls.get()
-            if answer.set_running_or_notify_cancel():  # else the caller has gone
+            if answer.set_running_or_notify_cancel():  # False: the caller has gone
                 working = True
-                result = _answered(work, stderr)
+                result = _attempt(work, stderr)
                 working = False
                 answer.set_result(result)
     except Stopped:
         if working:
             raise
-        say("stopped")  # the usual end of a server, and no failure
+        say("stopped")  # the normal end of a server
 
 
-def _answered(work: Callable[[], Reports], stderr: TextIO) -> tuple[Failure | None, Reports]:
+def _attempt(work: Callable[[], Reports], stderr: TextIO) -> tuple[Failure | None, Reports]:
     reports: Reports = []
     failure = attempt(lambda: reports.extend(work()))
     if failure:
@@ -89,7 +89,7 @@ def _application(ready: Event, calls: SimpleQueue[Answer]) -> Starlette:
         return JSONResponse({"ready": True}) if ready.is_set() else _refusal(503, "the networks are being loaded")
 
     async def invoke(request: Request) -> JSONResponse:
-        async for _ in request.stream():  # nothing is in it; a caller who sends something must get it off its hands
+        async for _ in request.stream():  # the body is empty; one that is not must be read, or the caller waits
             pass
         if not ready.is_set():
             return _refusal(503, "the networks are being loaded")

@@ -4,34 +4,58 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 
+from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
 from swfastedit_core.system.command import Parser, path_argument
 
 OPTIONS = "SWFASTEDIT_OPTIONS"
 ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
-Without arguments: every .mha in /input/images/pet, masks to /output/images/automated-petct-lesion-segmentation. The
-CT is read, from /input/images/ct or the file that --ct names, where a network takes it.
-Options in the environment variable SWFASTEDIT_OPTIONS go before those of the command line: an image has its own there.
-With --pet its --api-method and --data-centric do not count.
+Without arguments: reads every .mha in /input/images/pet, writes masks to
+/output/images/automated-petct-lesion-segmentation. A CT is read only where a network takes one: from /input/images/ct,
+or the file that --ct names. Options in the environment variable SWFASTEDIT_OPTIONS, where an image has its own, come
+before those of the command line, which win. With --pet, --api-method and --data-centric in that variable are ignored.
 """
 
 
-def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line asks for; `process.py --help` says what each option means."""
+
+    input: Path
+    pet: Path | None
+    ct: Path | None
+    output: Path
+    task: str
+    data_centric: bool | None
+    api_method: str
+    port: int
+    weights: tuple[Path, ...]
+    device: str
+    engine: str
+    precision: str
+    window_batch: int | None
+    case: CaseOptions
+    quiet: bool
+
+
+def parse(arguments: list[str], *, baked_in: str) -> Options:
     """Read the command line.
 
     Parameters
     ----------
     arguments
-        Those of the call, which win.
+        Of the call; they win.
     baked_in
-        Those of the image, as one line for a shell.
+        Of the image, as one line in shell syntax.
 
     Raises
     ------
     UserError
-        If they cannot be understood, or do not fit together.
+        If an option is unknown, has a wrong value, or contradicts another.
     """
     parser = _parser()
     try:
@@ -39,9 +63,9 @@ def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
     except ValueError as error:
         parser.error(f"{OPTIONS}: {error}")
     if options.ct is not None and options.pet is None:
-        parser.error("--ct is of one scan: it needs --pet FILE; in a folder the CT lies in images/ct")
+        parser.error("--ct names the CT of one scan: it needs --pet FILE; with --input the CT lies in images/ct")
     if options.pet is not None:
-        _without_the_platform(options, parser.parse_args(arguments), parser)
+        _ignore_platform_options(options, parser.parse_args(arguments), parser)
     if not 0 < options.port < 2**16:
         parser.error(f"--port {options.port}, expected 1 to 65535")
     if options.window_batch is not None and options.window_batch < 1:
@@ -50,16 +74,36 @@ def parse(arguments: list[str], *, baked_in: str) -> argparse.Namespace:
         parser.error(f"--overlap {options.overlap}, expected 0 or more and less than 1")
     if not options.min_lesion_ml >= 0.0:
         parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
-    options.output = options.output or OUTPUT
-    return options
+    return Options(
+        input=options.input,
+        pet=options.pet,
+        ct=options.ct,
+        output=options.output or OUTPUT,
+        task=options.task,
+        data_centric=None if options.data_centric is None else options.data_centric == "true",
+        api_method=options.api_method,
+        port=options.port,
+        weights=tuple(options.weights or ()),
+        device=options.device,
+        engine=options.engine,
+        precision=options.precision,
+        window_batch=options.window_batch,
+        case=CaseOptions(
+            full_grid=options.region == "full",
+            overlap=options.overlap,
+            vote=options.vote,
+            min_lesion_ml=options.min_lesion_ml,
+        ),
+        quiet=options.quiet,
+    )
 
 
-def _without_the_platform(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
-    """Take one file: what an image has baked in for the platform's calls and folders does not count."""
+def _ignore_platform_options(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
+    """Ignore the options that an image has for the platform's calls and folders: `--pet` names a single file."""
     if options.output is None:
         parser.error("--pet needs --output DIR")
     if given.api_method == "invoke" or given.data_centric:
-        parser.error("--pet is one file, without the platform's folders: no --api-method invoke, no --data-centric")
+        parser.error("--pet takes one file, and --api-method invoke and --data-centric the platform's folders")
     options.api_method, options.data_centric = "exec", None
 
 
@@ -77,20 +121,20 @@ def _parser() -> Parser:
         "--pet",
         type=path_argument,
         metavar="FILE",
-        help="one scan in SUV instead: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
+        help="a single scan in SUV: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
     )
     parser.add_argument(
         "--ct",
         type=path_argument,
         metavar="FILE",
-        help="its CT in HU, on any grid in the same patient coordinates, for networks that take CT",
+        help="CT of the scan in HU, on any grid in the same patient coordinates, for networks that take a CT",
     )
     parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
     parser.add_argument(
         "--task",
         default="autopet2",
         choices=list(TASKS),
-        help="whose folders below --input and --output: autopet2 for autoPET II and III, autopet4 for IV and V "
+        help="challenge whose folders are used: autopet2 for autoPET II and III, autopet4 for IV and V "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -102,16 +146,15 @@ def _parser() -> Parser:
         "--api-method",
         default="exec",
         choices=["exec", "invoke"],
-        help="exec: work and exit; invoke: load the networks, then work whenever asked over HTTP "
-        "(default: %(default)s)",
+        help="exec: work and exit; invoke: load the networks, then work at every call over HTTP (default: %(default)s)",
     )
-    parser.add_argument("--port", type=int, default=PORT, help="of invoke (default: %(default)s, the platform's)")
+    parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
         "--weights",
         type=path_argument,
         action="append",
         metavar="PATH",
-        help="checkpoint or folder of checkpoints, repeatable; several are an ensemble "
+        help="checkpoint or folder of checkpoints; may be repeated, several are an ensemble "
         "(default: /opt/ml/model if anything is there, else weights/)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
@@ -119,42 +162,43 @@ def _parser() -> Parser:
         "--engine",
         default="auto",
         choices=["auto", "openvino", "torch"],
-        help="what runs the network (default: openvino on CPUs, torch on CUDA)",
+        help="library that runs the network (default: openvino on CPUs, torch on CUDA)",
     )
     parser.add_argument(
         "--precision",
         default="auto",
         choices=["auto", "float32", "bfloat16", "float16"],
-        help="of the network (default: float16 on CUDA; bfloat16 on CPUs with instructions for it, else float32)",
+        help="number format of the network (default: float16 on CUDA; on CPUs bfloat16 where they have "
+        "instructions for it, else float32)",
     )
     parser.add_argument(
         "--region",
         default="body",
         choices=["body", "full"],
-        help="where windows are laid: over the patient, or the recipe's grid over the whole volume "
-        "(default: %(default)s). Masks differ; the less a network is trained, the more",
+        help="body: windows over the patient; full: the recipe's grid over the whole volume (default: %(default)s). "
+        "The masks differ, more so with weights that are trained less",
     )
     parser.add_argument(
         "--overlap",
         type=float,
-        default=0.75,
-        help="share that neighbouring windows have in common (default: %(default)s)",
+        default=CaseOptions.overlap,
+        help="share of a window that neighbours have in common (default: %(default)s)",
     )
     parser.add_argument(
         "--window-batch",
         type=int,
         metavar="N",
-        help="windows at a time; fewer when memory runs out (default: as many as pay)",
+        help="windows at a time; fewer when memory runs out (default: the fastest number)",
     )
     parser.add_argument(
         "--vote",
         action="store_true",
-        help="combine an ensemble by majority vote (default: mean of probabilities)",
+        help="combine an ensemble by majority vote (default: by the mean of probabilities)",
     )
     parser.add_argument(
         "--min-lesion-ml",
         type=float,
-        default=0.0,
+        default=CaseOptions.min_lesion_ml,
         metavar="ML",
         help="clear connected components smaller than this (default: keep all)",
     )

@@ -1,6 +1,6 @@
-"""Self-describing weights: one .safetensors file whose header holds everything the network needs.
+"""Self-describing weights: one .safetensors file; its header holds everything that the network needs.
 
-`read_checkpoint` also takes the authors' ``.pt`` files. Nothing is ever unpickled but plain tensors.
+`read_checkpoint` also reads the authors' ``.pt`` files. Only plain tensors are unpickled.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from swfastedit_core.checkpoint.authors import read_authors_tensors
+from swfastedit_core.checkpoint.authors import network_from_shapes, read_authors_tensors
 from swfastedit_core.checkpoint.channels import Channels
 from swfastedit_core.checkpoint.header import HEADER_KEY, CheckpointConfig, from_header, to_header
 from swfastedit_core.errors import UserError
-from swfastedit_core.model import DynUNet, build_network, network_from_shapes
+from swfastedit_core.model import DynUNet, build_network
 from swfastedit_core.system.atomic import replacing
 
 __all__ = [
@@ -40,12 +40,12 @@ NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights and what they need.
+    """Weights and their description.
 
     Attributes
     ----------
     path
-        Where they were read.
+        File that they come from.
     config
         Network, preprocessing, window, channels, labels, provenance.
     tensors
@@ -67,14 +67,14 @@ class Checkpoint:
 def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
     """List the checkpoint files among files and folders.
 
-    In a folder a ``.pt`` beside a ``.safetensors`` of the same stem is passed over, being the same weights; and
-    weights marked as a demonstration are passed over where the folder holds others.
+    In a folder, a ``.pt`` file beside a ``.safetensors`` file of the same stem is left out: it holds the same weights.
+    Demonstration weights are left out where the folder holds others.
 
     Raises
     ------
     UserError
-        If a path does not exist, a folder holds no checkpoint or is that of a training run, whose best and last
-        weights are no ensemble, or a file is named twice.
+        If a path does not exist, a folder holds no checkpoint, a folder is that of a training run (its best and last
+        weights are no ensemble), or a file is named twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -90,17 +90,17 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{path}: the folder holds no weights, expected .safetensors or .pt files")
         if (path / STATES_OF_A_RUN).is_dir():
             raise UserError(
-                f"{path}: the folder of a run; name one of its weights, such as {files[-1]}, or export them"
+                f"{path}: is the folder of a training run; name one file in it, such as {files[-1]}, or export the run"
             )
         found += [p for p in files if p.suffix == SUFFIXES[1] or not read_config(p).demonstration] or files
     for path in found:
         if sum(path.samefile(other) for other in found) > 1:
-            raise UserError(f"{path}: these weights are given twice, and would count twice in the ensemble")
+            raise UserError(f"{path}: these weights are named twice and would count twice in the ensemble")
     return found
 
 
 def read_config(path: Path) -> CheckpointConfig:
-    """Read what a checkpoint says of itself, without its weights where the format allows it.
+    """Read a checkpoint's description, without its weights where the format allows it.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def read_config(path: Path) -> CheckpointConfig:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read weights of either format and check them against their network.
+    """Read weights of either format; check that they fit their network.
 
     For the authors' ``.pt`` files the network is inferred from the tensors' shapes and the recipe's
     preprocessing is assumed.
@@ -140,7 +140,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     UserError
-        If it is no checkpoint, is damaged, or its tensors are not those of its network.
+        If the file is no checkpoint or is damaged, or its tensors do not fit its network.
     """
     path = Path(path)
     if not path.is_file():

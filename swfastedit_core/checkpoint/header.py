@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, and its JSON in the file's header."""
+"""The description of a checkpoint, and its JSON in the file's header."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from swfastedit_core.preprocess import Preprocessing
 
 HEADER_KEY = "swfastedit"
 FORMAT = 1
-MOST = 2**16  # channels of a level, or voxels of a window's side: beyond it sizes overflow in torch
-MOST_IN_WINDOW = 2**28  # voxels: 1 GiB as float32, before the network
-SPACING_MM = (0.1, 100.0)  # what a voxel of a PET may measure
+MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: sizes overflow in torch beyond it
+MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, before the network
+SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
 AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
 
@@ -39,11 +39,11 @@ class CheckpointConfig:
     labels
         What each class is.
     training
-        Provenance: command, seed, data, versions, results.
+        Provenance: command, seed, data, versions, validation.
     licence, attribution
         Terms of the weights, and whom to cite for the data behind them.
     demonstration
-        True for weights that show that the program runs and are not meant for use.
+        Whether the weights only show that the program runs, and are not for use.
     """
 
     network: NetworkConfig
@@ -70,8 +70,8 @@ class CheckpointConfig:
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
                 "one of them twice that at least"
             )
-        if math.prod(self.window) > MOST_IN_WINDOW:
-            raise UserError(f"window {self.window}, expected {MOST_IN_WINDOW:,} voxels at most")
+        if math.prod(self.window) > MAX_WINDOW_VOXELS:
+            raise UserError(f"window {self.window}, expected {MAX_WINDOW_VOXELS:,} voxels at most")
         low, high = SPACING_MM
         if not all(low <= mm <= high for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected numbers from {low} to {high}")
@@ -79,7 +79,7 @@ class CheckpointConfig:
 
     @classmethod
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
-        """Assume the published recipe, for weights that do not describe themselves."""
+        """Assume the published recipe, for weights without a description."""
         if network.in_channels not in AUTHORS_CHANNELS:
             raise UserError(
                 f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
@@ -101,7 +101,7 @@ def to_header(config: CheckpointConfig) -> str:
 
 
 def _in_json(value: Any) -> Any:
-    """Replace what JSON has no word for, NaN and the infinities of "no limit", by null."""
+    """Replace NaN and infinity, which JSON does not have, by null."""
     if isinstance(value, dict):
         return {name: _in_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -122,7 +122,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
     Raises
     ------
     UserError
-        If it is not such a text, or of a newer format.
+        If the text is no such description, or of a newer format.
     """
     try:
         plain = json.loads(text)
@@ -171,11 +171,11 @@ def _numbers(values: Any, count: int) -> tuple[float, ...]:
 
 
 def _list_of(kind: type, values: Any) -> tuple[Any, ...]:
-    """Take a JSON list of texts or of whole numbers; JSON itself would also give true, 64.0 or 1e30."""
+    """Check that a value is a JSON list of one type; for whole numbers, that each is at most `MAX_SIZE`."""
     if not isinstance(values, list) or not all(type(value) is kind for value in values):
         raise TypeError(f"{values!r}, expected a list of {kind.__name__}")
-    if kind is int and max(values, default=0) > MOST:
-        raise ValueError(f"{values}, expected numbers up to {MOST}")
+    if kind is int and max(values, default=0) > MAX_SIZE:
+        raise ValueError(f"{values}, expected numbers up to {MAX_SIZE}")
     return tuple(values)
 
 

@@ -1,4 +1,4 @@
-"""Run a network on windows: backend, device, precision and memory are chosen here, once."""
+"""Engines run a network on windows. Backend, device, precision and batch are chosen here, once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ BACKENDS = ("auto", "openvino", "torch")
 
 
 class Engine(Protocol):
-    """A network that runs, or soon will: what it needs is prepared in the background from its construction on.
+    """A network that can run. Its construction starts the preparation in the background; `wait` waits for it.
 
     Attributes
     ----------
     name
-        Of the backend, for reports.
+        Name of the backend, for records.
     config
-        What the network expects.
+        Description of the network and its input.
     source
-        File the weights came from.
+        File of the weights.
     device
-        Where windows are expected, and logits come out.
+        Where windows are expected and logits are returned.
     precision
-        Name of the number format of the activations.
+        Number format of the activations, by name.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     @property
     def batch(self) -> int:
-        """Windows at a time, as far as memory has allowed it so far."""
+        """Windows at a time; it falls when memory runs out."""
         ...
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -53,28 +53,27 @@ class Engine(Protocol):
         Parameters
         ----------
         windows
-            float32 [C, X, Y, Z] on `device`, of the network's window size; taken as they are needed.
+            float32 [C, X, Y, Z] on `device`, of the network's window size; read one by one.
 
         Yields
         ------
         Tensor
             float32 [X, Y, Z] on `device`, the tumour's logit minus the background's, in the order of the windows.
-            It is overwritten when the next one is asked for.
+            It is overwritten when the next one is read.
 
         Raises
         ------
         WindowTooLargeError
-            If memory runs out although only one window is in it. Where there is memory for one, the engine itself
-            goes on with fewer at a time.
+            If memory runs out with one window at a time. With more at a time the engine itself goes on with fewer.
         """
         ...
 
     def wait(self) -> None:
-        """Wait until everything is prepared; raise what went wrong in it, if that cannot be helped."""
+        """Wait for the end of the preparation; raise its error, unless the engine can go on."""
         ...
 
     def working_set_bytes(self, batch: int) -> int:
-        """Estimate the memory that `batch` windows at a time take beyond the weights."""
+        """Estimate the memory of `batch` windows at a time, without the weights."""
         ...
 
 
@@ -86,12 +85,12 @@ def make_engine(
     backend: str = "auto",
     batch: int | None = None,
 ) -> Engine:
-    """Choose how a network is run.
+    """Make the engine for a network.
 
     Parameters
     ----------
     checkpoint
-        Its weights.
+        Weights of the network.
     device
         From `resolve_device`.
     precision
@@ -99,7 +98,7 @@ def make_engine(
     backend
         ``openvino`` (CPU only), ``torch``, or ``auto``: OpenVINO on a CPU where it is installed, else PyTorch.
     batch
-        Windows at a time; None leaves it to the backend.
+        Windows at a time; None lets the backend choose.
 
     Raises
     ------
@@ -115,7 +114,7 @@ def make_engine(
     precision = resolve_precision(precision, device)
     if backend == "torch" or device.type != "cpu" or not installed:
         return TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
-    if precision == "bfloat16" and not cpu_has_bfloat16():  # it would run float32 and call it bfloat16
+    if precision == "bfloat16" and not cpu_has_bfloat16():  # OpenVINO would run float32 instead
         raise UserError(
             "precision 'bfloat16': this CPU has no instructions for it; use float32, auto or --engine torch"
         )

@@ -1,4 +1,4 @@
-"""Several windows at a time: how many are tried, how many stay, and what happens when memory runs out."""
+"""Batches of windows: the fastest size is measured while they run; it falls when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-WORTH = 0.95  # a larger batch stays if a window then takes at most this share of its time
+WORTH = 0.95  # a larger batch is kept if a window takes at most this share of its time before
 
 
 class BatchSize:
-    """How many windows to run at a time, found out while they run.
+    """The number of windows to run at a time, measured while they run.
 
     Attributes
     ----------
     size
-        For the next call.
+        Number of windows of the next call.
 
     Parameters
     ----------
     sizes
-        To try, in rising order. Each is run twice, once to warm up and once for its time, and the next larger one is
-        tried only while that pays. One alone is not tried, but taken.
+        Sizes to try, in rising order. Each is run twice, to warm up and to be timed; the next larger one is tried
+        only if this one was faster than the one before. A single size is taken without a trial.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -40,11 +40,11 @@ class BatchSize:
 
     @property
     def undecided(self) -> bool:
-        """Whether the time of the next call is wanted."""
+        """Whether the next call has to be timed."""
         return bool(self._larger)
 
-    def took(self, windows: int, seconds: float) -> None:
-        """Tell how long a call took."""
+    def record(self, windows: int, seconds: float) -> None:
+        """Record the time of a call."""
         if not self._larger or windows < self.size:
             return
         if not self._warm:
@@ -58,7 +58,7 @@ class BatchSize:
         self.size = self._larger.pop(0)
 
     def halve(self, windows: int) -> None:
-        """Tell that a call with this many windows, at least two, ran out of memory."""
+        """Record that a call with this many windows, at least two, ran out of memory."""
         self.size, self._larger = max(windows // 2, 1), []
 
 
@@ -70,18 +70,18 @@ def in_batches(
     device: torch.device,
     too_large: Callable[[], WindowTooLargeError],
 ) -> Iterator[Tensor]:
-    """Run windows as many at a time as `batch` says, and fewer where memory does not allow it.
+    """Run windows in batches; in smaller ones after memory ran out.
 
     Parameters
     ----------
     call
         Takes windows [C, X, Y, Z] and returns logits [N, X, Y, Z].
     windows
-        Of which the next ones are taken when the last ones have been consumed.
+        The next ones are read after the logits of the last ones.
     batch
-        Is told how long calls took, and when one failed.
+        The size; it records times and failures.
     device
-        On which the work is done.
+        Where the network runs.
     too_large
         Makes the error for a single window that does not fit.
     """
@@ -89,8 +89,8 @@ def in_batches(
     while waiting := list(islice(source, batch.size)):
         while waiting:
             chunk = waiting[: batch.size]
-            found = _attempted(call, chunk, batch, device)
-            if found is None:
+            logits = _attempt(call, chunk, batch, device)
+            if logits is None:
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 if len(chunk) == 1:
@@ -98,11 +98,11 @@ def in_batches(
                 batch.halve(len(chunk))
                 logger.warning("memory ran out with %d windows at a time, going on with %d", len(chunk), batch.size)
                 continue
-            yield from found
+            yield from logits
             waiting = waiting[len(chunk) :]
 
 
-def _attempted(
+def _attempt(
     call: Callable[[list[Tensor]], Tensor], chunk: list[Tensor], batch: BatchSize, device: torch.device
 ) -> Tensor | None:
     """Run a few windows; None where memory ran out."""
@@ -111,13 +111,13 @@ def _attempted(
         torch.cuda.synchronize(device)
     start = time.perf_counter()
     try:
-        found = call(chunk)
+        logits = call(chunk)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return None  # outside this function, where the traceback no longer keeps the activations alive
+        return None  # the caller frees memory: here the traceback still keeps the activations alive
     if timed:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        batch.took(len(chunk), time.perf_counter() - start)
-    return found
+        batch.record(len(chunk), time.perf_counter() - start)
+    return logits

@@ -1,4 +1,4 @@
-"""Names that users give, turned into a device and a precision."""
+"""Device and precision, from the names that users give."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DEVICES = ("cpu", "cuda")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device of this machine.
 
     Raises
     ------
     UserError
-        If the name is none of these or the device is not there.
+        If the name is none of these or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -35,14 +35,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Turn ``auto`` into a precision that the device is fast in.
+    """Turn ``auto`` into the device's fastest precision; check any other name.
 
-    float16 on CUDA; on the CPU bfloat16 where it has instructions for it, else float32.
+    The fastest are float16 on CUDA, bfloat16 on a CPU with instructions for it, and float32 on other CPUs.
 
     Raises
     ------
     UserError
-        If the name is unknown, or names float16 for a CPU.
+        If the name is unknown, or float16 is asked of a CPU.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -61,6 +61,6 @@ def cpu_has_bfloat16() -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of a GPU that can be had: what the driver has left, and what torch keeps without using it."""
+    """Return the free memory of a GPU: what the driver reports, and what torch has reserved and does not use."""
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + kept

@@ -1,10 +1,10 @@
-"""OpenVINO on the CPU, where it is several times as fast as PyTorch."""
+"""The OpenVINO engine, for CPUs: several times as fast as PyTorch there."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 
@@ -23,17 +23,11 @@ from swfastedit_core.system.threads import start_in_thread
 logger = logging.getLogger(__name__)
 
 NAMES = {"float32": "f32", "bfloat16": "bf16"}
-# Windows are run side by side, as many as there are processors, a thread for each: threads that share a window wait
-# for each other. Fewer, with more threads each, where so many would take more memory than this.
+# One window runs on each processor: threads that share a window wait for each other. Where so many windows would take
+# more memory than this, fewer run, with more threads each.
 MEMORY_BYTES = 2_000_000_000
-LIVE_TENSORS = 4.5  # feature maps of the first level that exist at once
+LIVE_TENSORS = 4.5  # feature maps of the first level in memory at a time
 SCRATCH_BYTES = 50_000_000
-
-
-def drawn(checkpoint: Checkpoint) -> openvino.Model:
-    """Draw a checkpoint's network for one of its windows."""
-    weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
-    return dynunet_graph(checkpoint.config.network, weights, window=checkpoint.config.window)
 
 
 class OpenVinoEngine:
@@ -47,15 +41,14 @@ class OpenVinoEngine:
         *,
         precision: str,
         batch: int | None = None,
-        draw: Callable[[Checkpoint], openvino.Model] = drawn,
     ) -> None:
         self.config = checkpoint.config
         self.source = str(checkpoint.path)
         self.device = torch.device("cpu")
         self.precision = precision
         self._threads = min(available_cpus(), torch.get_num_threads())
-        self._checkpoint, self._draw = checkpoint, draw
-        self.batch = batch or self._side_by_side()
+        self._checkpoint = checkpoint
+        self.batch = batch or self._windows_at_a_time()
         self._compiled = start_in_thread(lambda: self._compile(self.batch))
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -64,9 +57,9 @@ class OpenVinoEngine:
         if self._compiled.done() and self._compiled.exception() is not None:  # there may be more memory by now
             self._compiled = start_in_thread(lambda: self._compile(self.batch))
         while True:
-            begun_in_vain: deque[Tensor] = deque()
+            unfinished: deque[Tensor] = deque()
             try:
-                yield from self._run(source, begun_in_vain)
+                yield from self._run(source, unfinished)
                 return
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -75,9 +68,9 @@ class OpenVinoEngine:
                 raise self._too_large()
             logger.warning("memory ran out with %d windows at a time, going on with 1", self.batch)
             self.batch = 1
-            del self._compiled  # its memory is wanted
+            del self._compiled  # frees memory for the next one
             self._compiled = start_in_thread(lambda: self._compile(1))
-            source = chain(begun_in_vain, source)
+            source = chain(unfinished, source)
 
     def wait(self) -> None:
         """See `Engine`; where memory ran out, `stream` goes on with fewer windows at a time."""
@@ -88,20 +81,20 @@ class OpenVinoEngine:
                 raise
 
     def working_set_bytes(self, batch: int) -> int:
-        """See `Engine`: a few feature maps of the first level outweigh all the others."""
+        """See `Engine`. A few feature maps of the first level outweigh all others."""
         x, y, z = self.config.window
         itemsize = PRECISIONS[self.precision].itemsize
         return batch * (SCRATCH_BYTES + int(LIVE_TENSORS * self.config.network.filters[0] * x * y * z * itemsize))
 
-    def _side_by_side(self) -> int:
+    def _windows_at_a_time(self) -> int:
         return max(1, min(self._threads, MEMORY_BYTES // self.working_set_bytes(1)))
 
     def compiled(self) -> openvino.CompiledModel:
-        """Wait for the compiled network."""
+        """Return the compiled network; wait for it."""
         return self._compiled.result()
 
     def options(self, batch: int) -> dict[str, object]:
-        """Return OpenVINO's options for so many windows side by side."""
+        """Return OpenVINO's options for this many windows at a time."""
         return {
             "INFERENCE_PRECISION_HINT": NAMES[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
@@ -111,15 +104,19 @@ class OpenVinoEngine:
         }
 
     def _compile(self, batch: int) -> openvino.CompiledModel:
-        return openvino.Core().compile_model(self._draw(self._checkpoint), "CPU", self.options(batch))
+        checkpoint, window = self._checkpoint, self.config.window
+        weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
+        exact = self.precision == "float32"
+        graph = dynunet_graph(checkpoint.config.network, weights, window=window, exact=exact)
+        return openvino.Core().compile_model(graph, "CPU", self.options(batch))
 
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
-        """Run windows side by side; those that have begun and not ended are in `unfinished`, in their order."""
+        """Run windows in parallel; `unfinished` holds those that are started and not yet returned, in their order."""
         compiled = self.compiled()
         idle: list[openvino.InferRequest] = []
         running: deque[openvino.InferRequest] = deque()
 
-        def ended() -> Iterator[Tensor]:
+        def finish_first() -> Iterator[Tensor]:
             running[0].wait()
             unfinished.popleft()
             idle.append(running.popleft())
@@ -128,18 +125,18 @@ class OpenVinoEngine:
         try:
             for window in windows:
                 unfinished.append(window)
-                # One more than run at a time: it waits its turn, and then nobody waits while the caller uses a result.
+                # One more is queued than can run, so that no processor idles while the caller uses a result.
                 if len(running) > self.batch:
-                    yield from ended()
+                    yield from finish_first()
                 request = idle.pop() if idle else compiled.create_infer_request()
                 np.copyto(request.get_input_tensor().data[0], window.numpy())
                 request.start_async()
                 running.append(request)
             while running:
-                yield from ended()
+                yield from finish_first()
         finally:
             for request in running:
-                with suppress(RuntimeError):  # told of one of them already
+                with suppress(RuntimeError):  # the first error is already on its way
                     request.wait()
 
     def _too_large(self) -> WindowTooLargeError:

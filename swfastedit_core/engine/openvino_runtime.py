@@ -1,7 +1,7 @@
 """OpenVINO without its conversion tools.
 
-The package imports them as well, and their import reports itself to its makers over the network. Nothing here needs
-them, and nobody's scans are anybody's statistics.
+`import openvino` also imports the conversion tools, whose import sends a usage report over the network. Nothing here
+needs them, so their import is blocked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ TOOLS = "openvino.tools.ovc"
 
 @contextmanager
 def _without_tools() -> Iterator[None]:
-    """Let the import of the tools fail meanwhile, which the package takes for "not installed"."""
-    if "openvino" in sys.modules:  # somebody else's import: what is there is there
+    """Block the import of the tools; the package then takes them as not installed."""
+    if "openvino" in sys.modules:  # imported by other code before; nothing can be blocked
         yield
         return
     sys.modules[TOOLS] = None  # type: ignore[assignment] # Python documents None there, typeshed does not

@@ -1,4 +1,4 @@
-"""PyTorch, on the CPU or on one CUDA device."""
+"""The PyTorch engine, for the CPU and for one CUDA device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from swfastedit_core.errors import WindowTooLargeError, window_too_large
 from swfastedit_core.model import DynUNet
 from swfastedit_core.system.threads import start_in_thread
 
-BATCHES = (1, 2, 4, 8)  # tried on CUDA
-FREE_SHARE = 0.8  # of a GPU's memory that is free, for windows
-# Memory of a call, measured on the CPU within 20 % for networks of 2 and 31 M parameters and both precisions:
-LIVE_TENSORS = 6  # feature maps of the first level that exist at once
+BATCHES = (1, 2, 4, 8)  # sizes to try on CUDA
+FREE_SHARE = 0.8  # of a GPU's free memory is for windows
+# Memory of a call; within 20 % of measurements on the CPU, for networks of 2 and 31 M parameters, in both precisions:
+LIVE_TENSORS = 6  # feature maps of the first level in memory at a time
 SCRATCH_BYTES = 150_000_000  # of the convolution library
 
 
@@ -36,11 +36,10 @@ class TorchEngine:
         self.device = device
         self.precision = precision
         self._dtype = PRECISIONS[precision]
-        # On CUDA channels-last is the layout of the tensor cores; on the CPU oneDNN chooses its own blocked layout
-        # and the default is as fast.
+        # Tensor cores want channels-last. On the CPU oneDNN chooses a blocked layout by itself.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self._fixed = batch
-        self._network: Future[nn.Module] = start_in_thread(lambda: self._placed(checkpoint))
+        self._network: Future[nn.Module] = start_in_thread(lambda: self._load(checkpoint))
 
     @property
     def batch(self) -> int:
@@ -53,8 +52,8 @@ class TorchEngine:
 
     @cached_property
     def _batch(self) -> BatchSize:
-        """Made when it is first asked for: by the first scan, when it is on the GPU already, or by `warm_up`."""
-        return BatchSize(self._sizes())
+        """Made on first use: free memory counts once the scan is on the GPU."""
+        return BatchSize(self._batch_sizes())
 
     def wait(self) -> None:
         """See `Engine`."""
@@ -63,7 +62,7 @@ class TorchEngine:
     def __call__(self, windows: Sequence[Tensor] | Tensor) -> Tensor:
         """Run windows [C, X, Y, Z] at once; return float32 [N, X, Y, Z], tumour logit minus background logit."""
         network = self._network.result()
-        # float32 means float32: cuDNN's default for it is TF32, with 10 bits of mantissa.
+        # float32 means float32: by default cuDNN computes in TF32, with 10 bits of mantissa.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             shape = (len(windows), *windows[0].shape)
             stacked = torch.empty(shape, dtype=self._dtype, device=self.device, memory_format=self._layout)
@@ -73,30 +72,30 @@ class TorchEngine:
             return logits
 
     def working_set_bytes(self, batch: int) -> int:
-        """See `Engine`: a few feature maps of the first level outweigh all the others."""
+        """See `Engine`. A few feature maps of the first level outweigh all others."""
         x, y, z = self.config.window
         return SCRATCH_BYTES + LIVE_TENSORS * batch * self.config.network.filters[0] * x * y * z * self._dtype.itemsize
 
-    def _placed(self, checkpoint: Checkpoint) -> nn.Module:
+    def _load(self, checkpoint: Checkpoint) -> nn.Module:
         network: nn.Module = difference_network(checkpoint.network())
         if self.device.type != "cuda":
             return network.to(dtype=self._dtype)
         own: torch.cuda.Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call] # torch has no stub for it
         with torch.cuda.device(self.device), torch.cuda.stream(own):
-            # Pinned memory is copied while others go on; the stream is this thread's own.
+            # Pinned memory is copied asynchronously; the stream belongs to this thread.
             for parameter in network.parameters():
                 parameter.data = parameter.data.to(self._dtype).pin_memory().to(self.device, non_blocking=True)
             network = network.to(memory_format=self._layout)  # type: ignore[call-overload] # nor for this argument
             torch.cuda.current_stream(self.device).synchronize()
         return network
 
-    def _sizes(self) -> list[int]:
+    def _batch_sizes(self) -> list[int]:
         if self._fixed is not None:
             return [self._fixed]
         if self.device.type != "cuda":
             return [1]
-        room = FREE_SHARE * free_bytes(self.device)
-        return [size for size in BATCHES if size == 1 or self.working_set_bytes(size) <= room]
+        available = FREE_SHARE * free_bytes(self.device)
+        return [size for size in BATCHES if size == 1 or self.working_set_bytes(size) <= available]
 
     def _too_large(self) -> WindowTooLargeError:
         return window_too_large(
@@ -111,7 +110,7 @@ class TorchEngine:
 def difference_network(network: DynUNet) -> DynUNet:
     """Fold the two output channels into one: tumour logit minus background logit.
 
-    Half the memory of the logits, and in half precision the difference is rounded once, not twice.
+    The logits take half the memory, and in half precision their difference is rounded once instead of twice.
     """
     folded = nn.Conv3d(network.config.filters[0], 1, 1)
     state = network.output_block.conv.conv.state_dict()

@@ -1,11 +1,10 @@
-"""How good a mask is: Dice, false-positive and false-negative volume as the autoPET challenges count them."""
+"""Scores of a mask: Dice, false-positive and false-negative volume, as the autoPET challenges define them."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from grand_challenge_metrics.stats import calculate_confusion_matrix, dice_from_confusion_matrix
 
 from swfastedit_core.components import component_sizes, label_components
 
@@ -16,12 +15,12 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     Parameters
     ----------
     truth, prediction
-        Arrays of the same shape; foreground is what is not 0.
+        Arrays of the same shape; voxels that are not 0 are foreground.
 
     Returns
     -------
     float
-        0 to 1; NaN where the truth is empty, as in the challenges, whose means leave such cases out.
+        0 to 1; NaN where the truth is empty. The challenges leave such cases out of their means.
 
     Raises
     ------
@@ -31,11 +30,12 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     truth, prediction = _masks(truth, prediction)
     if not truth.any():
         return math.nan
-    return float(dice_from_confusion_matrix(calculate_confusion_matrix(truth, prediction, [0, 1]))[1])
+    both = np.count_nonzero(truth & prediction)
+    return float(2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction)))
 
 
 def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the predicted components without a single voxel of truth in them (FPV).
+    """Volume of the predicted components that hold no voxel of the truth (FPV).
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
 
 
 def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the true components without a single predicted voxel in them (FNV).
+    """Volume of the true components that hold no predicted voxel (FNV).
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
 
 
 def _unmet_voxels(mask: np.ndarray, other: np.ndarray) -> int:
-    """Voxels of the mask's components that the other mask does not touch."""
+    """Count the voxels of the components of a mask that the other mask does not touch."""
     numbers, count = label_components(mask)
     sizes = component_sizes(numbers, count)
     met = np.unique(numbers[other & mask]) - 1

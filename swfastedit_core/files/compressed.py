@@ -1,100 +1,110 @@
-"""Compressed voxel data: whether it is complete and its checksum right, which ITK does not look at.
-
-It has to be unpacked for that; float32, which most scans are, is read at the same time.
-"""
+"""Voxel data in a file: whether it is complete, and whether its checksum is right. ITK checks neither."""
 
 from __future__ import annotations
 
-import zlib
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
-from swfastedit_core.errors import UserError
-from swfastedit_core.files.payload import BLOCK, GZIP_MAGIC, Payload, compare_lengths
+from swfastedit_core.errors import DataWarning, UserError
+
+BLOCK = 2**20  # bytes read at a time
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP, ZLIB_OR_GZIP = 16 + 15, 32 + 15  # as `zlib.decompressobj` takes the kind of stream
 
 
-def read_packed(path: Path, payload: Payload) -> np.ndarray:
-    """Read compressed voxels of float32, and check them as `verify_packed` does.
+@dataclass(frozen=True)
+class VoxelData:
+    """Where the voxel data lies in a file.
 
-    Parameters
+    Attributes
     ----------
-    path
-        The image.
-    payload
-        Of which `voxels_at` is known.
-
-    Returns
-    -------
-    ndarray
-        float32, flat, in the file's order: x runs fastest.
-
-    Raises
-    ------
-    UserError, DataWarning
-        As `verify_packed`.
+    offset
+        First byte.
+    stream
+        ``GZIP`` or ``ZLIB_OR_GZIP``; None: not compressed.
+    expected_bytes
+        Length once decompressed, at least; None where the header does not say.
+    compressed_bytes
+        Length of the compressed data by the header; None where it does not say.
     """
-    assert payload.expected_bytes is not None
-    unpacked = np.empty(payload.expected_bytes, np.uint8)
-    verify_packed(path, payload, into=unpacked.data)
-    return unpacked[payload.voxels_at :].view("<f4").astype(np.float32, copy=False)
+
+    offset: int
+    stream: int | None
+    expected_bytes: int | None
+    compressed_bytes: int | None = None
 
 
-def verify_packed(path: Path, payload: Payload, *, into: memoryview | None = None) -> None:
-    """Check that compressed voxel data is complete and its checksum right, in constant memory.
+def check_voxel_data(path: Path, data: VoxelData) -> None:
+    """Check that voxel data is complete, and the checksum of compressed data, in constant memory.
 
     Parameters
     ----------
     path
         The image.
-    payload
-        From `find_payload`.
-    into
-        Bytes that are filled with the unpacked data.
+    data
+        Where its voxel data lies.
 
     Raises
     ------
     UserError
-        If it is truncated or damaged.
+        If the data is truncated or damaged.
 
     Warns
     -----
     DataWarning
-        If there is more of it than the header promises.
+        If there is more data than the header promises.
     """
+    if data.stream is None:
+        _compare_lengths(path.stat().st_size - data.offset, data, path)
+        return
     with path.open("rb") as file:
-        file.seek(payload.offset)
-        found, packed = _unpack(file, payload, path, into)
-    if payload.packed_bytes is not None and payload.packed_bytes != packed:  # ITK would hand out unset memory
+        file.seek(data.offset)
+        length, compressed = _decompress(file, data.stream, path)
+    if data.compressed_bytes is not None and data.compressed_bytes != compressed:  # ITK would return unset memory
         raise UserError(
-            f"{path}: the header says {payload.packed_bytes:,} bytes of compressed data (CompressedDataSize), found "
-            f"{packed:,}; is the file damaged?"
+            f"{path}: the header says {data.compressed_bytes:,} bytes of compressed data (CompressedDataSize), found "
+            f"{compressed:,}; is the file damaged?"
         )
-    compare_lengths(found, payload, path)
+    _compare_lengths(length, data, path)
 
 
-def _unpack(file: BinaryIO, payload: Payload, path: Path, into: memoryview | None) -> tuple[int, int]:
-    """Return the bytes of voxel data, unpacked and as they are in the file."""
-    assert payload.wbits is not None
-    unpack = zlib.decompressobj(payload.wbits)
-    found = packed = 0
+def _compare_lengths(length: int, data: VoxelData, path: Path) -> None:
+    expected = data.expected_bytes
+    if expected is not None and length < expected:
+        raise UserError(
+            f"{path}: truncated, {length:,} bytes of voxel data where the header promises {expected:,}; "
+            "copy or download the file again"
+        )
+    if expected is not None and length > expected:
+        warnings.warn(
+            DataWarning(
+                f"{path}: {length:,} bytes of voxel data where the header promises {expected:,}; the rest is ignored"
+            ),
+            stacklevel=4,
+        )
+
+
+def _decompress(file: BinaryIO, stream: int, path: Path) -> tuple[int, int]:
+    """Return the number of bytes after and before decompression. ISA-L compares the checksums on the way."""
+    decompressor = isal_zlib.decompressobj(stream)
+    length = compressed = 0
     try:
         while block := file.read(BLOCK):
-            packed += len(block)
+            compressed += len(block)
             while block:
-                if unpack.eof:
+                if decompressor.eof:
                     if not block.startswith(GZIP_MAGIC):  # padding behind the data
-                        return found, packed - len(block)
-                    unpack = zlib.decompressobj(payload.wbits)  # gzip files may be several streams in a row
-                piece = unpack.decompress(block, BLOCK)
-                if into is not None and found < len(into):
-                    place = into[found : found + len(piece)]
-                    place[:] = piece[: len(place)]
-                found += len(piece)
-                block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-    except zlib.error as error:
+                        return length, compressed - len(block)
+                    decompressor = isal_zlib.decompressobj(stream)  # a gzip file may hold several streams in a row
+                length += len(decompressor.decompress(block, BLOCK))
+                block = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
+    except IsalError as error:  # type: ignore[misc] # isal's stubs do not know it as an exception
         raise UserError(f"{path}: the compressed voxel data is damaged ({error}); copy or download it again") from error
-    if not unpack.eof:
+    if not decompressor.eof:
         raise UserError(f"{path}: truncated, the compressed voxel data ends early; copy or download the file again")
-    return found, packed
+    return length, compressed

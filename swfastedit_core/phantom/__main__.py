@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.volumes import write_mask, write_volume
+from swfastedit_core.files.write import write_mask, write_volume
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
 from swfastedit_core.phantom.picture import draw_picture

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic files: a target is complete or untouched."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-NAME_KEPT = 40  # characters of the target's name in the temporary one, which may not outgrow 255 bytes
+NAME_KEPT = 40  # characters of the target's name in the temporary name, which is limited to 255 bytes
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside a target; what was written there takes the target's place at the end.
+    """Yield a temporary path beside a target; at the end of the context that file replaces the target.
 
-    Folders are made. Where the block raises, the temporary file goes and an older target stays as it was.
+    Folders are made. If the block raises, the temporary file is removed and an older target is not changed.
 
     Raises
     ------
     OSError
-        If the folder cannot be made or the file not be renamed.
+        If the folder cannot be made, or the file cannot be renamed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
+    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers need the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -33,21 +33,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path, pattern: str) -> None:
-    """Remove what writers left that were killed while they wrote.
+    """Remove the temporary files of writers that were killed.
 
     Parameters
     ----------
     folder
-        Of the targets; nobody else writes there.
+        Folder of the targets. No other process may write there.
     pattern
-        Of their names, such as ``*.state``.
+        Pattern of the targets' names, such as ``*.state``.
     """
     for path in folder.glob(f".[0-9]*.{pattern}"):
         path.unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file's content is on disk: after a power failure its name could be there and the content not."""
+    """Wait until a file's content is on disk: after a power failure the name could exist without the content."""
     number = os.open(path, os.O_RDONLY)
     try:
         with suppress(OSError):  # some file systems cannot

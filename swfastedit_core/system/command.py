@@ -1,4 +1,4 @@
-"""How a command line begins and ends: whatever goes wrong, an exit code and one line on stderr."""
+"""How a command begins and ends: any failure gives an exit code and one line on standard error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUT_OF_MEMORY = (
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other failure is reported: one line, exit code 1."""
+    """A parser that reports a wrong command line like any other failure: one line, exit code 1."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with 2."""
@@ -39,7 +39,7 @@ class Failure:
     reason
         One line for the user.
     expected
-        Whether it is a `UserError`: something the user can mend.
+        Whether it is a `UserError`, which the user can mend.
     """
 
     reason: str
@@ -47,11 +47,11 @@ class Failure:
 
 
 class Stopped(BaseException):
-    """A signal asks the program to end; an exception, so that temporary files are removed on the way."""
+    """A signal asked the program to end. It is an exception, so that temporary files are removed."""
 
 
 def path_argument(text: str) -> Path:
-    """Take an argument that names a file or folder; an empty one would mean the working directory."""
+    """Return an argument as a path; an empty one is refused, since it would mean the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("an empty name, expected a file or folder")
     return Path(text)
@@ -63,7 +63,7 @@ def say(line: str) -> None:
     Raises
     ------
     UserError
-        If standard output is gone: its reader has ended, its disk is full.
+        If standard output cannot be written: its reader has ended, or the disk is full.
     """
     try:
         print(line, flush=True)
@@ -72,12 +72,12 @@ def say(line: str) -> None:
 
 
 def require_writable(target: Path) -> None:
-    """Refuse a file that could not be written later, before the work for it is done.
+    """Refuse a file that could not be written, before the work for it.
 
     Raises
     ------
     UserError
-        If it is a folder, or nothing can be made in the closest folder above it that exists.
+        If it is a folder, or no file can be made in the closest existing folder above it.
     """
     if target.is_dir():
         raise UserError(f"{target}: is a folder, expected the name of a file to write")
@@ -94,7 +94,7 @@ def require_writable(target: Path) -> None:
 
 
 def attempt(work: Callable[[], object]) -> Failure | None:
-    """Do work; return why it failed, None where it did not. What ends the program, as signals do, goes through."""
+    """Run work; return why it failed, or None. Exceptions that end the program, such as signals, pass through."""
     try:
         work()
     except UserError as error:
@@ -110,16 +110,16 @@ def attempt(work: Callable[[], object]) -> Failure | None:
 
 
 def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> int:
-    """Do the work of a command line; print the reason where it fails.
+    """Run the work of a command; print the reason if it fails.
 
     Standard output is UTF-8 whatever the locale: the platform's log reader takes nothing else.
 
     Parameters
     ----------
     work
-        Reads the arguments and does everything. Is given the stream for reasons of failures that do not end it.
+        Reads the arguments and does everything. It gets a stream for the reasons of failures that do not end it.
     when_stopped
-        Goes behind the reason where a signal ended the work.
+        Text behind the reason where a signal ended the work.
 
     Returns
     -------
@@ -143,10 +143,10 @@ def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> 
 
 @contextmanager
 def only_the_reason_on_stderr() -> Iterator[TextIO]:
-    """Give the one stream for the reason of a failure; what libraries print to stderr goes to stdout meanwhile.
+    """Yield a stream to standard error; everything else that is printed there goes to standard output.
 
-    The platform shows the last line of stderr to the user, and all of it as a warning on success. ITK's readers,
-    for one, talk to it from C++.
+    The platform shows the last line of standard error to the user, and on success all of it as a warning. Libraries
+    print there, ITK even from C++.
     """
     stderr = os.dup(2)
     os.dup2(1, 2)
@@ -173,7 +173,7 @@ def _outcome(work: Callable[[], object], when_stopped: str) -> tuple[int, str]:
 
 
 def _unexpected(error: Exception) -> str:
-    """Describe in one line an error that no room turned into a `UserError`."""
+    """Describe an error that is no `UserError`, in one line."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
@@ -181,7 +181,7 @@ def _unexpected(error: Exception) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn the signals that end a program into an exception; one that is ignored, as under nohup, stays so."""
+    """Turn signals that end a program into an exception; one that is ignored, as under nohup, stays ignored."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         raise Stopped(number)
@@ -199,7 +199,7 @@ def _signals_stop() -> Iterator[None]:
 
 
 def _open_standard_streams() -> None:
-    """Put the null device where a standard stream is closed, or the next file opened would become that stream."""
+    """Open the null device for a closed standard stream: the next opened file would become that stream."""
     for number in range(3):
         try:
             os.fstat(number)

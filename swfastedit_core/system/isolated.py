@@ -1,4 +1,4 @@
-"""Work on many items in several processes, none of which can take the others with it."""
+"""A map over items in separate processes: a crash costs only its own item."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Result = TypeVar("Result")
 def map_isolated(
     work: Callable[[Item], Result], items: Sequence[Item], *, workers: int
 ) -> Iterator[tuple[int, Result | None]]:
-    """Do the work on every item in processes of their own; yield place and result as they come.
+    """Apply `work` to every item in separate processes; yield index and result as they come.
 
     Parameters
     ----------
     work
-        Fit for another process: a function of a module, with plain values bound to it.
+        Can be pickled: a function of a module, perhaps with plain values bound to it.
     items
         Plain values.
     workers
-        Number of processes; each has one item at a time and one thread.
+        Number of processes. Each works on one item at a time, with one thread.
 
     Yields
     ------
-    place : int
+    index : int
         Of the item.
     result
-        What the work returned; None where its process was killed, by a crash or by want of memory.
+        What `work` returned; None where its process was killed, by a crash or for lack of memory.
     """
     processes: list[_Process[Item, Result]] = [_Process(work) for _ in range(min(workers, len(items)))]
     if not processes:
@@ -53,11 +53,11 @@ def map_isolated(
         finally:
             idle.put(process)
 
-    threads = ThreadPoolExecutor(len(processes))  # as many as processes: there is an idle one to each
+    threads = ThreadPoolExecutor(len(processes))  # one for each process, so that a thread always finds an idle one
     try:
-        places = {threads.submit(do, item): place for place, item in enumerate(items)}
-        for future in as_completed(places):
-            yield places[future], future.result()
+        indices = {threads.submit(do, item): index for index, item in enumerate(items)}
+        for future in as_completed(indices):
+            yield indices[future], future.result()
     finally:
         threads.shutdown(cancel_futures=True)
         for process in processes:
@@ -65,9 +65,9 @@ def map_isolated(
 
 
 class _Process(Generic[Item, Result]):
-    """A process that has one item at a time, and is replaced where one is its end.
+    """A process that works on one item at a time, and is replaced after a crash.
 
-    In a pool of several the end of one breaks the whole, and nobody knows which item did it.
+    In a pool of several processes one crash breaks the pool, and the item that caused it is unknown.
     """
 
     def __init__(self, work: Callable[[Item], Result]) -> None:
@@ -87,19 +87,19 @@ class _Process(Generic[Item, Result]):
 
     @staticmethod
     def _started() -> ProcessPoolExecutor:
-        # Spawned, not forked: a fork of a process in which torch has threads can hang.
+        # Spawned, not forked: a fork of a process with torch's threads can hang.
         return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
 
 
 def _begin() -> None:
-    """Leave the other cores to the other processes, and do not outlive the one that started this."""
+    """Use one thread; end with the parent process."""
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _end_with_parent() -> None:
-    """End when the parent is gone: killed, it tells nobody, and its processes would wait for items for ever."""
+    """End when the parent is gone. A killed parent sends no message, and its processes would wait for ever."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""How many processors this process may use: what it is given, not what the host has."""
+"""The number of processors that this process may use, which can be less than the host has."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MOUNT = Path("/sys/fs/cgroup")
 def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
     """Return the processors in this process's affinity mask, or fewer where a control group's quota is smaller.
 
-    A container that is started with ``--cpus 2`` sees all processors of its host and gets the time of two: programs
-    that start a thread for each of them stand still most of the time.
+    A container with ``--cpus 2`` sees all processors of its host and gets the time of two. A program that starts a
+    thread for each of them is throttled most of the time.
 
     Parameters
     ----------
     files
-        Lists the control groups of the process.
+        File with the control groups of the process.
     mount
-        Where the kernel shows them, of version 2, or of version 1 in the folder ``cpu``.
+        Folder in which the kernel shows them: version 2, or version 1 in its folder ``cpu``.
 
     Returns
     -------
@@ -35,9 +35,9 @@ def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
 
 
 def limit_threads() -> None:
-    """Let torch and SimpleITK start as many threads as there are processors for this process: they see the host's.
+    """Limit the threads of torch and SimpleITK to the processors of this process; they would count the host's.
 
-    Called by programs before their work, since it holds for the whole process.
+    It holds for the whole process. Programs call it before their work.
     """
     import torch
 
@@ -50,7 +50,7 @@ def limit_threads() -> None:
 
 
 def _groups(files: Path, mount: Path) -> list[Path]:
-    """List the folders whose quotas hold: the process's group and all above it."""
+    """List the folders whose quotas apply: the process's group and all above it."""
     try:
         lines = [line.split(":", 2) for line in files.read_text().splitlines()]
     except OSError:
@@ -63,14 +63,14 @@ def _groups(files: Path, mount: Path) -> list[Path]:
             top = mount / "cpu"
         else:
             continue
-        # Where a container has no view of its own, the path is the host's, and only the top is there.
+        # In a container without a control group namespace the path is the host's; only the top folder exists.
         below = Path(path.lstrip("/"))
         found += [top / part for part in (below, *below.parents)]
     return found
 
 
 def _quota(group: Path) -> float | None:
-    """Return the processors that a control group may use; None where it sets no limit or does not say."""
+    """Return the processors that a control group may use; None without a limit."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()

@@ -10,7 +10,7 @@ from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.headers import SPACING_MM
+from swfastedit_core.files.geometry import SPACING_MM
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing

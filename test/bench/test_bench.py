@@ -22,6 +22,7 @@ from bench.runs import Run, gflop_per_window, run_program, run_reference
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.checkpoint import Channels, CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import resolve_precision
+from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -143,8 +144,8 @@ class Threshold(PlayedEngine):
 
 
 def test_default_mask_is_compared_with_the_full_grid(tmp_path, monkeypatch):
-    engines = {"auto": Threshold(5.0), "float32": Threshold(3.0)}
-    monkeypatch.setattr(agreement, "load_networks", lambda *_, device, precision="auto": [engines[precision]])
+    engines = {"auto": Ensemble([Threshold(5.0)]), "float32": Ensemble([Threshold(3.0)])}
+    monkeypatch.setattr(agreement, "load_networks", lambda *_, device, precision="auto": engines[precision])
     suv = np.zeros((20, 20, 20), np.float32)
     suv[4:8, 4:8, 4:8] = 4.0  # 64 voxels that float32 alone finds
     suv[12:16, 12:16, 12:18] = 8.0  # 96 for both

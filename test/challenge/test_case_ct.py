@@ -159,7 +159,7 @@ def test_missing_ct_is_an_error_before_the_work(tmp_path, weights, run):
     )
     assert_failed(
         run("--pet", pet, "--output", tmp_path / "out", "--weights", both),
-        f"{pet}: {both} takes its CT as well; name the CT with --ct FILE",
+        f"{pet}: {both} takes a CT beside the PET; name it with --ct FILE",
     )
     assert not (tmp_path / "out").exists()
 
@@ -191,7 +191,9 @@ def test_ct_needs_its_pet_and_is_not_replaced_by_the_mask(tmp_path, run):
     write_volume(random_ct(), tmp_path / "ct/p.mha")
     write_volume(random_pet(), tmp_path / "p.mha")
     done = run("--ct", tmp_path / "ct/p.mha", "--output", tmp_path)
-    assert done.stderr.startswith("--ct is of one scan: it needs --pet FILE; in a folder the CT lies in images/ct")
+    assert done.stderr.startswith(
+        "--ct names the CT of one scan: it needs --pet FILE; with --input the CT lies in images/ct"
+    )
     done = run("--pet", tmp_path / "p.mha", "--ct", tmp_path / "ct/p.mha", "--output", tmp_path / "ct")
     assert_failed(done, f"{tmp_path / 'ct/p.mha'}: the mask would replace the scan; choose another --output")
     np.testing.assert_array_equal(read_ct(tmp_path / "ct/p.mha").array_zyx, random_ct().array_zyx)

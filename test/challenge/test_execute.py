@@ -31,7 +31,7 @@ def test_sockets_of_another_task_by_options_baked_into_an_image(tmp_path, weight
     masks = Path("images/tumor-lesion-segmentation")
     assert files(tmp_path / "out") == [Path("data-centric-model.json"), masks / "2.mha"]
     assert (tmp_path / "out/data-centric-model.json").read_text() == "false"
-    assert f"notice: {clicks}: 1 click(s) not used, the network takes none\n" in done.stdout
+    assert f"notice: {clicks}: 1 click(s) not used, the network takes no clicks\n" in done.stdout
 
 
 def test_a_single_file_is_taken_by_an_image_that_is_built_for_calls(tmp_path, weights, run):

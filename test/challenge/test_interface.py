@@ -9,11 +9,10 @@ import sys
 import pytest
 from places import ROOT
 
-from swfastedit_core import (
-    UserError,
-)
+from swfastedit_core import UserError
 from swfastedit_core.challenge import interface as contract
-from swfastedit_core.challenge.interface import default_weights, find_cts, find_pets
+from swfastedit_core.challenge.interface import find_cts, find_pets
+from swfastedit_core.challenge.weights import default_weights
 
 
 def test_platform_paths(tmp_path):
@@ -56,13 +55,13 @@ def test_clicks_are_noticed_where_the_task_has_them(tmp_path):
     assert contract.click_notice(tmp_path, task) is None
     points = [{"point": [1, 2, 3], "name": "tumor"}, {"point": [4, 5, 6], "name": "background"}]
     clicks.write_text(json.dumps({"version": {"major": 1, "minor": 0}, "type": "Multiple points", "points": points}))
-    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes none"
+    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes no clicks"
     assert contract.click_notice(tmp_path, contract.TASKS["autopet2"]) is None
     clicks.write_text(json.dumps({"points": []}))
     assert contract.click_notice(tmp_path, task) is None
     for odd in ("no JSON", "[]", '{"points": 3}'):
         clicks.write_text(odd)
-        assert contract.click_notice(tmp_path, task) == f"{clicks}: no list of points in it, and not used"
+        assert contract.click_notice(tmp_path, task) == f"{clicks}: holds no list of points and is not used"
 
 
 def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
@@ -97,6 +96,7 @@ def test_folder_that_cannot_be_read_is_no_empty_one(locked, tmp_path, without_ri
     (folder / "0.safetensors").touch()
     folder.chmod(0)
     code = "import sys; from pathlib import Path; from swfastedit_core.challenge.interface import *; "
+    code += "from swfastedit_core.challenge.weights import *; "
     code += "find_pets(Path(sys.argv[1], 'input'))" if "pet" in locked else "default_weights(*map(Path, sys.argv[1:]))"
     command = [*without_rights, sys.executable, "-c", code, str(tmp_path), str(tmp_path / "model")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -307,7 +307,7 @@ def test_call_with_two_scans_is_refused(server):
     folder = server.input / "images/pet"
     shutil.copy(folder / "a.mha", folder / "b.mha")
     status, answer = server.ask("/invoke", "POST")
-    reason = f"{server.input}: 2 scans (a.mha, b.mha), expected the one of this call"
+    reason = f"{server.input}: 2 scans (a.mha, b.mha), expected one scan a call"
     assert (status, answer) == (422, {"detail": reason})
     assert list(server.output.rglob("*.mha")) == []
 

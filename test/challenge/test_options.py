@@ -31,8 +31,14 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
         (["--region", "head"], "invalid choice: 'head'"),
         (["--input", "{empty}"], "not allowed with argument"),
-        (["--api-method", "invoke"], "--pet is one file, without the platform's folders"),
-        (["--data-centric", "true"], "--pet is one file, without the platform's folders"),
+        (
+            ["--api-method", "invoke"],
+            "--pet takes one file, and --api-method invoke",
+        ),
+        (
+            ["--data-centric", "true"],
+            "--pet takes one file, and --api-method invoke",
+        ),
         (["--data-centric", "yes"], "invalid choice: 'yes'"),
         (["--task", "autopet9"], "invalid choice: 'autopet9'"),
         (["--port", "0"], "--port 0, expected 1 to 65535"),
@@ -42,7 +48,7 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", ""], "an empty name, expected a file or folder"),
         (["--weights", "{pipe}"], "is not a file or folder, expected weights"),
-        (["--weights", "{good}", "--weights", "{good}"], "these weights are given twice"),
+        (["--weights", "{good}", "--weights", "{good}"], "these weights are named twice"),
         (["--output", "{here}"], "the mask would replace the scan"),
     ],
 )

@@ -426,7 +426,7 @@ def test_folder_of_a_run_is_no_ensemble(tmp_path):
     for name in ("best.safetensors", "last.safetensors"):
         write_checkpoint(checkpoint(), tmp_path / name)
     (tmp_path / "states").mkdir()
-    with pytest.raises(UserError, match=r"the folder of a run; name one of its weights, such as .*last\.safetensors"):
+    with pytest.raises(UserError, match=r"is the folder of a training run; name one file in it, .*last\.safetensors"):
         find_checkpoints([tmp_path])
     assert find_checkpoints([tmp_path / "best.safetensors"]) == [tmp_path / "best.safetensors"]
 

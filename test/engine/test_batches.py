@@ -57,7 +57,7 @@ def sizes_of_calls(seconds_a_window, calls=9, sizes=(1, 2, 4, 8)):
     for _ in range(calls):
         seen.append(batch.size)
         if batch.undecided:
-            batch.took(batch.size, batch.size * seconds_a_window[batch.size])
+            batch.record(batch.size, batch.size * seconds_a_window[batch.size])
     return seen
 
 
@@ -71,7 +71,7 @@ def test_first_call_of_a_size_is_not_what_it_is_judged_by():
     batch = BatchSize([1, 2])
     for size, seconds in ((1, 9.0), (1, 1.0), (2, 9.0), (2, 1.0)):
         assert batch.size == size
-        batch.took(size, seconds)
+        batch.record(size, seconds)
     assert (batch.size, batch.undecided) == (2, False)
 
 
@@ -79,7 +79,7 @@ def test_size_is_decided_when_memory_runs_out():
     batch = BatchSize([1, 2, 4, 8])
     for size, seconds in ((1, 1.0), (1, 1.0), (2, 1.0), (2, 1.0)):
         assert (batch.size, batch.undecided) == (size, True)
-        batch.took(size, seconds)
+        batch.record(size, seconds)
     assert batch.size == 4
     batch.halve(4)
     assert (batch.size, batch.undecided) == (2, False)

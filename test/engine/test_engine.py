@@ -21,8 +21,7 @@ from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.windows import plan_windows
 
 CPU = torch.device("cpu")
-# In float32: OpenVINO's normalisation sums voxel after voxel, and so does more harm the larger the window.
-ROUNDING = {"torch": 1e-4, "openvino": 3e-4}
+ROUNDING = 1e-4  # of logits in float32
 
 
 def random_image(shape, seed=0):
@@ -53,24 +52,27 @@ def answer(engine, *windows):
 @pytest.mark.parametrize("channels", [Channels.PET, Channels.PET_CT])
 def test_openvino_computes_what_torch_does(name, channels):
     filters = tuple(4 + 4 * (level % 2) for level in range(len(ARCHITECTURES[name].filters)))
-    checkpoint = random_checkpoint(name, filters, channels, window=(64, 128, 64))
-    windows = [torch.randn(channels.count, 64, 128, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    x, y, z = NetworkConfig(name).divisor_xyz
+    window = (x, 2 * y, z)  # the smallest
+    checkpoint = random_checkpoint(name, filters, channels, window=window)
+    image = torch.randn(channels.count, *window, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        both = checkpoint.network().double()(torch.stack(windows).double())
+        both = checkpoint.network().double()(image[None].double())
     exact = both[:, 1] - both[:, 0]
-    found = {backend: answer(engine_of(checkpoint, backend), *windows) for backend in ("torch", "openvino")}
+    found = {backend: answer(engine_of(checkpoint, backend), image) for backend in ("torch", "openvino")}
     for logits in found.values():
         assert (logits - exact).abs().mean() < 1e-3 * exact.std()
         assert (logits - exact).abs().max() < 0.02 * exact.std()
-    assert found["torch"].shape == (3, 64, 128, 64)
+    assert found["torch"].shape == (1, *window)
 
 
-def test_result_does_not_depend_on_the_batch(narrow_checkpoint, backend):
-    image = random_image((80, 64, 70)).abs()
-    plan = plan_windows((80, 64, 70), window=(64, 64, 64), overlap=0.75)
-    checkpoint = read_checkpoint(narrow_checkpoint)
+def test_result_does_not_depend_on_the_batch(backend):
+    image = random_image((40, 32, 35)).abs()
+    plan = plan_windows((40, 32, 35), window=(32, 32, 32), overlap=0.75)
+    assert len(plan.starts) == 4
+    checkpoint = random_checkpoint(filters=(4, 4, 8, 8, 8, 8), window=(32, 32, 32))
     one, three = (infer(image, plan, engine_of(checkpoint, backend, batch=batch)) for batch in (1, 3))
-    torch.testing.assert_close(one, three, atol=ROUNDING[backend], rtol=1e-4)
+    torch.testing.assert_close(one, three, atol=ROUNDING, rtol=1e-4)
 
 
 def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backend):
@@ -79,12 +81,30 @@ def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backe
     with torch.inference_mode():
         logits = checkpoint.network()(windows)
     found, expected = answer(engine_of(checkpoint, backend), windows[0]), logits[:, 1] - logits[:, 0]
-    torch.testing.assert_close(found, expected, atol=ROUNDING[backend], rtol=1e-4)
+    torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=1e-4)
 
 
-def test_folded_network_has_one_output(narrow_checkpoint):
-    network = difference_network(read_checkpoint(narrow_checkpoint).network())
-    assert tuple(network.output_block.conv.conv.weight.shape) == (1, 4, 1, 1, 1)
+def test_folded_network_computes_the_difference_of_the_two_classes(narrow_checkpoint):
+    checkpoint = read_checkpoint(narrow_checkpoint)
+    window = random_image((32, 32, 32))[None]
+    with torch.inference_mode():
+        logits = checkpoint.network()(window)
+        folded = difference_network(checkpoint.network())(window)
+    torch.testing.assert_close(folded, logits[:, 1:] - logits[:, :1], atol=ROUNDING, rtol=1e-4)
+
+
+def test_float32_is_as_exact_as_torch_in_a_large_window_with_constant_air():
+    """A long sum of equal numbers loses digits in float32. OpenVINO's own normalisation is wrong by 0.3 here."""
+    checkpoint = random_checkpoint(filters=(4, 4, 8, 8, 8, 8), window=(128, 128, 128))
+    window = torch.zeros(1, 128, 128, 128)
+    window[:, 24:104, 24:104, 24:104] = torch.nn.functional.interpolate(
+        random_image((8, 8, 8)).abs()[None] / 4, size=(80, 80, 80), mode="trilinear"
+    )[0]
+    with torch.inference_mode():
+        both = checkpoint.network()(window[None])
+    expected = both[:, 1] - both[:, 0]
+    logits = answer(engine_of(checkpoint, "openvino"), window)
+    assert (logits - expected).abs().max() < 1e-3 * expected.std()
 
 
 def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):

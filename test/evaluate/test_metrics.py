@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from grand_challenge_metrics.stats import calculate_confusion_matrix, dice_from_confusion_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,3 +110,11 @@ def test_consensus_needs_more_than_half():
     assert consensus(torch.tensor([1, 2, 3], dtype=torch.uint8), 3).tolist() == [False, True, True]
     assert consensus(torch.tensor([1, 2, 3], dtype=torch.uint8), 4).tolist() == [False, False, True]
     assert consensus(torch.tensor([0.99, 1.01]), 2).tolist() == [False, True]
+
+
+def test_dice_is_that_of_the_challenges_library():
+    rng = np.random.default_rng(0)
+    for share in (0.01, 0.3, 0.9):
+        truth, found = rng.random((2, 6, 7, 8)) < share
+        expected = dice_from_confusion_matrix(calculate_confusion_matrix(truth, found, [0, 1]))[1]
+        assert dice(truth, found) == pytest.approx(float(expected), abs=1e-6)  # the library adds a small constant

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from handwritten import VOXELS, image, mha, nifti, refused, values
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, read_ct, read_volume, write_mask, write_volume
-from swfastedit_core.files.headers import SUFFIXES, read_geometry
+from swfastedit_core.files.formats import SUFFIXES
+from swfastedit_core.files.geometry import read_geometry
 
 C, S = np.cos(0.3), np.sin(0.3)
 DIRECTIONS = {
@@ -133,7 +134,7 @@ def test_scan_of_one_value_is_warned_of(tmp_path):
 
 
 def test_more_voxel_data_than_promised_is_warned_of(tmp_path):
-    with pytest.warns(DataWarning, match="100 bytes of voxel data where the header promises 96; what is too much"):
+    with pytest.warns(DataWarning, match="100 bytes of voxel data where the header promises 96; the rest is ignored"):
         assert read_volume(mha(tmp_path / "scan.mha", payload=VOXELS + b"more")).array_zyx.shape == (2, 3, 4)
 
 

@@ -14,7 +14,7 @@ import pytest
 from places import ROOT
 from scipy import ndimage
 
-from swfastedit_core.files.volumes import read_volume
+from swfastedit_core.files.read import read_volume
 from swfastedit_core.phantom import Scanner, draw_patient, field_of_view, make_phantom
 from swfastedit_core.phantom.growth import recovery
 from swfastedit_core.phantom.lesions import draw_lesion_count

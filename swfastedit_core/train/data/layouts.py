@@ -14,7 +14,7 @@ from typing import Any
 
 from swfastedit_core.challenge.interface import CT, PET, TASKS
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.headers import suffix_of
+from swfastedit_core.files.formats import suffix_of
 
 MASKS = [task.mask for task in TASKS.values()]
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's file names

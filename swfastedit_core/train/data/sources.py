@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.files.volumes import read_ct, read_volume
+from swfastedit_core.files.read import read_ct, read_volume
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.resample import require_overlap, resample, resample_ct
 from swfastedit_core.train.data.layouts import LAYOUTS, find_files

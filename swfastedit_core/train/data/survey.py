@@ -15,7 +15,7 @@ import numpy as np
 
 from swfastedit_core.components import count_components
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.files.headers import read_geometry
+from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.isolated import map_isolated

@@ -57,7 +57,7 @@ class Learner(nn.Module):
             return [cast(Tensor, found)]
         if not self.heads:
             return [self.network(image)]
-        features = self.network.decoded(image)
+        features = self.network.decoder_features(image)
         coarser = [head(feature) for head, feature in zip(self.heads, features[1:], strict=False)]
         return [self.network.output_block(features[0]), *coarser]
 

@@ -12,6 +12,7 @@ import torch
 
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine import make_engine
+from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
@@ -99,7 +100,7 @@ def validate(
     for source in takewhile(lambda _: not stop(), held_out):
         try:
             scan = read_source(source, with_ct=with_ct)
-            mask = segment(scan.pet, [engine], ct=scan.ct, overlap=overlap).mask.array_zyx
+            mask = segment(scan.pet, Ensemble([engine]), ct=scan.ct, overlap=overlap).mask.array_zyx
         except Exception as error:  # of a library as well, and where memory ran out
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             warn(f"warning: {source.case} is left out of this validation: {kind}{' '.join(str(error).split())}")

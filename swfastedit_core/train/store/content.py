@@ -20,7 +20,7 @@ from swfastedit_core.intensity import intensity_limits
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Scan, Source
-from swfastedit_core.windows import find_body
+from swfastedit_core.windows import find_body, mean_cells
 
 FORMAT = 1  # grows when other arrays come from the same files, or they are written differently
 MOST_IN_BODY = 20_000  # voxels
@@ -137,7 +137,7 @@ def _in_range(values: Tensor) -> np.ndarray:
 
 
 def _body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    body = find_body(suv, spacing_mm)
+    body = find_body(mean_cells(suv, spacing_mm))
     if body is None:
         return np.array([[side // 2 for side in suv.shape]], np.int32)
     cells = np.argwhere(body.cells)

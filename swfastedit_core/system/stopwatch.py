@@ -1,25 +1,41 @@
-"""Seconds a stage and peak memory, for the report of a run."""
+"""Wall time by stage, and the age of the process."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 CLOCK_STARTED = time.perf_counter()
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 STARTED_FIELD = 22  # of /proc/self/stat: clock ticks from the machine's start to the process's
 
 
 class Stopwatch:
-    """Adds up the wall time of named stages, in seconds."""
+    """Adds up the wall time of named stages, in seconds.
+
+    As a context it also times every function marked with `timed` that is called in it.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
         self._device = device
+
+    def __enter__(self) -> Stopwatch:
+        self._token = _RUNNING.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _RUNNING.reset(self._token)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -31,6 +47,26 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+_RUNNING: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
+
+
+def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Mark a function as a stage: a `Stopwatch` whose context it is called in adds up its time under this name."""
+
+    def mark(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @wraps(function)
+        def measured(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+            stopwatch = _RUNNING.get()
+            if stopwatch is None:
+                return function(*args, **kwargs)
+            with stopwatch.stage(name):
+                return function(*args, **kwargs)
+
+        return measured
+
+    return mark
+
+
 def seconds_since_start() -> float:
     """Return the age of this process, which on Linux includes the start of Python (to 0.01 s)."""
     try:
@@ -40,23 +76,3 @@ def seconds_since_start() -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError):
         return time.perf_counter() - CLOCK_STARTED
-
-
-def peak_memory_mb() -> float:
-    """Return the largest resident memory that this process ever had, in MB (10⁶ bytes).
-
-    Linux counts it for this program alone; elsewhere `getrusage` does, in bytes on macOS.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def peak_gpu_memory_mb() -> float:
-    """Return the largest memory that PyTorch ever held on this process's busiest CUDA device, in MB (10⁶ bytes)."""
-    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())) / 1e6

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from swfastedit_core.system.gpu import on_gpu
+from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 
 def played_cupy(freed):
@@ -32,7 +32,7 @@ def environment(monkeypatch):
 def test_array_is_computed_with_cupy_and_its_memory_given_back(monkeypatch):
     freed = []
     monkeypatch.setitem(sys.modules, "cupy", played_cupy(freed))
-    assert on_gpu(torch.arange(5.0), lambda array: float(np.median(array))) == 2.0
+    assert compute_with_cupy(torch.arange(5.0), lambda array: float(np.median(array))) == 2.0
     assert freed == [True]
 
 
@@ -44,19 +44,19 @@ def test_cupy_that_does_not_work_is_gone_without(error, monkeypatch, caplog):
         raise error("no\nNVRTC")
 
     with caplog.at_level(logging.INFO):
-        assert on_gpu(torch.zeros(3), fails) is None
-    assert caplog.messages == ["going on without cupy: no NVRTC"]
+        assert compute_with_cupy(torch.zeros(3), fails) is None
+    assert caplog.messages == ["computing without cupy: no NVRTC"]
 
 
 def test_missing_cupy_is_gone_without(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert on_gpu(torch.zeros(3), lambda array: pytest.fail("was called")) is None
+    assert compute_with_cupy(torch.zeros(3), lambda array: pytest.fail("was called")) is None
 
 
 def test_errors_of_our_own_are_not_hidden(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", played_cupy([]))
     with pytest.raises(ZeroDivisionError):
-        on_gpu(torch.zeros(3), lambda array: 1 // 0)
+        compute_with_cupy(torch.zeros(3), lambda array: 1 // 0)
 
 
 @pytest.mark.parametrize(("home", "moved"), [("writable", False), ("missing", True)])
@@ -64,5 +64,5 @@ def test_kernels_are_kept_where_a_container_can_write(home, moved, tmp_path, mon
     (tmp_path / "writable").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / home))
     monkeypatch.setitem(sys.modules, "cupy", None)
-    on_gpu(torch.zeros(3), list)
+    compute_with_cupy(torch.zeros(3), list)
     assert ("CUPY_CACHE_DIR" in os.environ) == moved

@@ -1,4 +1,4 @@
-"""Headers of volumes: what files may be, where their voxels lie, and what is refused before any voxel is read."""
+"""The grid of a volume in a file: opened and checked before any voxel is read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.payload import verify_header
+from swfastedit_core.files.formats import format_of
 from swfastedit_core.volume import Geometry
 
-SUFFIXES = (".mha", ".nii.gz", ".nii", ".nrrd")
 MAX_BYTES = 4 * 2**30  # of the volume as float32
-SPACING_MM = (1e-3, 1e3)  # what no scanner comes near
-ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI keeps its axes as float32 quaternions
+SPACING_MM = (1e-3, 1e3)  # far beyond any scanner
+ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI stores its axes as float32 quaternions
 
 SCALAR_PIXELS = {
     sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32,
@@ -26,13 +25,8 @@ SCALAR_PIXELS = {
 }  # fmt: skip
 
 
-def suffix_of(path: Path) -> str | None:
-    """Return which of ``SUFFIXES`` the file name ends with, None if it is none of them (ITK wants lower case)."""
-    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
-
-
 def read_geometry(path: str | Path) -> Geometry:
-    """Read the header of a PET or a CT and check it, without its voxels.
+    """Read and check the header of a PET or a CT, without its voxels.
 
     Raises
     ------
@@ -46,14 +40,14 @@ def read_geometry(path: str | Path) -> Geometry:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sitk.ImageFileReader]:
-    """Read a file's header, nothing else; the reader can read the voxels while the context lasts.
+    """Read a file's header; in the context the reader can read the voxels.
 
     Raises
     ------
     UserError
-        If there is no such file, or it is empty, of an unknown type, not to be read, or no image.
+        If there is no such file, or it is empty, of an unknown type, unreadable, or no image.
     """
-    suffix = known_suffix(path)
+    form = format_of(path)
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
@@ -62,9 +56,9 @@ def opened(path: Path) -> Iterator[sitk.ImageFileReader]:
         raise UserError(f"{path}: the file is empty")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: no permission to read the file")
-    verify_header(path, suffix)
+    form.check_header(path)
     reader = sitk.ImageFileReader()
-    with _unmistakable(path) as name:
+    with _unambiguous(path) as name:
         reader.SetFileName(str(name))
         try:
             reader.ReadImageInformation()
@@ -74,42 +68,24 @@ def opened(path: Path) -> Iterator[sitk.ImageFileReader]:
 
 
 @contextmanager
-def _unmistakable(path: Path) -> Iterator[Path]:
-    """Give a name by which ITK reads this file: told to read scan.nii.gz, it takes scan.nii where both are there."""
+def _unambiguous(path: Path) -> Iterator[Path]:
+    """Yield a name by which ITK reads this file: for scan.nii.gz it would read scan.nii where both exist."""
     if not path.name.endswith(".nii.gz") or not path.with_suffix("").exists():
         yield path
         return
     with TemporaryDirectory() as folder:
-        alone = Path(folder) / "alone.nii.gz"
-        alone.symlink_to(path.resolve())
-        yield alone
-
-
-def known_suffix(path: Path) -> str:
-    """Return the file type's ending.
-
-    Raises
-    ------
-    UserError
-        If it is none of ``SUFFIXES``, or ITK cannot handle the name.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:  # SimpleITK would abort the process
-        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename the file or folder") from error
-    suffix = suffix_of(path)
-    if suffix is None:
-        raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}, in lower case")
-    return suffix
+        link = Path(folder) / "scan.nii.gz"
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
-    """Return where the voxels lie that a reader has read the header of.
+    """Return the grid from the header that a reader has read.
 
     Raises
     ------
     UserError
-        If it is not a three-dimensional volume of one number each, has an impossible geometry or is too large.
+        If it is not a three-dimensional volume of single numbers, has an impossible geometry or is too large.
     """
     size = reader.GetSize()
     if len(size) != 3:
@@ -146,9 +122,8 @@ def checked_geometry(reader: sitk.ImageFileReader, path: Path) -> Geometry:
 
 
 def itk_reason(error: Exception) -> str:
-    """Return the last line of an ITK message that says something, without its source location."""
+    """Return the last informative line of an ITK message, without its source location."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [
-        line for line in lines if not line.startswith("Reason: ")
-    ]  # the last error of the system, whatever it was
-    return telling[-1].removeprefix("sitk::ERROR:").strip() if telling else type(error).__name__
+    # "Reason: " repeats the last error of the system, whatever it was.
+    informative = [line for line in lines if not line.startswith("Reason: ")]
+    return informative[-1].removeprefix("sitk::ERROR:").strip() if informative else type(error).__name__

@@ -1,0 +1,201 @@
+"""One case: read the scan, segment it, write the mask, report.
+
+`process.py`, the invoke server and everything else that segments files call `segment_case`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swfastedit_core.errors import DataWarning
+
+if TYPE_CHECKING:
+    from swfastedit_core.engine.ensemble import Ensemble
+    from swfastedit_core.volume import Volume
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A scan and the file for its mask.
+
+    Attributes
+    ----------
+    pet
+        Scan in SUV.
+    mask
+        File to write. Its folder is made; an older file is replaced.
+    ct
+        CT in HU; None where no network takes one.
+    """
+
+    pet: Path
+    mask: Path
+    ct: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseOptions:
+    """How a case is segmented; see `pipeline.segment`."""
+
+    full_grid: bool = False
+    overlap: float = 0.75
+    vote: bool = False
+    min_lesion_ml: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseRecord:
+    """What was done for a case.
+
+    Attributes
+    ----------
+    output
+        File of the mask.
+    ct
+        The CT that was used.
+    engine, device, precision
+        What ran the networks, where, and in which number format.
+    weights
+        File of each network.
+    demonstration
+        Whether a network is a demonstration and not meant for use.
+    windows, windows_full_grid
+        Windows that ran, and those of the recipe's grid over the whole volume.
+    seconds
+        Wall time by stage, and in total.
+    peak_memory_mb, peak_gpu_memory_mb
+        Largest resident memory while the case was processed, where the system can tell (Linux), else of the process
+        so far; on CUDA also the largest memory of the GPU.
+    lesion_voxels, lesion_volume_ml
+        Size of the mask.
+    warnings
+        What the reader found odd about the files.
+    """
+
+    output: Path
+    ct: Path | None
+    engine: str
+    device: str
+    precision: str
+    weights: tuple[str, ...]
+    demonstration: bool
+    windows: int
+    windows_full_grid: int
+    seconds: dict[str, float]
+    peak_memory_mb: int
+    peak_gpu_memory_mb: int | None
+    lesion_voxels: int
+    lesion_volume_ml: float
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as values for JSON; what does not apply is left out."""
+        plain = {name: value for name, value in asdict(self).items() if value is not None}
+        plain["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def segment_case(
+    case: Case,
+    networks: Ensemble,
+    options: CaseOptions,
+    *,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> CaseRecord:
+    """Segment one scan and write its mask.
+
+    Parameters
+    ----------
+    case
+        Files. A CT is needed where a network takes one.
+    networks
+        From `load_networks`.
+    options
+        How to segment.
+    progress
+        Called with the windows done and the windows planned.
+    warn
+        Called with each warning about the files, as soon as they are read.
+
+    Returns
+    -------
+    CaseRecord
+        What was done.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read or written, or memory runs out. There is no new mask then.
+    """
+    from swfastedit_core.files.write import write_mask
+    from swfastedit_core.pipeline import segment
+    from swfastedit_core.system.memory import peak_gpu_memory_mb, peak_memory_mb, reset_peak_memory
+    from swfastedit_core.system.stopwatch import Stopwatch
+
+    reset_peak_memory()
+    stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
+    with stopwatch.stage("read"):
+        scans, messages = _read(case)
+    for message in messages:
+        if warn is not None:
+            warn(message)
+    result = segment(
+        scans.pop("pet"),  # `segment` releases the voxels before the networks run, if nobody else holds them
+        networks,
+        ct=scans.pop("ct", None),
+        full_grid=options.full_grid,
+        overlap=options.overlap,
+        vote=options.vote,
+        min_lesion_ml=options.min_lesion_ml,
+        progress=progress,
+    )
+    with stopwatch.stage("write"):
+        write_mask(result.mask, case.mask)
+    read, write, total = stopwatch.seconds["read"], stopwatch.seconds["write"], time.perf_counter() - begin
+    return CaseRecord(
+        output=case.mask,
+        ct=case.ct,
+        engine=networks[0].name,
+        device=str(networks.device),
+        precision=networks[0].precision,
+        weights=tuple(network.source for network in networks),
+        demonstration=networks.demonstration,
+        windows=result.windows,
+        windows_full_grid=result.windows_full_grid,
+        seconds={"read": read, **result.seconds, "write": write, "total": total},
+        peak_memory_mb=round(peak_memory_mb()),
+        peak_gpu_memory_mb=round(peak_gpu_memory_mb()) if networks.device.type == "cuda" else None,
+        lesion_voxels=result.lesion_voxels,
+        lesion_volume_ml=round(result.lesion_ml, 3),
+        warnings=tuple(messages),
+    )
+
+
+def _read(case: Case) -> tuple[dict[str, Volume], list[str]]:
+    """Read PET and CT; return them by name, and what is odd about them."""
+    from swfastedit_core.files.read import read_ct, read_volume
+
+    with _data_warnings() as messages:
+        scans = {"pet": read_volume(case.pet)}
+        if case.ct is not None:
+            scans["ct"] = read_ct(case.ct)
+    return scans, messages
+
+
+@contextmanager
+def _data_warnings() -> Iterator[list[str]]:
+    """Collect the texts of the warnings about data that are raised inside."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        yield messages
+    messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]

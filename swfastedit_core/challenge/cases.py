@@ -1,0 +1,68 @@
+"""The cases that a command line names: each scan, its CT and the file for its mask, checked before the work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from swfastedit_core.challenge.case import Case
+from swfastedit_core.challenge.interface import TASKS, find_cts, find_pets
+from swfastedit_core.challenge.options import Options
+from swfastedit_core.errors import UserError
+from swfastedit_core.system.command import require_writable, say
+
+if TYPE_CHECKING:
+    from swfastedit_core.engine.ensemble import Ensemble
+
+
+def find_cases(options: Options) -> list[Case]:
+    """List the scans and the files for their masks.
+
+    Raises
+    ------
+    UserError
+        If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
+    """
+    from swfastedit_core.files.geometry import read_geometry
+
+    if options.pet is not None:
+        cases = [Case(pet=options.pet, mask=options.output / options.pet.name, ct=options.ct)]
+    else:
+        masks = options.output / TASKS[options.task].mask
+        cases = [Case(pet=pet, mask=masks / pet.name) for pet in find_pets(options.input)]
+    if options.api_method == "invoke" and len(cases) > 1:
+        names = ", ".join(case.pet.name for case in cases[:5])
+        raise UserError(f"{options.input}: {len(cases)} scans ({names}), expected one scan a call")
+    for case in cases:
+        require_writable(case.mask)
+        for scan in (case.pet, *([case.ct] if case.ct else [])):
+            if scan.exists() and case.mask.exists() and scan.samefile(case.mask):
+                raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
+            read_geometry(scan)
+    return cases
+
+
+def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Case]:
+    """Give each scan its CT where a network takes one.
+
+    Raises
+    ------
+    UserError
+        If a CT is missing, its header cannot be used, or it lies beside the PET.
+    """
+    from swfastedit_core.files.geometry import read_geometry
+    from swfastedit_core.resample import require_overlap
+
+    network = networks.ct_network
+    if network is None:
+        if options.ct is not None and not options.quiet:
+            say(f"notice: {options.ct}: not used, the networks take PET only")
+        return [replace(case, ct=None) for case in cases]
+    if options.pet is None:
+        cts = find_cts(options.input, [case.pet for case in cases])
+        cases = [replace(case, ct=ct) for case, ct in zip(cases, cts, strict=True)]
+    for case in cases:
+        if case.ct is None:
+            raise UserError(f"{case.pet}: {network.source} takes a CT beside the PET; name it with --ct FILE")
+        require_overlap(read_geometry(case.ct), read_geometry(case.pet), source=str(case.ct))
+    return cases

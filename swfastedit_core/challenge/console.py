@@ -1,0 +1,44 @@
+"""Progress on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from swfastedit_core.challenge.case import Progress
+from swfastedit_core.system.command import say
+
+LINES_OF_PROGRESS = 10
+
+
+@contextmanager
+def progress_bar(name: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """Show the windows done: a bar on a terminal, else a line for every tenth; None where quiet."""
+    if quiet:
+        yield None
+    elif sys.stdout.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc=name, unit="window", file=sys.stdout) as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield move
+    else:
+        yield _lines(name)
+
+
+def _lines(name: str) -> Progress:
+    last = -1
+
+    def line(done: int, total: int) -> None:
+        nonlocal last
+        tenth = done * LINES_OF_PROGRESS // total
+        if tenth > last:
+            last = tenth
+            say(f"{name}: {done} of {total} windows")
+
+    return line

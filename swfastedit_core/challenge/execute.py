@@ -1,0 +1,108 @@
+"""The platform's two ways to run: exec (work and exit) and invoke (load once, work when called)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
+from swfastedit_core.challenge.cases import add_cts, find_cases
+from swfastedit_core.challenge.console import progress_bar
+from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_centric
+from swfastedit_core.challenge.options import Options
+from swfastedit_core.system.command import say
+from swfastedit_core.system.garbage import collection_paused
+from swfastedit_core.system.processors import limit_threads
+
+if TYPE_CHECKING:
+    from swfastedit_core.engine.ensemble import Ensemble
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def execute(options: Options) -> None:
+    """Segment the scans that the options name."""
+    cases = find_cases(options)  # what is wrong with a file is said before the networks are loaded
+    networks, seconds = load(options)
+    segment_cases(cases, networks, options, before=seconds)
+
+
+def invoke(options: Options, *, stderr: TextIO) -> None:
+    """Load the networks, then segment the scan in the input folder at every call over HTTP.
+
+    Parameters
+    ----------
+    options
+        With the port to listen on.
+    stderr
+        Takes the reason of each failure, one line.
+    """
+    from swfastedit_core.challenge.invoke import serve
+
+    def prepare() -> Callable[[], list[dict[str, Any]]]:
+        networks, seconds = load(options)
+        from swfastedit_core.pipeline import warm_up
+        from swfastedit_core.system.stopwatch import seconds_since_start
+
+        warm_up(networks)
+        say(f"ready on port {options.port} after {seconds_since_start():.1f} s")
+        return lambda: [
+            record.to_json() for record in segment_cases(find_cases(options), networks, options, before=seconds)
+        ]
+
+    serve(prepare, port=options.port, stderr=stderr)
+
+
+def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
+    """Load the networks; return them, and the seconds that the start of the program and the loading took."""
+    with collection_paused():
+        from swfastedit_core.challenge.weights import default_weights
+        from swfastedit_core.engine.ensemble import load_networks
+        from swfastedit_core.system.stopwatch import seconds_since_start
+
+        limit_threads()
+    started, begin = seconds_since_start(), time.perf_counter()
+    networks = load_networks(
+        *(options.weights or [default_weights(PROJECT)]),
+        device=options.device,
+        precision=options.precision,
+        backend=options.engine,
+        window_batch=options.window_batch,
+    )
+    if networks.demonstration and not options.quiet:
+        say("notice: these are demonstration weights, not for patients")
+    return networks, {"start": started, "load": time.perf_counter() - begin}
+
+
+def segment_cases(
+    cases: Sequence[Case], networks: Ensemble, options: Options, *, before: dict[str, float]
+) -> list[CaseRecord]:
+    """Segment scan after scan; print and return the record of each.
+
+    Parameters
+    ----------
+    before
+        Seconds of the stages before the first case; each record starts with them.
+    """
+    notice = None if options.pet is not None else click_notice(options.input, TASKS[options.task])
+    if notice and not options.quiet:
+        say(f"notice: {notice}")
+    records = []
+    for case in add_cts(list(cases), networks, options):
+        with progress_bar(case.pet.name, quiet=options.quiet) as progress:
+            record = segment_case(
+                case, networks, options.case, progress=progress, warn=None if options.quiet else _say_warning
+            )
+        records.append(replace(record, seconds=before | record.seconds))
+        say(json.dumps(records[-1].to_json(), ensure_ascii=False))
+    if options.data_centric is not None:
+        write_data_centric(options.output, value=options.data_centric)
+    return records
+
+
+def _say_warning(message: str) -> None:
+    say(f"warning: {message}")  # on standard output: the platform takes standard error for a failure

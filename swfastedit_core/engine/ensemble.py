@@ -1,0 +1,118 @@
+"""Networks that segment a scan together, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from swfastedit_core.checkpoint import find_checkpoints, read_checkpoint
+from swfastedit_core.engine import Engine, make_engine, resolve_device
+from swfastedit_core.errors import UserError
+from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.system.stopwatch import timed
+
+
+class Ensemble:
+    """One network or several, all on one device.
+
+    Networks that take PET only and networks that take a CT as well may be mixed.
+
+    Raises
+    ------
+    ValueError
+        If there is no network, or they are on several devices.
+    """
+
+    def __init__(self, networks: Iterable[Engine]) -> None:
+        self.networks: Sequence[Engine] = tuple(networks)
+        if len({network.device for network in self.networks}) != 1:
+            raise ValueError(f"{len(self.networks)} networks, expected at least one, all on one device")
+
+    def __iter__(self) -> Iterator[Engine]:
+        return iter(self.networks)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def __getitem__(self, number: int) -> Engine:
+        return self.networks[number]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        return self.networks[0].device
+
+    @property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """The different ways in which the networks want their image."""
+        return tuple(dict.fromkeys(network.config.preprocessing for network in self.networks))
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether one of the networks is a demonstration."""
+        return any(network.config.demonstration for network in self.networks)
+
+    @property
+    def ct_network(self) -> Engine | None:
+        """The first network that takes a CT; None where none does."""
+        return next((network for network in self.networks if network.config.channels.takes_ct), None)
+
+    def takes_ct(self, preprocessing: Preprocessing) -> bool:
+        """Whether a network with this preprocessing takes a CT."""
+        return any(n.config.channels.takes_ct for n in self.networks if n.config.preprocessing == preprocessing)
+
+    @timed("compile")
+    def wait(self) -> None:
+        """Wait until all networks can run; they are prepared in the background from `load_networks` on."""
+        for network in self.networks:
+            network.wait()
+
+
+def load_networks(
+    *paths: str | Path,
+    device: str = "auto",
+    precision: str = "auto",
+    backend: str = "auto",
+    window_batch: int | None = None,
+) -> Ensemble:
+    """Load weights and start to prepare the networks in the background.
+
+    Parameters
+    ----------
+    *paths
+        Checkpoint files (``.safetensors``, or the authors' ``.pt``), or folders of them.
+    device
+        ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    precision
+        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    backend
+        ``auto``, ``openvino`` or ``torch``, see `engine.make_engine`.
+    window_batch
+        Windows at a time; None leaves it to the engine.
+
+    Returns
+    -------
+    Ensemble
+        A network for each checkpoint.
+
+    Raises
+    ------
+    UserError
+        If weights, device, precision or backend are not what they should be.
+    """
+    where = resolve_device(device)
+    networks: list[Engine] = []
+    for path in find_checkpoints(paths):
+        checkpoint = read_checkpoint(path)
+        channels = checkpoint.config.channels
+        if channels.takes_clicks:
+            raise UserError(
+                f"{path}: the network takes {channels.count} channels ({', '.join(channels.names)}), "
+                "expected one: pet, or two: pet and ct"
+            )
+        networks.append(make_engine(checkpoint, device=where, precision=precision, backend=backend, batch=window_batch))
+    if not networks:
+        raise UserError("no weights given, expected at least one checkpoint or folder of checkpoints")
+    return Ensemble(networks)

@@ -1,0 +1,41 @@
+"""Peak memory of this process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM
+
+
+def reset_peak_memory() -> None:
+    """Start to measure the peak again, where the system can do that: on Linux, and on CUDA."""
+    import torch
+
+    with suppress(OSError):
+        CLEAR_REFS.write_text(RESET_PEAK)
+    with suppress(RuntimeError):  # CUDA is not in use
+        for index in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(index)
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory since `reset_peak_memory`, in MB (10⁶ bytes).
+
+    Without a reset, and where there is none (not Linux), it is the largest since the process began.
+    """
+    if STATUS.exists():
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
+
+
+def peak_gpu_memory_mb() -> float:
+    """Return the largest memory that PyTorch reserved on the busiest CUDA device, in MB (10⁶ bytes)."""
+    import torch
+
+    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())) / 1e6
