@@ -12,7 +12,7 @@ from swfastedit_core.train.crops.augment import augmented, with_gamma
 from swfastedit_core.train.crops.crops import draw_box, read_crop, to_network_input, turned
 from swfastedit_core.train.crops.transplant import Donors, transplanted
 from swfastedit_core.train.run.settings import Recipe
-from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.train.store.case_store import PreparedCase
 
 
 @dataclass(frozen=True)

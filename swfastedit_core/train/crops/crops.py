@@ -13,7 +13,7 @@ import numpy as np
 from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
 AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop

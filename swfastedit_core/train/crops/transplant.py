@@ -18,7 +18,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.augment import Range, log_uniform, require_range
 from swfastedit_core.train.crops.crops import read_crop, require_shares
 from swfastedit_core.train.crops.graft import Graft, paste, ring_of
-from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.windows import CELL_MM, TISSUE_SUV
 
 AIR_BELOW = {"pet": TISSUE_SUV, "ct": -950.0}  # lung is well above

@@ -1,4 +1,4 @@
-"""What was found in the cases of some data sets, as a table, and which of them can be used."""
+"""Findings of a survey: a table of them, and the cases that can be used."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from statistics import median
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.data.sources import Source
 
-MOST_SPACINGS = 5  # of a group, in the table
-MOST_REMARKS = 20
-MOST_NAMED = 3  # problems in the error message
+MAX_SPACINGS = 5  # of a group, in the table
+MAX_REMARKS = 20
+MAX_NAMED = 3  # problems in the error message
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in one case.
+    """The finding of a survey in one case.
 
     Attributes
     ----------
     case, group, patient
         As in its `Source`.
     size_xyz, spacing_mm
-        The PET's grid; None where it could not be read, and for phantoms, which are not looked at.
+        The PET's grid; None where it could not be read, and for phantoms, which are not read.
     suv_max
-        Of the PET.
+        SUVmax of the PET.
     lesions, lesion_voxels, lesion_ml
         Number of 18-connected components of the label, their voxels and volume, on the PET's grid.
     label_values
-        What the label's file holds beside 0.
+        Values in the label's file except 0.
     absent_labels
-        Lesion values that were asked for and are not in this label.
+        Lesion values that the command line names and this label does not have.
     problem
         Why the case cannot be used, in one line; empty where it can.
     remark
-        What should be looked at, although the case can be used; one line or empty.
+        What the user should check, although the case can be used; one line or empty.
     """
 
     case: str
@@ -56,14 +56,14 @@ class Finding:
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Tell what was found: a few lines for each group, then every problem and the remarks, a line each."""
+    """Return a table: a few lines for each group, then a line for each problem and each remark."""
     groups = dict.fromkeys(finding.group for finding in findings)
     lines = [line for group in groups for line in _summary([f for f in findings if f.group == group])]
     lines += [f"problem: {finding.case} in {finding.group}: {finding.problem}" for finding in _bad(findings)]
-    remarks = [f"remark: {found.case} in {found.group}: {found.remark}" for found in findings if found.remark]
-    lines += remarks[:MOST_REMARKS]
-    if len(remarks) > MOST_REMARKS:
-        lines.append(f"remark: {len(remarks) - MOST_REMARKS} more cases with remarks such as these")
+    remarks = [f"remark: {finding.case} in {finding.group}: {finding.remark}" for finding in findings if finding.remark]
+    lines += remarks[:MAX_REMARKS]
+    if len(remarks) > MAX_REMARKS:
+        lines.append(f"remark: {len(remarks) - MAX_REMARKS} more cases with such remarks")
     return "\n".join(lines)
 
 
@@ -73,9 +73,9 @@ def usable(sources: Sequence[Source], findings: Sequence[Finding], *, skip: bool
     Parameters
     ----------
     sources, findings
-        What `survey` was given and returned.
+        Arguments and result of `survey`.
     skip
-        Whether bad cases are left out; otherwise one is an error.
+        Leave bad cases out; otherwise a bad case is an error.
 
     Raises
     ------
@@ -83,8 +83,8 @@ def usable(sources: Sequence[Source], findings: Sequence[Finding], *, skip: bool
         If there are problems and `skip` is not set, or no case is left.
     """
     bad = _bad(findings)
-    named = "; ".join(f"{finding.case}: {finding.problem}" for finding in bad[:MOST_NAMED])
-    more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+    named = "; ".join(f"{finding.case}: {finding.problem}" for finding in bad[:MAX_NAMED])
+    more = f"; and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
     if bad and not skip:
         raise UserError(
             f"{len(bad)} of {len(findings)} cases cannot be used; mend them, or leave them out with --skip-bad: "
@@ -104,27 +104,27 @@ def _summary(findings: Sequence[Finding]) -> list[str]:
     if bad := _bad(findings):
         lines.append(f"  not usable    {len(bad):,}")
     elif not read:
-        lines.append("  phantoms      made on the fly, not looked at")
+        lines.append("  phantoms      made when they are read, not surveyed")
     if not read:
         return lines
     sizes = sorted((finding.size_xyz or () for finding in read), key=math.prod)
     spacings = Counter("×".join(f"{mm:.4g}" for mm in finding.spacing_mm or ()) for finding in read).most_common()
-    listed = ", ".join(f"{spacing} ({count:,})" for spacing, count in spacings[:MOST_SPACINGS])
+    listed = ", ".join(f"{spacing} ({count:,})" for spacing, count in spacings[:MAX_SPACINGS])
     values = sorted({value for finding in read for value in finding.label_values})
     highest = [finding.suv_max for finding in read]
     volumes_ml = [finding.lesion_ml for finding in read if finding.lesions]
     lines += [
         f"  lesion-free   {len(read) - len(volumes_ml):,}",
         f"  voxels        {' to '.join('×'.join(map(str, size)) for size in dict.fromkeys((sizes[0], sizes[-1])))}",
-        f"  spacing mm    {listed}{', …' if len(spacings) > MOST_SPACINGS else ''}",
+        f"  spacing mm    {listed}{', …' if len(spacings) > MAX_SPACINGS else ''}",
         f"  SUVmax        median {median(highest):.4g}, {min(highest):.4g} to {max(highest):.4g}",
         f"  label values  {', '.join(map(str, values)) or 'only 0'}",
     ]
     if volumes_ml:
         spread = f"{min(volumes_ml):.4g} to {max(volumes_ml):.4g}"
-        lines.append(f"  lesion ml     median {median(volumes_ml):.4g}, {spread}, where there are any")
+        lines.append(f"  lesion ml     median {median(volumes_ml):.4g}, {spread}, where there are lesions")
     if absent := set.intersection(*(set(finding.absent_labels) for finding in read)):
-        lines.append(f"  remark        asked for and in no label: {', '.join(map(str, sorted(absent)))}")
+        lines.append(f"  remark        lesion values that no label has: {', '.join(map(str, sorted(absent)))}")
     return lines
 
 

@@ -13,7 +13,7 @@ from swfastedit_core.train.data.sources import Source, find_sources
 from swfastedit_core.train.data.splits import Split, split
 from swfastedit_core.train.data.survey import Spacing, survey
 from swfastedit_core.train.run.settings import DataSettings, Recipe
-from swfastedit_core.train.store.store import PreparedCase, Store
+from swfastedit_core.train.store.case_store import PreparedCase, Store
 
 SPLIT, SURVEY = "split.json", "survey.json"
 UNEVEN = 0.1  # share of the patients that a fold may be off

@@ -1,4 +1,4 @@
-"""Labels on the network's grid, and the lesions in them."""
+"""Labels on the network's grid, and their lesions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CPU = torch.device("cpu")
 def label_on_grid(label: Volume, placement: Placement) -> np.ndarray:
     """Bring a label to the network's grid without losing a lesion.
 
-    It is interpolated linearly and cut at one half. A lesion of which nothing would be left, being smaller than the
-    network's voxels or lying between them, keeps the voxel that it covers most.
+    Interpolation is linear, with a threshold of one half. A lesion that would vanish, because it is smaller than the
+    network's voxels or lies between them, keeps the voxel that it covers most.
 
     Parameters
     ----------
     label
         0 and 1, [Z, Y, X].
     placement
-        Of the scan.
+        The scan's.
 
     Returns
     -------
@@ -39,9 +39,9 @@ def label_on_grid(label: Volume, placement: Placement) -> np.ndarray:
     mask = (to_network_grid(label, placement, CPU) >= THRESHOLD).numpy()
     if placement.step != (1.0, 1.0, 1.0):
         turned_only = replace(placement, step=(1.0, 1.0, 1.0), network_shape=placement.ras_shape)
-        drawn = to_network_grid(label, turned_only, CPU).numpy() > 0
-        # For a lesion that is left anyway this changes nothing: where it covers a voxel most, it covers half of it.
-        for box, voxels in find_lesions(drawn):
+        original = to_network_grid(label, turned_only, CPU).numpy() > 0
+        # A lesion that did not vanish is not changed: the voxel that it covers most is in the mask already.
+        for box, voxels in find_lesions(original):
             mask[_most_covered(box, voxels, placement)] = True
     return mask.view(np.uint8)
 
@@ -52,7 +52,7 @@ def find_lesions(label: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
     Parameters
     ----------
     label
-        [X, Y, Z]: lesion is what is not 0.
+        [X, Y, Z]; voxels that are not 0 are lesion.
 
     Yields
     ------
@@ -74,19 +74,19 @@ def find_lesions(label: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
 
 
 def _most_covered(box: Box, voxels: np.ndarray, placement: Placement) -> Triple:
-    """Return the voxel of the network's grid that takes most from a lesion.
+    """Return the voxel of the network's grid that a lesion covers most.
 
     Parameters
     ----------
     box, voxels
-        The lesion, on the file's grid turned to R, A, S.
+        The lesion, on the file's grid with axes in R, A, S order.
     placement
         Of the scan.
     """
     lesion = np.zeros(box.shape, np.float32)
     lesion[tuple((voxels - box.start).T)] = 1
-    # Linear interpolation reaches one voxel of the file. Where the network's voxels are larger, a lesion may lie
-    # between their centres and touch none; with a reach as long as their step it cannot.
+    # Linear interpolation reaches one voxel of the file. Larger voxels of the network may have a lesion between their
+    # centres, out of reach; with a reach as long as their step that is impossible.
     for reach in ((1.0, 1.0, 1.0), tuple(max(step, 1.0) for step in placement.step)):
         first, weights = zip(*(_weights(axis, box, reach[axis], placement) for axis in range(3)), strict=True)
         coverage = np.einsum("ia,jb,kc,abc->ijk", *weights, lesion, optimize=True)
@@ -97,17 +97,17 @@ def _most_covered(box: Box, voxels: np.ndarray, placement: Placement) -> Triple:
 
 
 def _weights(axis: int, box: Box, reach: float, placement: Placement) -> tuple[int, np.ndarray]:
-    """Return how much voxels of the network's grid take from those of a box along one axis.
+    """Return the interpolation weights between the network's voxels and those of a box, along one axis.
 
     Returns
     -------
     first : int
-        The first of the network's voxels that takes anything.
+        The first of the network's voxels with a weight.
     weights : ndarray
-        float32 [network's voxels from there on, box's voxels]; no rows where none takes anything.
+        float32 [network's voxels from there on, box's voxels]; no rows where all weights are 0.
     """
     centres = np.arange(placement.network_shape[axis]) * placement.step[axis]
-    centres = np.minimum(centres, placement.ras_shape[axis] - 1)  # beyond the last voxel its value goes on
+    centres = np.minimum(centres, placement.ras_shape[axis] - 1)  # positions beyond the last voxel take its value
     near = np.flatnonzero((centres > box.start[axis] - reach) & (centres < box.stop[axis] - 1 + reach))
     distance = np.abs(centres[near, None] - np.arange(box.start[axis], box.stop[axis]))
     return int(near[0]) if near.size else 0, np.maximum(1 - distance / reach, 0).astype(np.float32)

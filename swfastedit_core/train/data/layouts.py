@@ -1,6 +1,6 @@
-"""Where each data set keeps the files of a case.
+"""Layouts of data sets: which files belong to a case.
 
-Folders are read here, no images: what is found is a list of paths. Files may end in any of ``headers.SUFFIXES``.
+Only folders are read, no images. Files may have any ending of ``formats.SUFFIXES``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Files:
     Attributes
     ----------
     case
-        Its name, unique in the data set.
+        Name of the case, unique in the data set.
     patient
-        Whose scan it is.
+        Patient of the scan.
     pet
         The scan.
     label, ct
-        None where the data set has none for this scan.
+        None where the data set has none for the scan.
     """
 
     case: str
@@ -47,16 +47,16 @@ class Files:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set is laid out.
+    """The layout of a data set.
 
     Attributes
     ----------
     looks_like
-        For people, below the data set's folder.
+        Description for the user, relative to the data set's folder.
     find
-        Lists the cases of a folder.
+        Function that lists the cases of a folder.
     labels
-        Glob patterns of all labels there, with or without a scan.
+        Glob patterns of all labels, with or without a scan.
     label_grid
         As `sources.Source.label_grid`.
     """
@@ -68,11 +68,11 @@ class Layout:
 
 
 def patient_of(case: str) -> str:
-    """Return the patient of a case by its file name: the whole name, except where it follows autoPET's pattern.
+    """Return the patient of a case by its file name: the whole name, unless it has autoPET's pattern.
 
-    The FDG scans of autoPET were published thrice: as ``PETCT_<patient>/<study>`` on TCIA, as
-    ``fdg_<patient>_<study>`` in autoPET III, and by nnU-Net's conversion they are ``PETCT_<patient>_<study>``. All
-    are given TCIA's name for the patient, so that nobody is learned from under one name and held out under another.
+    The FDG scans of autoPET have three names: ``PETCT_<patient>/<study>`` on TCIA, ``fdg_<patient>_<study>`` in
+    autoPET III, and ``PETCT_<patient>_<study>`` by nnU-Net's conversion. All get TCIA's name of the patient, so that
+    no patient is in the training set under one name and in the validation set under another.
     """
     match = AUTOPET.fullmatch(case)
     if match is None:
@@ -91,7 +91,7 @@ def _autopet2(folder: Path) -> Iterator[Files]:
 
 
 def _imagestr(folder: Path) -> Iterator[Files]:
-    """Find scans by the label's name, or by nnU-Net's names; CT as a channel or in a folder of its own."""
+    """Find scans by the label's name or by nnU-Net's names; a CT is a channel or lies in a folder of its own."""
     scans, labels = _images(folder / "imagesTr"), _images(folder / "labelsTr")
     pets, channel_cts = _by_channel(folder / "dataset.json", scans, labels)
     own_cts = _images(folder / "ct") or _images(folder / "ctTr")
@@ -109,7 +109,7 @@ def _hecktor(folder: Path) -> Iterator[Files]:
 
 
 def _challenge(folder: Path) -> Iterator[Files]:
-    """Find the platform's folders, for all cases together or one for each, in which names may be identifiers."""
+    """Find the platform's folders, either for all cases together or for each case, where names may be identifiers."""
     for place in [folder, *_folders(folder)]:
         pets, cts = _images(place / PET), _images(place / CT)
         labels = {name: path for mask in MASKS for name, path in _images(place / mask).items()}
@@ -138,7 +138,7 @@ LAYOUTS = {
         "imagesTr/<patient>__CT.nii.gz",
         _hecktor,
         ("labelsTr/*",),
-        label_grid="any",  # its contours were drawn on the CT
+        label_grid="any",  # the contours were made on the CT
     ),
     "challenge": Layout(
         f"{PET}/NAME.mha with {' or '.join(f'{mask}/NAME.mha' for mask in MASKS)} and, where CT is wanted, "
@@ -156,13 +156,13 @@ def find_files(layout: Layout, folder: Path) -> tuple[list[Files], list[Path]]:
     -------
     cases : list of Files
         Sorted by name.
-    lonely : list of Path
-        Labels to which no scan was found.
+    unmatched : list of Path
+        Labels without a scan.
 
     Raises
     ------
     UserError
-        If the folder is missing or cannot be read, or it is not clear which file is meant.
+        If the folder is missing or cannot be read, or two files could be the same scan.
     """
     try:
         if not folder.is_dir():
@@ -177,10 +177,10 @@ def find_files(layout: Layout, folder: Path) -> tuple[list[Files], list[Path]]:
 def _by_channel(
     description: Path, scans: dict[str, Path], labels: dict[str, Path]
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Tell PET from CT; return the files of both by case.
+    """Return the files of PET and of CT by case.
 
-    NAME_0000 is a channel of NAME where the folder has labels called NAME. Without any, it is a name like others:
-    that of the phantom ``phantom_0_0000`` for one.
+    NAME_0000 is a channel of NAME where the folder has labels named NAME. Without such labels it is a whole name, for
+    example that of the phantom ``phantom_0_0000``.
     """
     parts = {name: CHANNEL.fullmatch(name) for name in scans if name not in labels}
     if not any(part and part[1] in labels for part in parts.values()):
@@ -195,7 +195,7 @@ def _by_channel(
 
 
 def _roles(description: Path) -> tuple[int, int | None]:
-    """Return the numbers of PET and CT by nnU-Net's (``channel_names``) or the decathlon's (``modality``) list."""
+    """Return the numbers of PET and CT from nnU-Net's (``channel_names``) or the decathlon's (``modality``) list."""
     names = _channel_names(description)
     words = {number: set(re.split("[^a-z]+", name.lower())) for number, name in names.items()}
     pets = [number for number, found in words.items() if found & PET_WORDS and not found & CT_WORDS]
@@ -224,18 +224,18 @@ def _channel_names(description: Path) -> dict[int, str]:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """List a folder's image files by their names without the ending; none where there is no such folder."""
-    found: dict[str, Path] = {}
+    """Return the image files of a folder by their names without the ending; none where there is no such folder."""
+    images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if _is_image(path):
-            other = found.setdefault(_stem(path), path)
+            other = images.setdefault(_stem(path), path)
             if other != path:
-                raise UserError(f"{path}: beside it lies {other.name}, it is not clear which is meant; remove one")
-    return found
+                raise UserError(f"{path} and {other.name} could be the same scan; remove one")
+    return images
 
 
 def _is_image(path: Path) -> bool:
-    """Whether it is called like an image; files that start with a dot are the leavings of macOS."""
+    """Whether a file has the name of an image; names that start with a dot are metadata of macOS."""
     return suffix_of(path) is not None and not path.name.startswith(".")
 
 
@@ -248,5 +248,5 @@ def _folders(folder: Path) -> Iterable[Path]:
 
 
 def _partner(files: dict[str, Path], name: str, *, single: bool) -> Path | None:
-    """Return the file of that name; beside a single scan, the only one there is, whatever its name."""
+    """Return the file of that name; where there is one scan and one file, that file, whatever its name."""
     return next(iter(files.values())) if single and len(files) == 1 else files.get(name)

@@ -1,4 +1,4 @@
-"""Where training's cases come from, and what they read as."""
+"""Sources of cases for training: files or phantoms, and how they are read."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from swfastedit_core.volume import Geometry, Volume
 
 PHANTOM = "phantom"
 SEEDS_PER_SET = 100_000  # as in the phantom command: case i of seed s is the patient s * 100,000 + i
-SAME_GRID_MM = 0.1  # what the corners of one grid may differ by in two files: headers are rounded
-WHOLE = 1e-3  # what a label value may differ from a whole number by: some are stored with a scale factor
-MAX_LABEL_VALUES = 1000  # of one file; a CT given as a label has more
+SAME_GRID_MM = 0.1  # tolerance for the corners of equal grids: headers are rounded
+WHOLE = 1e-3  # tolerance for whole label values: some are stored with a scale factor
+MAX_LABEL_VALUES = 1000  # in one file; a CT that is named as a label has more
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a case comes from; plain values, fit for another process.
+    """Where a case comes from; plain values that can be sent to another process.
 
     Attributes
     ----------
     case
-        Its name, unique within its data set.
+        Name of the case, unique in its data set.
     patient
-        Whose scan it is; splits go by it.
+        Patient of the scan; splits are by patient.
     group
-        The data set, as it was asked for.
+        The data set, as the command line names it.
     pet
-        The scan's file; None for a phantom.
+        File of the scan; None for a phantom.
     label, ct
         Files; None where there is none.
     phantom_seed
-        Of `make_phantom`; None for files.
+        Seed for `make_phantom`; None for files.
     lesion_labels
         The label values that are lesion; empty: all above 0.
     label_grid
-        "pet": the label must be on the PET's grid; "any": it is brought there.
+        "pet": the label must be on the PET's grid; "any": it is resampled to it.
     """
 
     case: str
@@ -69,9 +69,9 @@ class Scan:
     label
         1 in lesions, 0 elsewhere, uint8.
     ct
-        HU, float32, `volume.AIR_HU` outside the CT's field; None where it was not asked for.
+        HU, float32, `volume.AIR_HU` outside the CT's field; None where no CT was asked for.
     label_values
-        What the label's file holds beside 0, in ascending order.
+        Values in the label's file except 0, in ascending order.
     """
 
     pet: Volume
@@ -86,10 +86,10 @@ def find_sources(spec: str, *, seed: int, lesion_labels: tuple[int, ...] = ()) -
     Parameters
     ----------
     spec
-        ``LAYOUT:PATH`` with one of ``layouts.LAYOUTS``, or ``phantom:N`` for N phantoms made on the fly. Of a folder
-        in layout ``images``, imagesTs and labelsTs are not for training and ignored.
+        ``LAYOUT:PATH`` with one of ``layouts.LAYOUTS``, or ``phantom:N`` for N phantoms, which are made when they are
+        read. In layout ``images``, imagesTs and labelsTs are not for training and are ignored.
     seed
-        Of the phantoms: they are those that the phantom command writes with it.
+        Seed of the phantoms: they are the same as those of the phantom command with this seed.
     lesion_labels
         The label values that are lesion; empty: all above 0.
 
@@ -106,7 +106,7 @@ def find_sources(spec: str, *, seed: int, lesion_labels: tuple[int, ...] = ()) -
     Warns
     -----
     DataWarning
-        If labels are there without a scan.
+        If there are labels without a scan.
     """
     layout_name, _, place = spec.partition(":")
     if not place or layout_name not in (*LAYOUTS, PHANTOM):
@@ -114,20 +114,20 @@ def find_sources(spec: str, *, seed: int, lesion_labels: tuple[int, ...] = ()) -
     if layout_name == PHANTOM:
         return _phantoms(spec, place, seed)
     if 0 in lesion_labels:
-        raise UserError("0 is given as the value of a lesion, but is the background")
+        raise UserError("0 was named as a lesion value, but 0 is the background")
     layout, folder = LAYOUTS[layout_name], Path(place).expanduser()
-    found, lonely = find_files(layout, folder)
-    if not found:
+    cases, unmatched = find_files(layout, folder)
+    if not cases:
         raise UserError(f"{folder}: no scan found, expected in it: {layout.looks_like}")
-    if not any(files.label for files in found):
+    if not any(files.label for files in cases):
         raise UserError(
-            f"{folder}: {len(found)} scan(s), {found[0].pet.name} for one, but no label to any; expected in it: "
+            f"{folder}: {len(cases)} scan(s), such as {cases[0].pet.name}, but no label for any; expected in it: "
             f"{layout.looks_like}"
         )
-    if lonely:
-        names = ", ".join(str(path.relative_to(folder)) for path in lonely[:3])
+    if unmatched:
+        names = ", ".join(str(path.relative_to(folder)) for path in unmatched[:3])
         warnings.warn(
-            DataWarning(f"{folder}: {len(lonely)} label(s) without a scan are not used: {names}"), stacklevel=2
+            DataWarning(f"{folder}: {len(unmatched)} label(s) without a scan are not used: {names}"), stacklevel=2
         )
     return [
         Source(
@@ -140,38 +140,38 @@ def find_sources(spec: str, *, seed: int, lesion_labels: tuple[int, ...] = ()) -
             lesion_labels=lesion_labels,
             label_grid=layout.label_grid,
         )
-        for files in found
+        for files in cases
     ]
 
 
 def read_source(source: Source, *, with_ct: bool = False) -> Scan:
-    """Read a case, or make it.
+    """Read a case from files, or make a phantom.
 
     Parameters
     ----------
     source
-        Which.
+        The case.
     with_ct
-        Whether the CT is wanted too.
+        Whether to read the CT as well.
 
     Raises
     ------
     UserError
-        If a file is missing or bad, the label's values are not whole numbers, or its grid or that of the CT do not
-        fit the PET's.
+        If a file is missing or damaged, label values are not whole numbers, or the grid of label or CT does not fit
+        the PET's.
     """
     if with_ct and source.ct is None:
-        raise UserError(f"{source.case}: there is no CT to it")
+        raise UserError(f"{source.case}: the case has no CT")
     if source.phantom_seed is not None:
         phantom = make_phantom(source.phantom_seed)
         return Scan(phantom.pet, phantom.label, label_values=(1,) if phantom.label.array_zyx.any() else ())
     if source.pet is None or source.label is None:
-        raise UserError(f"{source.case}: there is no {'label' if source.pet else 'scan'} to it")
+        raise UserError(f"{source.case}: the case has no {'label' if source.pet else 'scan'}")
     pet = read_volume(source.pet)
-    drawn, values = _read_label(source.label)
-    lesions = Volume(_lesions(drawn.array_zyx, source.lesion_labels), drawn.geometry)
+    on_file, values = _read_label(source.label)
+    lesions = Volume(_lesions(on_file.array_zyx, source.lesion_labels), on_file.geometry)
     if source.label_grid == "any":
-        label = _brought_to(pet.geometry, lesions, source.label)
+        label = _resample_mask(pet.geometry, lesions, source.label)
     else:
         _require_same_grid(pet.geometry, lesions.geometry, source.label)
         label = Volume(lesions.array_zyx, pet.geometry)
@@ -187,8 +187,8 @@ def _phantoms(spec: str, count: str, seed: int) -> list[Source]:
 
 
 def _read_label(path: Path) -> tuple[Volume, tuple[int, ...]]:
-    """Read a label as it is in the file, float32, and the values in it beside 0."""
-    with warnings.catch_warnings():  # what is odd in a PET is not in a label, and the other way round
+    """Read a label as it is in the file, float32; return it and its values except 0."""
+    with warnings.catch_warnings():  # these warnings are about a PET, not about a label
         warnings.filterwarnings("ignore", ".*every voxel is .*there is no image", DataWarning)
         warnings.filterwarnings("ignore", ".*is hardly an SUV", DataWarning)
         warnings.filterwarnings("error", ".*were not finite numbers", DataWarning)
@@ -200,7 +200,7 @@ def _read_label(path: Path) -> tuple[Volume, tuple[int, ...]]:
     broken = marked[np.abs(marked - np.rint(marked)) > WHOLE]
     if broken.size:
         raise UserError(
-            f"{path}: {broken.size:,} voxels of the label are no whole numbers, {broken[0]:g} for one; expected a mask "
+            f"{path}: {broken.size:,} voxels of the label are no whole numbers, such as {broken[0]:g}; expected a mask "
             "with 0, 1, …, not probabilities or a mask smoothed by resampling"
         )
     values = [int(value) for value in np.unique(np.rint(marked)) if value]
@@ -210,7 +210,7 @@ def _read_label(path: Path) -> tuple[Volume, tuple[int, ...]]:
 
 
 def _lesions(values: np.ndarray, lesion_labels: Sequence[int]) -> np.ndarray:
-    """Return 1 where a label value is one of those asked for (none: above 0), 0 elsewhere, uint8."""
+    """Return uint8: 1 where the label value is a lesion value (none given: above 0), 0 elsewhere."""
     if not lesion_labels:
         return (values > 0.5).astype(np.uint8)
     lesions = np.zeros(values.shape, bool)
@@ -225,12 +225,12 @@ def _require_same_grid(pet: Geometry, label: Geometry, path: Path) -> None:
         raise UserError(f"{path}: the label's grid, {_in_words(label)}, is not that of the scan, {_in_words(pet)}")
 
 
-def _brought_to(grid: Geometry, mask: Volume, path: Path) -> Volume:
-    """Bring a mask of 0 and 1 to another grid: interpolated linearly, 1 from one half on.
+def _resample_mask(grid: Geometry, mask: Volume, path: Path) -> Volume:
+    """Resample a mask of 0 and 1: linear interpolation, 1 from one half on.
 
-    The border is then the smooth surface between the voxel centres inside and outside, where the nearest voxel would
-    give the stairs of the voxels' faces. It is done with 0 and 1, never with label values, of which the mean of 0 and
-    2 would be a 1, and with all lesions at once, as two that touch would have a notch where they meet.
+    The border is a smooth surface between the voxel centres inside and outside; nearest-neighbour interpolation would
+    give stairs. The mask holds 0 and 1 and not label values, since the mean of 0 and 2 would be 1. All lesions are
+    resampled together, since two that touch would get a notch between them.
     """
     array = (resample(mask, grid, outside=0.0).array_zyx >= 0.5).astype(np.uint8)
     if mask.array_zyx.any() and not array.any():
@@ -249,7 +249,7 @@ def _read_ct(path: Path, grid: Geometry) -> Volume:
 
 
 def _in_words(grid: Geometry) -> str:
-    """Describe a grid as far as people compare grids by eye."""
+    """Describe a grid for a message."""
     size, spacing_mm = "×".join(map(str, grid.size_xyz)), "×".join(f"{mm:.4g}" for mm in grid.spacing_mm)
     origin_mm = ", ".join(f"{mm:.2f}" for mm in grid.origin_mm)
     axes = ", ".join(f"{round(cosine, 3) + 0.0:g}" for cosine in grid.direction)  # + 0.0: no -0

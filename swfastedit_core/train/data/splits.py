@@ -1,4 +1,4 @@
-"""Which patients are learned from and which are held out. All scans of a patient are on the same side."""
+"""Splits into a training set and a validation set, by patient: all scans of a patient are in the same set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from swfastedit_core.train.data.sources import Source
 
 TRAIN, VALIDATION, NNUNET_VALIDATION = "train", "validation", "val"
 UNUSED = "cases that cannot be used"
-EXPECTED = f'expected {{"{TRAIN}": [names], "{VALIDATION}": [names]}}, or nnU-Net\'s list of such, one for each fold'
-MOST_NAMED = 3
+EXPECTED = f'expected {{"{TRAIN}": [names], "{VALIDATION}": [names]}}, or nnU-Net\'s list of these, one for each fold'
+MAX_NAMED = 3
 
 Split = tuple[list[Source], list[Source]]
 
@@ -37,39 +37,39 @@ def parse_fold(text: str) -> tuple[int, int]:
 
 
 def fold_of(patient: str, folds: int) -> int:
-    """Return the fold in which a patient is held out, 0 to `folds` - 1.
+    """Return the fold that holds out a patient, 0 to `folds` - 1.
 
-    It is the SHA-256 of the name (UTF-8), as a big-endian number, modulo the number of folds: no other patient
-    has a part in it, so nobody changes sides when cases are added. Folds are therefore not of equal size.
+    It is the SHA-256 of the name (UTF-8), as a big-endian number, modulo the number of folds. It does not depend on the
+    other patients, so no patient changes sets when cases are added. Folds are therefore not of equal size.
     """
     return int(hashlib.sha256(patient.encode(errors="surrogateescape")).hexdigest(), 16) % folds
 
 
 def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, split_file: Path | None = None) -> Split:
-    """Divide cases into those to learn from and those held out.
+    """Split cases into the training set and the validation set.
 
     Parameters
     ----------
     sources
         All cases.
     fold
-        (K, N): fold K of N is held out; of phantoms only where there is nobody else, since what a network does on them
-        says little about patients. With a split file that has a list of folds, which of its N is meant.
+        (K, N): fold K of N is held out. Phantoms are held out only where there are no patients, since a score on
+        phantoms says little about patients. With a split file that lists folds: which of its N folds.
     split_file
-        JSON, ``{"train": [...], "validation": [...]}`` as `write_split` writes it, or nnU-Net's splits_final.json,
-        a list of such with ``val``, of which `fold` chooses. Entries are patients or cases. Phantoms that it does not
-        name are learned from, where there are others.
+        JSON: ``{"train": [...], "validation": [...]}``, as `write_split` writes it, or nnU-Net's splits_final.json, a
+        list of these with ``val``, from which `fold` chooses. Entries are patients or cases. Phantoms that it does
+        not name are in the training set, where there are patients.
 
     Returns
     -------
-    learn, held_out : list of Source
+    training, validation : list of Source
         In the order of `sources`. Without fold and file, all and none.
 
     Raises
     ------
     UserError
-        If the file cannot be read or does not fit the fold, names someone unknown, or a patient on both sides, or
-        leaves a case out; or a side is empty although a split was asked for.
+        If the file cannot be read, does not fit the fold, names an unknown patient, has a patient in both sets or
+        leaves a case out; or if a set is empty although a split was asked for.
     """
     if fold is None and split_file is None:
         return list(sources), []
@@ -92,9 +92,9 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
 
 
 def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source], *, unused: Sequence[str] = ()) -> None:
-    """Write a split by patients, for `split` to read, here or elsewhere; without phantoms where there are others.
+    """Write a split by patients, in the form that `split` reads; without phantoms where there are patients.
 
-    The sides do not depend on which cases can be used; those that cannot are listed beside them.
+    The sets do not depend on which cases can be used. Cases that cannot are listed as well.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source],
 
 
 def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], list[str]]:
-    """Return the names of both sides as they are in the file."""
+    """Return the names in both sets, as they are in the file."""
     try:
         content: Any = json.loads(path.read_bytes())
     except OSError as error:
@@ -129,7 +129,7 @@ def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], li
             raise UserError(f"{path}: has {len(content)} folds and {given} asked for, expected K/{len(content)}")
         content = content[fold[0]]
     elif fold is not None:
-        raise UserError(f"{path}: is one split, and fold {fold[0]}/{fold[1]} was asked for; give one of the two")
+        raise UserError(f"{path}: is a single split, and fold {fold[0]}/{fold[1]} was asked for; use one of them")
     if not isinstance(content, dict):
         raise UserError(f"{path}: {EXPECTED}")
     train, validation = content.get(TRAIN), content.get(VALIDATION, content.get(NNUNET_VALIDATION))
@@ -140,7 +140,7 @@ def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], li
 
 
 def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], path: Path) -> set[str]:
-    """Return the patients held out; refuse a file that does not put every patient on exactly one side."""
+    """Return the patients of the validation set; refuse a file that does not put every patient in exactly one set."""
     known = {name for source in sources for name in (source.patient, source.case)}
     if unknown := [name for side in names for name in side if name not in known]:
         raise UserError(f"{path}: {_some(unknown)} in it is no patient or case of the data")
@@ -148,22 +148,22 @@ def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], pat
     learned = {source.patient for source in sources if {source.patient, source.case} & train}
     held_out = {source.patient for source in sources if {source.patient, source.case} & validation}
     if both := learned & held_out:
-        raise UserError(f"{path}: patient {_some(both)} is on both sides; all scans of a patient belong on one")
+        raise UserError(f"{path}: patient {_some(both)} is in both sets; all scans of a patient belong in one")
     named = train | validation
     if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
         case, is_, it = ("case", "is", "it") if len(missing) == 1 else ("cases", "are", "them")
         raise UserError(
-            f"{path}: {case} {_some(missing)} {is_} on neither side; add {it}, or leave {it} out of the data"
+            f"{path}: {case} {_some(missing)} {is_} in neither set; add {it}, or leave {it} out of the data"
         )
     return held_out
 
 
 def _real(sources: Sequence[Source]) -> Sequence[Source]:
-    """Leave out phantoms, unless there is nobody else."""
+    """Leave out phantoms, unless there are no patients."""
     return [source for source in sources if source.phantom_seed is None] or sources
 
 
 def _some(names: Iterable[str]) -> str:
-    """Name a few."""
+    """List a few names for a message."""
     ordered = sorted(names)
-    return ", ".join(ordered[:MOST_NAMED]) + (f" and {len(ordered) - MOST_NAMED} more" if ordered[MOST_NAMED:] else "")
+    return ", ".join(ordered[:MAX_NAMED]) + (f" and {len(ordered) - MAX_NAMED} more" if ordered[MAX_NAMED:] else "")

@@ -1,4 +1,4 @@
-"""Look at every case before the first step, so that a bad one is not met on the third day."""
+"""The survey: every case is read before the first step, so that a bad one does not stop a run after days."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def survey(
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Finding]:
-    """Read every case once, as training will, and note what is there. Phantoms are taken as they are.
+    """Read every case once, as training will, and return the findings. Phantoms are not read.
 
     Parameters
     ----------
     sources
-        What to look at.
+        The cases.
     spacing_mm
-        The network's, at which a case has to be of a possible size.
+        The network's; a case must not be too large at that spacing.
     with_ct
-        Whether a CT is needed to each.
+        Whether each case needs a CT.
     workers
-        Processes; each holds one case in memory at a time.
+        Number of processes. Each holds one case in memory at a time.
     cache
-        JSON file with what was found before. A case is read again when one of its files has another size or time,
-        or when there was a problem with it. A file that cannot be read as such is made anew.
+        JSON file with the findings of earlier surveys. A case is read again if the size or time of one of its files
+        changed, or if it had a problem. A damaged cache is replaced.
     progress
-        Is given a line for every case that was read.
+        Called with a line for every case that was read.
 
     Returns
     -------
@@ -62,33 +62,33 @@ def survey(
     Raises
     ------
     UserError
-        If the cache cannot be written. Nothing that is wrong with a case is raised.
+        If the cache cannot be written. A problem with a case is part of its finding and raises nothing.
     """
     known = _read_cache(cache) if cache else {}
     keys = [_key(source, spacing_mm=spacing_mm, with_ct=with_ct) for source in sources]
     findings = {index: known[key] for index, key in enumerate(keys) if key in known}
     findings |= {
-        index: _of_phantom(source, with_ct=with_ct)
+        index: _phantom(source, with_ct=with_ct)
         for index, source in enumerate(sources)
         if source.phantom_seed is not None
     }
     unread = [index for index in range(len(sources)) if index not in findings]
     try:
         work = partial(examine, spacing_mm=spacing_mm, with_ct=with_ct)
-        for number, found in map_isolated(work, [sources[index] for index in unread], workers=workers):
-            finding = found or _of_killer(sources[unread[number]])
+        for number, result in map_isolated(work, [sources[index] for index in unread], workers=workers):
+            finding = result or _killed(sources[unread[number]])
             findings[unread[number]] = finding
             if progress:
-                progress(f"looked at {finding.case}: {finding.problem or f'{finding.lesion_ml:.1f} ml of lesions'}")
-    finally:  # what was read is kept, however this ends
+                progress(f"surveyed {finding.case}: {finding.problem or f'{finding.lesion_ml:.1f} ml of lesions'}")
+    finally:  # findings are kept, even if the survey is interrupted
         if cache and unread:
-            good = {keys[index]: found for index, found in findings.items() if found.size_xyz and not found.problem}
+            good = {keys[i]: one for i, one in findings.items() if one.size_xyz and not one.problem}
             _write_cache(known | good, cache)
     return [findings[index] for index in range(len(sources))]
 
 
 def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
-    """Look at one case, see `survey`; whatever is wrong with it becomes its `problem`."""
+    """Read one case, see `survey`; anything wrong with it becomes its `problem`."""
     finding = Finding(source.case, source.group, source.patient)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -97,28 +97,26 @@ def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
                 geometry = read_geometry(source.pet)
                 finding = replace(finding, size_xyz=geometry.size_xyz, spacing_mm=geometry.spacing_mm)
                 place(geometry, spacing_mm)
-            finding = _examined_voxels(finding, source, with_ct=with_ct)
+            finding = _examine_voxels(finding, source, with_ct=with_ct)
         except UserError as error:
             return replace(finding, problem=_one_line(str(error)).removeprefix(f"{source.case}: "))
-        except (
-            Exception
-        ) as error:  # of a library, at what no one thought of: the other cases are looked at all the same
+        except Exception as error:  # a library's, at an unforeseen file; the survey goes on with the other cases
             return replace(finding, problem=_one_line(f"cannot be read ({type(error).__name__}: {error})"))
     remarks = [_one_line(str(entry.message)) for entry in caught if issubclass(entry.category, DataWarning)]
     return finding if finding.problem else replace(finding, remark="; ".join(remarks))
 
 
-def _of_phantom(source: Source, *, with_ct: bool) -> Finding:
+def _phantom(source: Source, *, with_ct: bool) -> Finding:
     problem = "a phantom has no CT" if with_ct else ""
     return Finding(source.case, source.group, source.patient, problem=problem)
 
 
-def _of_killer(source: Source) -> Finding:
-    problem = "the process that read it was killed; free some memory, or see whether a file is damaged"
+def _killed(source: Source) -> Finding:
+    problem = "the process that read it was killed; free some memory, or check whether a file is damaged"
     return Finding(source.case, source.group, source.patient, problem=problem)
 
 
-def _examined_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Finding:
+def _examine_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Finding:
     scan = read_source(source, with_ct=with_ct)
     suv, label = scan.pet.array_zyx, scan.label.array_zyx
     low, high = float(suv.min()), float(suv.max())
@@ -141,7 +139,7 @@ def _one_line(text: str) -> str:
 
 
 def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
-    """Return what changes as soon as the case may read differently."""
+    """Return a digest that changes whenever the case may read differently."""
     files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
     content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -155,7 +153,7 @@ def _state(path: Path | None) -> list[str | int]:
 
 
 def _read_cache(path: Path) -> dict[str, Finding]:
-    """Return what was found before; nothing where the file is missing or damaged, as it only saves time."""
+    """Return the findings in a cache; none where the file is missing or damaged."""
     try:
         entries: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
         return {
@@ -166,7 +164,7 @@ def _read_cache(path: Path) -> dict[str, Finding]:
 
 
 def _hashable(value: Any) -> Any:
-    """Undo what JSON does to a tuple."""
+    """Turn JSON's lists back into tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -175,4 +173,4 @@ def _write_cache(findings: dict[str, Finding], path: Path) -> None:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps({key: asdict(finding) for key, finding in findings.items()}))
     except OSError as error:
-        raise UserError(f"{path}: what was found cannot be written there ({error.strerror})") from error
+        raise UserError(f"{path}: the findings cannot be written there ({error.strerror})") from error

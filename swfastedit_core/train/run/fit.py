@@ -23,7 +23,7 @@ from swfastedit_core.train.run.signals import Request, requests
 from swfastedit_core.train.run.start import origin_of, read_start
 from swfastedit_core.train.run.state import Damaged, newest_state, read_state
 from swfastedit_core.train.run.trainer import Trainer
-from swfastedit_core.train.store.store import PreparedCase
+from swfastedit_core.train.store.case_store import PreparedCase
 
 
 @dataclass(frozen=True)

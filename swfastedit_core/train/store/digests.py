@@ -1,4 +1,4 @@
-"""What files contain, in 32 bytes; remembered, so that 300 GB are read for it once and not at every start."""
+"""Digests of files, stored so that a large data set is read for them once and not at every start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swfastedit_core.system.atomic import replacing
 
 
 class Entry(NamedTuple):
-    """A file as it was when it was read: as long as size and time are the same, so is the digest."""
+    """The state of a file when it was read; while size and time are the same, so is the digest."""
 
     size: int
     mtime_ns: int
@@ -32,7 +32,7 @@ class Digests:
 
     @classmethod
     def load(cls, file: Path) -> Digests:
-        """Read what `save` wrote; nothing where the file is missing or damaged, as it only saves time."""
+        """Read the digests that `save` wrote; none where the file is missing or damaged."""
         digests = cls()
         try:
             entries = json.loads(file.read_bytes())
@@ -44,7 +44,7 @@ class Digests:
         return digests
 
     def save(self, file: Path) -> None:
-        """Write what is known, if there is anything new.
+        """Write the digests, if there are new ones.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Digests:
         self.changed = False
 
     def recall(self, path: Path) -> str | None:
-        """Return the digest if it is known and the file's size and time are still the same."""
+        """Return the digest if it is known, and size and time of the file have not changed; else None."""
         entry = self._entries.get(_name(path))
         try:
             same = entry is not None and entry[:2] == _state(path)
@@ -70,7 +70,7 @@ class Digests:
         return entry.sha256 if entry and same else None
 
     def of(self, path: Path) -> str:
-        """Return the digest, from the file where it is not known.
+        """Return the digest; read the file if it is not known.
 
         Raises
         ------
@@ -94,13 +94,13 @@ class Digests:
         return sha256
 
     def about(self, paths: Iterable[Path]) -> Digests:
-        """Return what is known of some files."""
+        """Return the known digests of some files."""
         some = Digests()
         some._entries = {name: self._entries[name] for name in map(_name, paths) if name in self._entries}
         return some
 
     def add(self, others: Digests) -> None:
-        """Take over what others know."""
+        """Add the digests of another process."""
         self.changed |= others.changed
         self._entries |= others._entries
 

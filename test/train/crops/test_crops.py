@@ -12,8 +12,8 @@ from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity, scale_intensity
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.crops.crops import CropSettings, draw_box, read_crop, to_network_input, turned
-from swfastedit_core.train.store.content import Arrays
-from swfastedit_core.train.store.prepared import open_case, write_case
+from swfastedit_core.train.store.arrays import Arrays
+from swfastedit_core.train.store.prepared_case import open_case, write_case
 
 KEY = "c0ffee" * 8
 

@@ -276,7 +276,7 @@ def test_data_set_without_any_label_is_refused(tmp_path):
     tree(tmp_path, "imagesTr/a.mha", "imagesTr/b.mha", "labelsTr/c.mha")
     message = refused(f"images:{tmp_path}")
     assert message.startswith(
-        f"{tmp_path}: 2 scan(s), a.mha for one, but no label to any; expected in it: imagesTr/NAME"
+        f"{tmp_path}: 2 scan(s), such as a.mha, but no label for any; expected in it: imagesTr/NAME"
     )
 
 
@@ -289,7 +289,7 @@ def test_labels_without_a_scan_are_named(tmp_path):
 
 def test_two_files_that_may_be_meant_are_refused(tmp_path):
     tree(tmp_path, "imagesTr/a.nii", "imagesTr/a.nii.gz", "labelsTr/a.nii")
-    assert "a.nii.gz: beside it lies a.nii, it is not clear which is meant" in refused(f"images:{tmp_path}")
+    assert "a.nii.gz and a.nii could be the same scan" in refused(f"images:{tmp_path}")
 
 
 def test_background_is_no_lesion(tmp_path):
@@ -361,7 +361,7 @@ def test_label_that_is_no_mask_is_refused(tmp_path):
     label = label_with().astype(np.float32)
     label[0, 0, :3] = 1.0, 0.7, 0.2
     message = unreadable(case_of(tmp_path, label))
-    assert "2 voxels of the label are no whole numbers, 0.7 for one; expected a mask" in message
+    assert "2 voxels of the label are no whole numbers, such as 0.7; expected a mask" in message
 
 
 def test_label_that_is_not_finite_is_refused(tmp_path):
@@ -410,7 +410,7 @@ def on_a_line(values, *, start_mm, turned=False):
     direction = (-1, 0, 0, 0, -1, 0, 0, 0, 1) if turned else (1, 0, 0, 0, 1, 0, 0, 0, 1)
     lesions = Volume(np.array(values, np.uint8)[None, None], Geometry((8, 1, 1), (1.0, 1.0, 1.0)))
     grid = Geometry((6, 1, 1), (1.0, 1.0, 1.0), (start_mm, 0.0, 0.0), direction)
-    moved = sources._brought_to(grid, lesions, Path("label.nii.gz"))
+    moved = sources._resample_mask(grid, lesions, Path("label.nii.gz"))
     assert moved.geometry == grid
     assert moved.array_zyx.dtype == np.uint8
     return moved.array_zyx[0, 0].tolist()
@@ -429,9 +429,9 @@ def test_border_of_a_label_runs_between_the_voxels_and_not_along_their_faces():
     corner[0, :2, :2] = 1
     lesions = Volume(corner, Geometry((3, 3, 1), (1.0, 1.0, 1.0)))
     inside = Geometry((2, 1, 1), (1.0, 1.0, 1.0), (1.25, 1.25, 0.0))  # 0.75 × 0.75 = 0.56
-    assert sources._brought_to(inside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
+    assert sources._resample_mask(inside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
     outside = Geometry((2, 1, 1), (1.0, 1.0, 1.0), (0.4, 1.4, 0.0))  # at x = 0.4: 0.6; at x = 1.4: 0.6 × 0.6 = 0.36
-    assert sources._brought_to(outside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
+    assert sources._resample_mask(outside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
 
 
 def test_label_is_brought_over_by_patient_coordinates():
@@ -488,10 +488,10 @@ def test_ct_is_brought_to_the_pets_grid(tmp_path):
 
 def test_missing_ct_and_label_are_named(tmp_path):
     source = case_of(tmp_path, label_with())
-    assert unreadable(source, with_ct=True) == "a: there is no CT to it"
-    assert unreadable(Source("b", "b", "images:x", pet=source.pet)) == "b: there is no label to it"
-    assert unreadable(Source("c", "c", "images:x")) == "c: there is no scan to it"
-    assert unreadable(Source("d", "d", "phantom:1", phantom_seed=0), with_ct=True) == "d: there is no CT to it"
+    assert unreadable(source, with_ct=True) == "a: the case has no CT"
+    assert unreadable(Source("b", "b", "images:x", pet=source.pet)) == "b: the case has no label"
+    assert unreadable(Source("c", "c", "images:x")) == "c: the case has no scan"
+    assert unreadable(Source("d", "d", "phantom:1", phantom_seed=0), with_ct=True) == "d: the case has no CT"
 
 
 def test_ct_of_another_place_is_refused(tmp_path):

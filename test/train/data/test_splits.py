@@ -136,10 +136,10 @@ def test_fold_of_nnunets_splits_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fold", "message"),
     [
-        ({"train": ["A", "B"], "validation": ["B"]}, None, "patient B is on both sides"),
-        ({"train": ["A", "B/1"], "validation": ["B/2"]}, None, "patient B is on both sides"),
+        ({"train": ["A", "B"], "validation": ["B"]}, None, "patient B is in both sets"),
+        ({"train": ["A", "B/1"], "validation": ["B/2"]}, None, "patient B is in both sets"),
         ({"train": ["A"], "validation": ["B", "D"]}, None, "D in it is no patient or case of the data"),
-        ({"train": ["A"], "validation": ["B/1"]}, None, "case B/2 is on neither side"),
+        ({"train": ["A"], "validation": ["B/1"]}, None, "case B/2 is in neither set"),
         ({"train": ["A", "B"], "validation": []}, None, "none of 2 patients is held out"),
         ({"train": [], "validation": ["A", "B"]}, None, "none of 2 patients is to learn from"),
         ({"train": ["A"]}, None, "expected {"),
@@ -149,7 +149,7 @@ def test_fold_of_nnunets_splits_is_taken(tmp_path):
         ([{"train": ["A"], "val": ["B"]}], None, "has 1 folds and no fold was asked for, expected K/1"),
         ([{"train": ["A"], "val": ["B"]}], (0, 5), "has 1 folds and fold 0/5 was asked for, expected K/1"),
         (["A", "B"], (0, 2), "expected {"),
-        ({"train": ["A"], "validation": ["B"]}, (0, 2), "is one split, and fold 0/2 was asked for"),
+        ({"train": ["A"], "validation": ["B"]}, (0, 2), "is a single split, and fold 0/2 was asked for"),
     ],
 )
 def test_split_that_does_not_fit_is_refused(content, fold, message, tmp_path):

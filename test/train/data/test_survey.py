@@ -122,7 +122,7 @@ def constant(source):
 
 
 BAD = {
-    "label-missing": (lambda source: replace(source, label=None), "there is no label to it"),
+    "label-missing": (lambda source: replace(source, label=None), "the case has no label"),
     "pet-empty": (with_file("pet", b""), "a.mha: the file is empty"),
     "pet-truncated": (with_file("pet", -20), "truncated"),
     "pet-no-image": (with_file("pet", b"\n" * 5000), "the header cannot be read"),
@@ -131,7 +131,7 @@ BAD = {
     "label-empty-file": (with_file("label", b""), "a.mha: the file is empty"),
     "label-truncated": (with_file("label", -5), "truncated"),
     "label-elsewhere": (on_another_grid, "the label's grid, 5×4×3 voxels of 4×5×2.5 mm"),
-    "label-fractions": (with_halves, "no whole numbers, 0.5 for one"),
+    "label-fractions": (with_halves, "no whole numbers, such as 0.5"),
 }
 
 
@@ -146,7 +146,7 @@ def test_bad_case_is_named_and_not_raised(bad, tmp_path):
 
 def test_missing_ct_is_a_problem_only_where_ct_is_wanted(tmp_path):
     source = case_of(tmp_path)
-    assert examine(source, with_ct=True).problem == "there is no CT to it"
+    assert examine(source, with_ct=True).problem == "the case has no CT"
     assert examine(source, with_ct=False).problem == ""
 
 
@@ -183,8 +183,8 @@ def test_cases_are_looked_at_in_processes_and_phantoms_are_not(tmp_path):
     assert [finding.lesion_voxels for finding in findings] == [5, 0, 0, 0]
     assert [finding.problem.partition(": ")[2] for finding in findings] == ["", "", "the file is empty", ""]
     assert findings[1] == Finding("phantom_0_0000", "phantom:1", "phantom_0_0000")
-    assert sorted(line.split(":")[0] for line in lines) == ["looked at a", "looked at b", "looked at c"]
-    assert "looked at b: 0.2 ml of lesions" in lines
+    assert sorted(line.split(":")[0] for line in lines) == ["surveyed a", "surveyed b", "surveyed c"]
+    assert "surveyed b: 0.2 ml of lesions" in lines
 
 
 def test_phantom_has_no_ct():
@@ -251,7 +251,7 @@ def test_other_questions_are_not_answered_from_the_cache(tmp_path, read):
     survey([source], with_ct=False, workers=1, cache=cache)
     three = survey([replace(source, lesion_labels=(3,))], with_ct=False, workers=1, cache=cache)
     assert three[0].lesion_voxels == 1
-    assert survey([source], with_ct=True, workers=1, cache=cache)[0].problem == "there is no CT to it"
+    assert survey([source], with_ct=True, workers=1, cache=cache)[0].problem == "the case has no CT"
     assert len(read) == 3
     assert survey([source], with_ct=False, workers=1, cache=cache)[0].lesion_voxels == 5
     assert len(read) == 3
@@ -295,7 +295,7 @@ def test_what_was_read_is_kept_when_a_survey_is_interrupted(tmp_path, read, monk
 
 def test_cache_that_cannot_be_written_is_refused(tmp_path, read):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/survey\.json: what was found cannot be written there"):
+    with pytest.raises(UserError, match=r"file/survey\.json: the findings cannot be written there"):
         survey([case_of(tmp_path)], with_ct=False, workers=1, cache=tmp_path / "file" / "survey.json")
 
 
@@ -309,7 +309,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         found("a1", ml=3.0, absent_labels=(7,)),
         found("a2", size=(10, 4, 3), ml=1.25, suv_max=9.0, label_values=(1, 2), absent_labels=(2, 7)),
         found("b1", spacing=(2.03642, 2.03642, 3.0), absent_labels=(7,)),
-        found("c1", size=(400, 400, 326), ml=100.0, problem="there is no CT to it"),
+        found("c1", size=(400, 400, 326), ml=100.0, problem="the case has no CT"),
         Finding("phantom_0_0000", "phantom:1", "phantom_0_0000"),
         found("d1", group="images:y", remark="maximum 5,900 is hardly an SUV"),
     ]
@@ -322,11 +322,11 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  spacing mm    4×5×2 (2), 2.036×2.036×3 (1)",
         "  SUVmax        median 3, 3 to 9",
         "  label values  1, 2",
-        "  lesion ml     median 2.125, 1.25 to 3, where there are any",
-        "  remark        asked for and in no label: 7",
+        "  lesion ml     median 2.125, 1.25 to 3, where there are lesions",
+        "  remark        lesion values that no label has: 7",
         "phantom:1",
         "  cases         1 of 1 patients",
-        "  phantoms      made on the fly, not looked at",
+        "  phantoms      made when they are read, not surveyed",
         "images:y",
         "  cases         1 of 1 patients",
         "  lesion-free   1",
@@ -334,7 +334,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  spacing mm    4×5×2 (1)",
         "  SUVmax        median 3, 3 to 3",
         "  label values  only 0",
-        "problem: c1 in images:x: there is no CT to it",
+        "problem: c1 in images:x: the case has no CT",
         "remark: d1 in images:y: maximum 5,900 is hardly an SUV",
     ]
 
@@ -344,7 +344,7 @@ def test_table_is_short_about_many_spacings_and_remarks():
     lines = table(findings).splitlines()
     assert lines[4] == "  spacing mm    1×1×1 (1), 1×1×2 (1), 1×1×3 (1), 1×1×4 (1), 1×1×5 (1), …"
     assert sum(line.startswith("remark: a") for line in lines) == 20
-    assert lines[-1] == "remark: 5 more cases with remarks such as these"
+    assert lines[-1] == "remark: 5 more cases with such remarks"
 
 
 def test_bad_cases_are_refused_or_skipped_by_choice(tmp_path):

@@ -25,11 +25,15 @@ from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, scale
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Scan, Source, find_sources
-from swfastedit_core.train.store import content, digests, folders, packed, store
-from swfastedit_core.train.store.content import Arrays, arrays_of, key_of
+from swfastedit_core.train.store import arrays as content
+from swfastedit_core.train.store import atomic_folder as folders
+from swfastedit_core.train.store import blosc_file as packed
+from swfastedit_core.train.store import case_store as store
+from swfastedit_core.train.store import digests
+from swfastedit_core.train.store.arrays import Arrays, arrays_of, key_of
+from swfastedit_core.train.store.case_store import Store
 from swfastedit_core.train.store.digests import Digests
-from swfastedit_core.train.store.prepared import open_case, write_case
-from swfastedit_core.train.store.store import Store
+from swfastedit_core.train.store.prepared_case import open_case, write_case
 
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 CPU = torch.device("cpu")
@@ -470,7 +474,7 @@ def test_case_that_is_damaged_while_in_use_is_named(tmp_path):
 KILLED_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from swfastedit_core.train.store import folders
+from swfastedit_core.train.store import atomic_folder as folders
 calls = []
 def fsync(number):
     calls.append(number)
@@ -530,7 +534,7 @@ from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.data.sources import Source
-from swfastedit_core.train.store.store import Store
+from swfastedit_core.train.store.case_store import Store
 
 if __name__ == "__main__":
     top, folder, first, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -607,7 +611,7 @@ def test_run_waits_for_another_that_prepares(prepared, sources, tmp_path):
             lines.append(line)
             store.fcntl.flock(file, store.fcntl.LOCK_UN)
 
-        with Store(top, SETTINGS, channels=Channels.PET)._alone(say):
+        with Store(top, SETTINGS, channels=Channels.PET)._locked(say):
             assert lines == [f"another run prepares cases in {top}; waiting for it"]
 
 
@@ -649,7 +653,7 @@ def test_file_that_changes_while_a_case_is_prepared_is_refused(tmp_path, monkeyp
         return scan(41)
 
     monkeypatch.setattr(store, "read_source", read_slowly)
-    with pytest.raises(UserError, match="case/41: a file of it changed while it was read"):
+    with pytest.raises(UserError, match="case/41: a file changed while it was read"):
         Store(tmp_path / "store", SETTINGS, channels=Channels.PET).prepare([source], workers=1)
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["lock"]
 

@@ -1,12 +1,12 @@
-"""A prepared case: its folder on disk, and reading crops from it.
+"""A prepared case: a folder on disk, from which crops are read.
 
-The folder is there whole or not at all. In it:
+The folder is complete or does not exist. It holds:
 
-- ``image.b2nd``, float16 [C, X, Y, Z], and ``label.b2nd``, uint8 [X, Y, Z]: see `packed`;
+- ``image.b2nd``, float16 [C, X, Y, Z], and ``label.b2nd``, uint8 [X, Y, Z]: see `blosc_file`;
 - ``points.npy``, int32 [n, 3]: voxels of the patient, then those of each lesion's sample;
 - ``case.json``: the rest, with the SHA-256 of the files above and of itself.
 
-A case in memory is what ``case.json`` says, some kilobytes. Files are opened for each read and closed after it, so that
+In memory a case is the content of ``case.json``, some kilobytes. Files are opened for each read and closed after it, so
 neither memory nor open files grow with the data set.
 """
 
@@ -26,12 +26,12 @@ from swfastedit_core.box import Box, Triple
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.data.labels import find_lesions
-from swfastedit_core.train.store.content import Arrays
-from swfastedit_core.train.store.folders import put_folder, remove_folder
-from swfastedit_core.train.store.packed import pack, read_part
+from swfastedit_core.train.store.arrays import Arrays
+from swfastedit_core.train.store.atomic_folder import put_folder, remove_folder
+from swfastedit_core.train.store.blosc_file import pack, read_part
 
 IMAGE, LABEL, POINTS, RECORD = "image.b2nd", "label.b2nd", "points.npy", "case.json"
-MOST_SAMPLED = 512  # voxels of a lesion
+MAX_SAMPLED = 512  # voxels of a lesion
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Rows:
     stop: int
 
     def load(self) -> np.ndarray:
-        """Return them, mapped from disk: only what is looked at is read, and nothing of it stays."""
+        """Return the rows, mapped from disk: only accessed rows are read, and none stay in memory."""
         try:
             return np.asarray(np.load(self.file, mmap_mode="r")[self.start : self.stop])
         except (OSError, ValueError) as error:
@@ -57,11 +57,11 @@ class Component:
     Attributes
     ----------
     box
-        Around it.
+        Box around the lesion.
     voxels
-        Its size.
+        Number of its voxels.
     rows
-        Where its sample is.
+        Rows of its sample in the points file.
     """
 
     box: Box
@@ -70,18 +70,18 @@ class Component:
 
     @property
     def sample(self) -> np.ndarray:
-        """Up to 512 of its voxels, drawn evenly: int32 [n, 3], mapped from disk."""
+        """A uniform sample of at most 512 of its voxels: int32 [n, 3], mapped from disk."""
         return self.rows.load()
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A case on the network's grid, on disk. Small, and fit for another process.
+    """A case on the network's grid, on disk. The object is small and can be sent to another process.
 
     Attributes
     ----------
     name, patient, group
-        `case`, `patient` and `group` of its source.
+        `case`, `patient` and `group` of the source.
     shape
         Voxels [X, Y, Z] along R, A, S at the network's spacing.
     channels
@@ -91,9 +91,9 @@ class PreparedCase:
     components
         The lesions.
     folder
-        Where it is.
+        Folder of the case.
     in_patient
-        Where `body` is.
+        Rows of `body` in the points file.
     """
 
     name: str
@@ -117,7 +117,7 @@ class PreparedCase:
         Parameters
         ----------
         box
-            Within the volume.
+            Inside the volume.
 
         Returns
         -------
@@ -144,20 +144,20 @@ class PreparedCase:
 
 
 def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: Channels) -> None:
-    """Write a case; one that is there is kept as it is.
+    """Write a case; an existing one is not changed.
 
     Parameters
     ----------
     folder
-        Of the case, named in hexadecimal digits.
+        Folder of the case.
     arrays
-        What it consists of.
+        Content of the case.
     key
-        Of its content, in hexadecimal digits; also seeds the samples of the lesions.
+        Digest of the content, in hexadecimal digits. It also seeds the samples of the lesions.
     name
-        For people who look into the folder.
+        Name of the case, for people who look into the folder.
     channels
-        Of the image.
+        Channels of the image.
 
     Raises
     ------
@@ -167,9 +167,9 @@ def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: C
     rng = np.random.default_rng(int(key, 16))
     points, lesions = [arrays.body], []
     for box, voxels in find_lesions(arrays.label):
-        drawn = np.sort(rng.permutation(len(voxels))[:MOST_SAMPLED])
-        points.append(voxels[drawn])
-        lesions.append([*box.start, *box.stop, len(voxels), len(drawn)])
+        sample = np.sort(rng.permutation(len(voxels))[:MAX_SAMPLED])
+        points.append(voxels[sample])
+        lesions.append([*box.start, *box.stop, len(voxels), len(sample)])
     table = BytesIO()
     np.save(table, np.concatenate(points))
     files = {IMAGE: pack(arrays.image), LABEL: pack(arrays.label), POINTS: table.getvalue()}
@@ -194,12 +194,12 @@ def write_case(folder: Path, arrays: Arrays, *, key: str, name: str, channels: C
 
 
 def remove_case(folder: Path) -> None:
-    """Remove a case if it is there, whatever state it is in.
+    """Remove a case if it exists, in any state.
 
     Raises
     ------
     UserError
-        If that is not possible.
+        If it cannot be removed.
     """
     try:
         remove_folder(folder)
@@ -213,14 +213,14 @@ def open_case(folder: Path, *, name: str, patient: str, group: str) -> PreparedC
     Parameters
     ----------
     folder
-        That `write_case` was given.
+        Folder of the case.
     name, patient, group
         As in `PreparedCase`.
 
     Raises
     ------
     UserError
-        If there is none, or its record is damaged. Its other files are looked at when they are read.
+        If there is no case, or its record is damaged. Its other files are checked when they are read.
     """
     record = _record(folder)
     if record is None:
@@ -247,16 +247,16 @@ def open_case(folder: Path, *, name: str, patient: str, group: str) -> PreparedC
 
 
 def is_whole(folder: Path, *, key: str, digest_of: Callable[[Path], str | None]) -> bool:
-    """Whether a folder holds the case of this key, as it was written.
+    """Whether a folder holds the case of this key, undamaged.
 
     Parameters
     ----------
     folder
-        May be missing.
+        It may be missing.
     key
-        That `write_case` was given.
+        Digest of the content, as for `write_case`.
     digest_of
-        SHA-256 of a file; None where it is not known, and then the case does not count as whole.
+        Returns the SHA-256 of a file; None where it is not known, and the case then counts as damaged.
     """
     record = _record(folder)
     if record is None or record["key"] != key:
@@ -265,7 +265,7 @@ def is_whole(folder: Path, *, key: str, digest_of: Callable[[Path], str | None])
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """Return what ``case.json`` says; None where it is missing or damaged."""
+    """Return the content of ``case.json``; None where it is missing or damaged."""
     try:
         outer = json.loads((folder / RECORD).read_bytes())
         intact = _sha256(outer["case"].encode()) == outer["sha256"]
@@ -281,5 +281,5 @@ def _sha256(content: bytes) -> str:
 def _damaged(folder: Path, error: Exception) -> UserError:
     return UserError(
         f"{folder}: the prepared case cannot be read ({' '.join(str(error).split())}); remove this folder and start "
-        "again, and it is prepared anew"
+        "again; the case is then prepared again"
     )

@@ -1,4 +1,4 @@
-"""What a prepared case consists of, and the key that changes with anything it depends on."""
+"""The arrays of a prepared case, and the key that changes with everything they depend on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Scan, Source
 from swfastedit_core.windows import find_body, mean_cells
 
-FORMAT = 1  # grows when other arrays come from the same files, or they are written differently
-MOST_IN_BODY = 20_000  # voxels
+FORMAT = 1  # grows when the same files give other arrays, or arrays are written differently
+MAX_IN_BODY = 20_000  # voxels
 CPU = torch.device("cpu")
 
 
@@ -40,7 +40,7 @@ class Arrays:
     suv_scale
         The SUV that become 0 and 1 in the network's input.
     body
-        int32 [n, 3]: up to 20,000 voxels spread evenly over the patient; the middle of the volume where none is found.
+        int32 [n, 3]: up to 20,000 voxels spread evenly over the patient; the middle of the volume where there is none.
     """
 
     image: np.ndarray
@@ -55,7 +55,7 @@ def arrays_of(scan: Scan, preprocessing: Preprocessing, channels: Channels) -> A
     Parameters
     ----------
     scan
-        With a CT where the channels take one.
+        With a CT if the channels take one.
     preprocessing
         Of the network.
     channels
@@ -78,7 +78,7 @@ def arrays_of(scan: Scan, preprocessing: Preprocessing, channels: Channels) -> A
 
 
 def files_of(source: Source, channels: Channels) -> dict[str, Path]:
-    """Return the files that a case is read from, by what they are; none for a phantom."""
+    """Return the files of a case by their role; none for a phantom."""
     wanted = {"pet": source.pet, "label": source.label, "ct": source.ct if channels.takes_ct else None}
     return {name: path for name, path in wanted.items() if path}
 
@@ -90,16 +90,16 @@ def key_of(
     *,
     digest_of: Callable[[Path], str | None],
 ) -> str | None:
-    """Return 64 hexadecimal digits that change with whatever changes a case's arrays.
+    """Return 64 hexadecimal digits that change with everything that changes the arrays of a case.
 
     Parameters
     ----------
     source
-        The case. Its name, patient and group do not count.
+        The case. Name, patient and group have no influence.
     preprocessing, channels
-        How it is prepared.
+        Of the network.
     digest_of
-        SHA-256 of a file; None where it is not known.
+        Returns the SHA-256 of a file; None where it is not known.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def key_of(
 
 @cache
 def _phantom_version() -> str:
-    """Digest the code that makes phantoms: a number kept by hand would be forgotten one day."""
+    """Return a digest of the code that makes phantoms; a version number could be forgotten."""
     modules = sorted(
         (file for file in files(phantom).iterdir() if file.name.endswith(".py")), key=lambda file: file.name
     )
@@ -131,7 +131,7 @@ def _phantom_version() -> str:
 
 
 def _in_range(values: Tensor) -> np.ndarray:
-    """Bring what float16 cannot hold to its largest number."""
+    """Clip values to the range of float16."""
     largest = float(np.finfo(np.float16).max)
     return values.clamp(-largest, largest).numpy()
 
@@ -141,7 +141,7 @@ def _body(suv: Tensor, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     if body is None:
         return np.array([[side // 2 for side in suv.shape]], np.int32)
     cells = np.argwhere(body.cells)
-    count = min(len(cells), MOST_IN_BODY)
+    count = min(len(cells), MAX_IN_BODY)
     middles = cells[np.arange(count) * len(cells) // count] * body.cell + np.array(body.cell) // 2
     within: np.ndarray = np.minimum(middles, np.array(suv.shape) - 1).astype(np.int32)
     return within

@@ -1,7 +1,7 @@
-"""The store: every case is brought to the network's grid once, and read by crop from then on.
+"""The store: every case is prepared on the network's grid once, and its crops are read from disk afterwards.
 
-A case's folder is named by a digest of everything that its content depends on. So cases of several settings and data
-sets share one store, a changed file or setting never meets what was prepared before, and a case that is found is right.
+The folder of a case is named by a digest of everything that its content depends on. So several settings and data sets
+can share a store, and a case in the store is never outdated.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data.sources import Source, read_source
-from swfastedit_core.train.store.content import arrays_of, files_of, key_of
+from swfastedit_core.train.store.arrays import arrays_of, files_of, key_of
+from swfastedit_core.train.store.atomic_folder import remove_unfinished
 from swfastedit_core.train.store.digests import Digests
-from swfastedit_core.train.store.folders import remove_unfinished
-from swfastedit_core.train.store.prepared import Component, PreparedCase, is_whole, open_case, remove_case, write_case
+from swfastedit_core.train.store.prepared_case import (
+    Component,
+    PreparedCase,
+    is_whole,
+    open_case,
+    remove_case,
+    write_case,
+)
 
 __all__ = ["Component", "PreparedCase", "Store"]
 
-DIGITS = 32  # of a key, in a folder's name: 128 bits
-SAVE_EVERY_S = 30.0  # the digests: what a killed run has to read again
+DIGITS = 32  # of a key in a folder's name: 128 bits
+SAVE_EVERY_S = 30.0  # digests are saved; a killed run has to read at most this much again
 
 
 class Store:
@@ -37,7 +44,7 @@ class Store:
     Parameters
     ----------
     folder
-        Made where it is missing. Settings, data sets and runs may share it, also at the same time.
+        It is made if it is missing. Settings, data sets and runs may share it, even at the same time.
     preprocessing
         Of the network.
     channels
@@ -57,20 +64,19 @@ class Store:
     def prepare(
         self, sources: Sequence[Source], *, workers: int, progress: Callable[[str], None] | None = None
     ) -> list[PreparedCase]:
-        """Bring cases to the network's grid, those that are not there yet.
+        """Prepare the cases that are not in the store yet.
 
-        While one run prepares, others with the same folder wait, and then find what it prepared. What a killed run
-        left unfinished is removed. Of a case that is damaged nothing is lost: it is prepared anew, without a question.
+        While one run prepares, others with the same folder wait, and then use its cases. Unfinished cases of killed
+        runs are removed. A damaged case is prepared again.
 
         Parameters
         ----------
         sources
-            What to prepare.
+            The cases.
         workers
-            Processes; each holds one case in memory at a time.
+            Number of processes. Each holds one case in memory at a time.
         progress
-            Is given a line for every case that was prepared, or found by reading its files again, since their digests
-            were forgotten.
+            Called with a line for every case that was prepared, or whose files were read again to find it in the store.
 
         Returns
         -------
@@ -80,7 +86,7 @@ class Store:
         Raises
         ------
         UserError
-            If a case cannot be read, the folder not be written, or memory runs out. What was prepared until then stays.
+            If a case cannot be read, the folder cannot be written, or memory runs out. Cases prepared so far are kept.
 
         Warns
         -----
@@ -88,14 +94,14 @@ class Store:
             As `read_source`, for cases that are prepared.
         """
         say = progress or _say_nothing
-        cases = self._found(sources, Digests.load(self._digests_file))
+        cases = self._existing(sources, Digests.load(self._digests_file))
         if len(cases) < len(sources):
-            with self._alone(say):
+            with self._locked(say):
                 digests = Digests.load(self._digests_file)
-                cases = self._found(sources, digests)
+                cases = self._existing(sources, digests)
                 if cases:
                     say(f"{len(cases)} of {len(sources)} cases were prepared before")
-                for index, case, done in self._made(sources, set(cases), digests, workers):
+                for index, case, done in self._prepare_missing(sources, set(cases), digests, workers):
                     cases[index] = case
                     voxels = "×".join(map(str, case.shape))
                     say(f"{done} {case.name}: {voxels}, lesions: {len(case.components)}; {len(cases)}/{len(sources)}")
@@ -122,8 +128,8 @@ class Store:
     def _digests_file(self) -> Path:
         return self._folder / "digests.json"
 
-    def _found(self, sources: Sequence[Source], digests: Digests) -> dict[int, PreparedCase]:
-        """Return the cases that are there, by their place; no large file is read."""
+    def _existing(self, sources: Sequence[Source], digests: Digests) -> dict[int, PreparedCase]:
+        """Return the cases that are in the store, by their index; no large file is read."""
         keys = [key_of(source, self._preprocessing, self._channels, digest_of=digests.recall) for source in sources]
         return {
             index: self._opened(key, sources[index])
@@ -131,39 +137,39 @@ class Store:
             if key and is_whole(self._folder_of(key), key=key, digest_of=digests.recall)
         }
 
-    def _made(
+    def _prepare_missing(
         self, sources: Sequence[Source], known: Container[int], digests: Digests, workers: int
     ) -> Iterator[tuple[int, PreparedCase, str]]:
-        """Prepare the other cases; yield place, case and what was done as they come."""
+        """Prepare the other cases; yield index, case and "prepared" or "found" as they are done."""
         missing = [index for index in range(len(sources)) if index not in known]
         jobs = [_Job(sources[i], digests.about(files_of(sources[i], self._channels).values())) for i in missing]
         saved = time.monotonic()
         try:
-            for place, made in map_isolated(self._make, jobs, workers=workers):
-                source = sources[missing[place]]
-                if made is None:
+            for index, result in map_isolated(self._prepare, jobs, workers=workers):
+                source = sources[missing[index]]
+                if result is None:
                     raise _too_little_memory(source)
-                digests.add(made.digests)
-                for text in made.warnings:
+                digests.add(result.digests)
+                for text in result.warnings:
                     warnings.warn(DataWarning(text), stacklevel=3)
-                yield missing[place], self._opened(made.key, source), "prepared" if made.anew else "found"
+                yield missing[index], self._opened(result.key, source), "prepared" if result.written else "found"
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     digests.save(self._digests_file)
                     saved = time.monotonic()
-        finally:  # what was read need not be read again, however this ends
+        finally:  # digests are kept, even if the preparation is interrupted
             digests.save(self._digests_file)
 
-    def _make(self, job: _Job) -> _Made:
+    def _prepare(self, job: _Job) -> _Result:
         """Prepare a case, in a process of its own."""
         source, digests = job.source, job.digests
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             try:
-                key, anew = self._write(source, digests)
+                key, written = self._write(source, digests)
             except (MemoryError, RuntimeError) as error:
                 raise _too_little_memory(source) if is_out_of_memory(error) else error from error
         texts = tuple(str(entry.message) for entry in caught if issubclass(entry.category, DataWarning))
-        return _Made(key, anew=anew, digests=digests, warnings=texts)
+        return _Result(key, written=written, digests=digests, warnings=texts)
 
     def _write(self, source: Source, digests: Digests) -> tuple[str, bool]:
         """Write a case unless it is there; return its key, and whether it was written."""
@@ -174,13 +180,13 @@ class Store:
             return key, False
         scan = read_source(source, with_ct=self._channels.takes_ct)
         if key_of(source, self._preprocessing, self._channels, digest_of=digests.recall) != key:
-            raise UserError(f"{source.case}: a file of it changed while it was read; start again when it is complete")
+            raise UserError(f"{source.case}: a file changed while it was read; start again when it is complete")
         arrays = arrays_of(scan, self._preprocessing, self._channels)
         remove_case(folder)  # a damaged one
-        # Where another process prepares the same content, a case that is in two data sets, the first one's is kept.
+        # Another process may prepare the same content, if a case is in two data sets; the first one is kept.
         write_case(folder, arrays, key=key, name=source.case, channels=self._channels)
         if not is_whole(folder, key=key, digest_of=digests.of):
-            raise UserError(f"{folder}: what was written there reads differently; is the disk full, or failing?")
+            raise UserError(f"{folder}: the written case reads differently; is the disk full or failing?")
         return key, True
 
     def _opened(self, key: str, source: Source) -> PreparedCase:
@@ -190,8 +196,8 @@ class Store:
         return self._folder / key[:DIGITS]
 
     @contextmanager
-    def _alone(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Let other runs wait that want to prepare here, and remove what dead ones left unfinished."""
+    def _locked(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Hold the store's lock, and remove unfinished cases of killed runs."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             file = (self._folder / "lock").open("w")
@@ -200,36 +206,36 @@ class Store:
                 f"{self._folder}: cases cannot be prepared there ({error.strerror}); choose another"
             ) from error
         with file:
-            if _locked(file, say, self._folder):
+            if _lock(file, say, self._folder):
                 remove_unfinished(self._folder)
             yield
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A case to prepare, and what is known of its files."""
+    """A case to prepare, and the known digests of its files."""
 
     source: Source
     digests: Digests
 
 
 @dataclass(frozen=True)
-class _Made:
-    """The key of a case, whether it was not there, what is known of its files now, and what warnings there were."""
+class _Result:
+    """The key of a case, whether it was written, the digests of its files, and the warnings about it."""
 
     key: str
-    anew: bool
+    written: bool
     digests: Digests
     warnings: tuple[str, ...]
 
 
-def _locked(file: TextIO, say: Callable[[str], None], folder: Path) -> bool:
-    """Wait until no other process holds the file, and hold it until it is closed or this process dies.
+def _lock(file: TextIO, say: Callable[[str], None], folder: Path) -> bool:
+    """Wait for the lock on a file; it is held until the file is closed or this process ends.
 
     Returns
     -------
     bool
-        False where the file system has no locks. Two runs may prepare the same case there: the last one stays.
+        False where the file system has no locks. Two runs may prepare the same case there; the last one is kept.
     """
     try:
         try:

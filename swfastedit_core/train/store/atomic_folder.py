@@ -1,4 +1,4 @@
-"""Folders of files that are there whole or not at all, whenever the program is killed."""
+"""Atomic folders: all files of a folder exist or none, whenever the program is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNFINISHED = re.compile(r"\.[0-9a-f]+\.[0-9a-f]{8}\.partial")
 
 
 def put_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files into a folder that appears when all of them are on disk; one that is there is kept as it is.
+    """Write a folder of files; it appears once all files are on disk. An existing folder is not changed.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def put_folder(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, all at once, if it is there.
+    """Remove a folder at once, if it exists.
 
     Raises
     ------
@@ -58,12 +58,12 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove what killed processes left of the above. No other process may be at it now."""
+    """Remove unfinished folders of killed processes. No other process may write or remove folders meanwhile."""
     for path in parent.glob(".*.partial"):
         if UNFINISHED.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _beside(folder: Path) -> Path:
-    """Return a name that nobody else has."""
+    """Return a unique name."""
     return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")

@@ -1,4 +1,4 @@
-"""Arrays on disk of which a part is read without the rest."""
+"""Compressed arrays on disk, from which a part is read without the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pack(array: np.ndarray) -> bytes:
 
 
 def read_part(file: Path, index: tuple[slice, ...]) -> np.ndarray:
-    """Read a part of what `pack` made, in one thread; the file is closed again when this returns.
+    """Read a part of an array that `pack` compressed, in one thread; the file is closed afterwards.
 
     Raises
     ------
