@@ -12,8 +12,10 @@ from blobs import write_blobs
 from runs import NARROW
 
 from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.data import survey
+from swfastedit_core.train.store import case_store
 
-PROCESSES = ("swfastedit_core.train.data.survey.map_isolated", "swfastedit_core.train.store.store.map_isolated")
+USERS_OF_PROCESSES = (survey, case_store)
 FIGURE = "matplotlib.figure.Figure.savefig"
 
 
@@ -30,8 +32,8 @@ def _save_dot(figure, path, **how):
 @pytest.fixture
 def in_one_process(monkeypatch) -> None:
     """Survey and prepare cases in the process of the test."""
-    for name in PROCESSES:
-        monkeypatch.setattr(name, _in_turn)
+    for module in USERS_OF_PROCESSES:
+        monkeypatch.setattr(module, "map_isolated", _in_turn)
 
 
 @pytest.fixture
@@ -51,8 +53,8 @@ def prepared(tmp_path_factory, data) -> tuple[Path, Path]:
     """Prepare the six patients; return the store and the survey's findings, which a run takes from its folder."""
     top = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        for name in PROCESSES:
-            patch.setattr(name, _in_turn)
+        for module in USERS_OF_PROCESSES:
+            patch.setattr(module, "map_isolated", _in_turn)
         patch.setattr(FIGURE, _save_dot)
         arguments = ["--output", str(top / "run"), *NARROW, "--data", f"images:{data}", "--store", str(top / "store")]
         assert command.main([*arguments, "--steps", "1"]) == 0
