@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numbered import Numbered
 from torch import nn
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine.choice import cpu_has_bfloat16
 from swfastedit_core.intensity import RangeIntensity
-from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.crops.loader import Crops, Order, batches
@@ -146,14 +147,6 @@ def test_shares_decide_how_often_a_group_is_drawn_from():
     assert len(set(drawn)) == 92
 
 
-@dataclass(frozen=True)
-class Numbered:
-    """Crops that show their case and one random number."""
-
-    def __call__(self, index, rng):
-        return np.full((1, 2, 2, 2), index + rng.random(), np.float32), np.full((2, 2, 2), index, np.uint8)
-
-
 CROPS = Crops(Order((tuple(range(7)),), seed=11), Numbered())
 
 
@@ -210,9 +203,11 @@ def test_loaded_state_goes_on_as_if_nothing_had_happened(options, trainer_of, tm
     assert not torch.equal(fresh["bottleneck.conv1.conv.weight"], whole["bottleneck.conv1.conv.weight"])
 
 
-def test_dropout_goes_on_with_the_same_random_numbers(fabric):
-    config = CheckpointConfig(NetworkConfig("hugedynunet", (2,) * 7), CONFIG.preprocessing, window=(128, 128, 128))
-    image, label = torch.rand((1, 1, 64, 64, 128)), torch.zeros((1, 1, 64, 64, 128), dtype=torch.uint8)
+def test_dropout_goes_on_with_the_same_random_numbers(fabric, monkeypatch):
+    small = replace(ARCHITECTURES["smalldynunet"], dropout=ARCHITECTURES["hugedynunet"].dropout)
+    monkeypatch.setitem(ARCHITECTURES, "smalldynunet", small)
+    config = CheckpointConfig(NetworkConfig("smalldynunet", (2, 2, 2)), CONFIG.preprocessing, window=(16, 16, 16))
+    image, label = torch.rand((1, 1, 16, 16, 16)), torch.zeros((1, 1, 16, 16, 16), dtype=torch.uint8)
     losses = []
     for disturbance in (0, 3):  # random numbers that somebody else draws in between make no difference
         trainer = Trainer(config, LearningSettings(seed=1), fabric, steps=4)
@@ -221,6 +216,8 @@ def test_dropout_goes_on_with_the_same_random_numbers(fabric):
         losses.append(trainer.train_step(image, label)[0])
     assert losses[0] == losses[1]
     assert sum(isinstance(module, nn.Dropout) for module in trainer.model.modules()) > 10
+    huge = build_network(NetworkConfig("hugedynunet", (2,) * 7))
+    assert sum(isinstance(module, nn.Dropout) for module in huge.modules()) > 10
 
 
 @pytest.mark.parametrize(("decay", "kept"), [(0.1, 0.1), (0.999, 2 / 11)])
@@ -294,7 +291,14 @@ def test_bfloat16_learns_what_float32_learns(trainer_of):
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not multiply bfloat16")
-@pytest.mark.parametrize("size", [(96, 64, 96), (128, 64, 64)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (96, 64, 32),
+        (128, 64, 32),
+        *(pytest.param(size, marks=pytest.mark.long) for size in ((96, 64, 96), (128, 64, 64))),
+    ],
+)
 def test_gradients_in_bfloat16_are_right_for_the_sizes_that_are_allowed(size):
     """What is wrong for smaller crops is wrong by its whole length; see `training_precision`.
 
