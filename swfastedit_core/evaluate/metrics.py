@@ -1,4 +1,4 @@
-"""How good a mask is: Dice, false-positive and false-negative volume as the autoPET challenges count them."""
+"""Dice, false positive volume and false negative volume, as the autoPET challenges define them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     Returns
     -------
     float
-        0 to 1; NaN where the truth is empty, as in the challenges, whose means leave such cases out.
+        0 to 1; NaN where the truth is empty. The challenges leave such cases out of their means.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the predicted components without a single voxel of truth in them (FPV).
+    """Return the false positive volume (FPV): that of predicted components without a voxel of truth.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
     Returns
     -------
     float
-        ml; 0 where nothing is predicted.
+        ml; 0 where the prediction is empty.
     """
     truth, prediction = _masks(truth, prediction)
-    return _unmet_voxels(prediction, truth) * voxel_ml
+    return _untouched_voxels(prediction, truth) * voxel_ml
 
 
 def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the true components without a single predicted voxel in them (FNV).
+    """Return the false negative volume (FNV): that of true components without a predicted voxel.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
         ml; NaN where the truth is empty.
     """
     truth, prediction = _masks(truth, prediction)
-    return _unmet_voxels(truth, prediction) * voxel_ml if truth.any() else math.nan
+    return _untouched_voxels(truth, prediction) * voxel_ml if truth.any() else math.nan
 
 
-def _unmet_voxels(mask: np.ndarray, other: np.ndarray) -> int:
-    """Voxels of the mask's components that the other mask does not touch."""
+def _untouched_voxels(mask: np.ndarray, other: np.ndarray) -> int:
+    """Return the number of voxels in components of a mask that do not overlap with the other mask."""
     numbers, count = label_components(mask)
     sizes = component_sizes(numbers, count)
-    met = np.unique(numbers[other & mask]) - 1
-    sizes[met] = 0
+    touched = np.unique(numbers[other & mask]) - 1
+    sizes[touched] = 0
     return int(sizes.sum())
 
 
