@@ -13,7 +13,7 @@ import numpy as np
 
 from swfastedit_core import load_networks, segment
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.report.figure import new_figure, save_figure
 from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, Mip, Plane, mip, plot_mip
@@ -44,11 +44,12 @@ def _run(options: argparse.Namespace) -> None:
     phantom = make_phantom(options.seed)
     result = segment(phantom.pet, load_networks(options.weights))
     write_picture(phantom.pet, phantom.label, result.mask, options.output)
-    score = dice(phantom.label.array_zyx, result.mask.array_zyx)
-    label_ml = np.count_nonzero(phantom.label.array_zyx) * phantom.label.geometry.voxel_ml
+    label, mask, voxel_ml = phantom.label.array_zyx, result.mask.array_zyx, phantom.label.geometry.voxel_ml
     say(
-        f"phantom of seed {options.seed}: {len(phantom.lesions)} lesions, Dice {score:.2f}, "
-        f"label {label_ml:.0f} ml, mask {result.lesion_ml:.0f} ml"
+        f"phantom of seed {options.seed}: {len(phantom.lesions)} lesions, {np.count_nonzero(label) * voxel_ml:.0f} ml; "
+        f"mask {result.lesion_ml:.0f} ml, Dice {dice(label, mask):.2f}, "
+        f"FPV {false_positive_ml(label, mask, voxel_ml=voxel_ml):.1f} ml, "
+        f"FNV {false_negative_ml(label, mask, voxel_ml=voxel_ml):.1f} ml"
     )
 
 
