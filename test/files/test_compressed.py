@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from handwritten import VOXELS, image, mha, refused, values
+from handwritten import VOXELS, image, mha, packed_mha, refused, values
 
 from swfastedit_core import DataWarning, read_volume
 from swfastedit_core.files.formats import SUFFIXES
@@ -45,3 +45,55 @@ def test_gzip_of_several_streams_is_read(tmp_path):
 def test_more_voxel_data_than_promised_is_warned_of(tmp_path):
     with pytest.warns(DataWarning, match="100 bytes of voxel data where the header promises 96; the rest is ignored"):
         assert read_volume(mha(tmp_path / "scan.mha", payload=VOXELS + b"more")).array_zyx.shape == (2, 3, 4)
+
+
+NRRD_HEADER = """NRRD0004
+type: float
+dimension: 3
+sizes: 4 3 2
+spacings: 2 2 3
+encoding: gzip
+endian: little
+
+"""
+
+
+def compressed_scan(path, level):
+    """Write a scan compressed at a level of zlib, where 0 stores the data in blocks; return path and voxels."""
+    if path.suffix == ".mha":
+        return packed_mha(path, "CompressedDataSize = {}\n", level=level), VOXELS
+    if path.suffix == ".nrrd":
+        path.write_bytes(NRRD_HEADER.encode() + gzip.compress(VOXELS, level))
+        return path, VOXELS
+    array = values((40, 60, 80))  # ITK notices the checksum of a small file by accident, while it reads the header
+    sitk.WriteImage(image(array), str(path.with_name("plain.nii")))
+    path.write_bytes(gzip.compress(path.with_name("plain.nii").read_bytes(), level))
+    path.with_name("plain.nii").unlink()
+    return path, array.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("level", [0, 9])
+def test_wrong_checksum_is_refused(level, suffix, tmp_path):
+    path, voxels = compressed_scan(tmp_path / f"scan{suffix}", level)
+    assert read_volume(path).array_zyx.tobytes() == voxels
+    content = bytearray(path.read_bytes())
+    content[-1 if suffix == ".mha" else -8] ^= 1  # the Adler-32 of zlib is last, the CRC-32 of gzip before the length
+    path.write_bytes(content)
+    assert "damaged" in refused(path)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
+def test_flipped_voxel_in_stored_blocks_is_refused(suffix, tmp_path):
+    path, voxels = compressed_scan(tmp_path / f"scan{suffix}", 0)
+    content = bytearray(path.read_bytes())
+    content[content.index(voxels[-16:])] ^= 1  # no length changes, only the checksum is wrong
+    path.write_bytes(content)
+    assert "damaged" in refused(path)
+
+
+@pytest.mark.parametrize("padding", [bytes(512), b"behind the data"])
+def test_padding_behind_gzip_is_ignored(padding, tmp_path):
+    path, voxels = compressed_scan(tmp_path / "scan.nii.gz", 9)
+    path.write_bytes(path.read_bytes() + padding)
+    assert read_volume(path).array_zyx.tobytes() == voxels
