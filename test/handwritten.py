@@ -1,4 +1,4 @@
-"""Image files written by hand or damaged, and what reading them says."""
+"""Image files written by hand, and the message that refuses a file."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_compressed_metaimage_with_an_odd_header_is_read(kind, tmp_path):
 
 
 @pytest.mark.parametrize("size", [8, -1])
-def test_compressed_metaimage_with_a_gap_is_refused_although_itk_hands_out_unset_memory(size, tmp_path):
+def test_compressed_metaimage_with_a_gap_is_refused_although_itk_returns_unset_memory(size, tmp_path):
     line = "CompressedDataSize = {}\n" + f"HeaderSize = {size}\n"
     assert "HeaderSize" in refused(packed_mha(tmp_path / "a.mha", line))
 
@@ -97,6 +97,6 @@ def test_compressed_voxels_are_read_however_the_flag_is_spelt(flag, tmp_path):
 
 @pytest.mark.parametrize("flag", ["True", "T", "1"])
 @pytest.mark.parametrize("line", ["", *(f"CompressedDataSize = {n}\n" for n in (0, 20, 10**6, -1, "many"))])
-def test_wrong_compressed_size_is_refused_where_itk_hands_out_unset_memory(line, flag, tmp_path):
+def test_wrong_compressed_size_is_refused_where_itk_returns_unset_memory(line, flag, tmp_path):
     message = refused(packed_mha(tmp_path / "a.mha", line, flag))
     assert "CompressedDataSize" in message or "cannot be read" in message
