@@ -1,1 +1,1 @@
-"""Measurements behind the figures in the documentation; each is a command of its own."""
+"""Measurements behind the figures in the documentation. Each module with a `main` is a command."""

@@ -1,7 +1,9 @@
-"""How fast the program is on this machine, and whether its masks stay the recipe's: ``python -m bench``.
+"""Speed of the program on this machine, and agreement of its masks with the recipe's: ``python -m bench``.
 
-Four parts, all by default: speed (beside the recipe made of MONAI's parts), large (scans of 400×400 voxels), agreement
-(default masks against the full grid in float32) and scaling (time against the body's volume, large network).
+speed      a scan, beside the recipe built from MONAI's parts; needs --scan
+large      synthetic scans of 400×400 voxels
+agreement  default masks against the full grid in float32: the scan, if any, and phantoms
+scaling    time against the volume of the body, large network; needs --scan
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import torch
 
 from bench import agreement, scaling, speed
-from bench.record import HERE, Record
+from bench.record import FOLDER, Record
 from swfastedit_core.checkpoint import find_checkpoints
 from swfastedit_core.engine import resolve_device
 from swfastedit_core.errors import UserError
@@ -27,14 +29,14 @@ from swfastedit_core.system.processors import limit_threads
 from swfastedit_core.train.data.sources import Source, find_sources
 
 PARTS = ("speed", "large", "agreement", "scaling")
+NEED_A_SCAN = ("speed", "scaling")
 SETTINGS = {
     "speed": ("scan", "weights", "repeats", "reference_windows"),
     "large": ("repeats",),
     "agreement": ("scan", "label", "weights", "phantoms", "seed"),
     "scaling": ("scan", "repeats"),
 }
-RANDOM, BOX = "dynunet, 31 M", "weights in the box"
-SCAN, LABEL = (Path("../shared/data/sts_001") / name for name in ("pet.mha", "lesion.mha"))
+RANDOM_NETWORK, SHIPPED_NETWORK = "dynunet, 31 M", "weights in the box"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,53 +47,69 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
-    add("--scan", type=path_argument, default=SCAN, metavar="PET", help="a whole-body scan (default: %(default)s)")
-    add("--label", type=path_argument, metavar="LABEL", help="its lesions (default: those of the default scan)")
+    add("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="parts to measure (default: all)")
+    add("--scan", type=path_argument, metavar="PET", help="a whole-body FDG-PET of your own, in SUV")
+    add("--label", type=path_argument, metavar="LABEL", help="mask of the lesions in --scan")
     add("--weights", type=path_argument, default=Path("weights"), help="default: %(default)s/")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: %(default)s")
-    add("--repeats", type=int, default=3, help="runs of each, but one in float32 (default: %(default)s)")
-    add("--reference-windows", type=int, default=5, metavar="N", help="that MONAI runs with the large network; the "
-        "others are taken to last as long (default: %(default)s; 0: all)")  # fmt: skip
-    add("--phantoms", type=int, default=10, help="compared for agreement (default: %(default)s)")
-    add("--seed", type=int, default=78, help="of those phantoms (default: %(default)s)")
-    add("--output", type=path_argument, metavar="JSON", help="write all figures there, the parts that are not measured "
-        f"stay as they were; a picture goes beside it (default: {HERE}/DEVICE.json)")  # fmt: skip
+    add("--repeats", type=int, default=3, help="runs of each case; float32 runs once (default: %(default)s)")
+    add("--reference-windows", type=int, default=5, metavar="N", help="windows that MONAI runs with the large network; "
+        "the time of all is extrapolated from them (default: %(default)s; 0: run all)")  # fmt: skip
+    add("--phantoms", type=int, default=10, help="number of phantoms for agreement (default: %(default)s)")
+    add("--seed", type=int, default=78, help="seed of these phantoms (default: %(default)s)")
+    add("--output", type=path_argument, metavar="JSON", help="file for the figures; parts that are not measured keep "
+        f"theirs; the picture is written beside it (default: {FOLDER}/DEVICE.json)")  # fmt: skip
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
-    if not options.scan.is_file():
-        raise UserError(f"{options.scan}: no such file; name a whole-body PET with --scan")
-    if options.repeats < 1 or options.reference_windows < 0 or options.phantoms < 0:
-        raise UserError("--repeats, --reference-windows and --phantoms count, expected 1, 0 and 0 at least")
-    if "speed" in options.only and find_spec("nibabel") is None:
-        raise UserError("speed: MONAI reads scans with nibabel; `pip install nibabel`, or name other parts with --only")
+    _check(options)
     limit_threads()
     device = resolve_device(options.device)
-    record = Record(options.output or HERE / f"{device.type}.json", device)
-    options.label = options.label or (LABEL if options.scan == SCAN else None)
+    record = Record(options.output or FOLDER / f"{device.type}.json", device)
     tables = []
     with tempfile.TemporaryDirectory() as folder:
         for part in [part for part in PARTS if part in options.only]:
-            figures, table = DOES[part](options, device, Path(folder), record.path)
-            values = {name: getattr(options, name) for name in SETTINGS[part]}
-            record.keep(part, figures, {k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
+            figures, table = MEASURE[part](options, device, Path(folder), record.path)
+            record.write(part, figures, {name: _setting(getattr(options, name)) for name in SETTINGS[part]})
             tables.append(table)
-    say("\n\n".join([record.found["machine"], *tables, f"all figures: {record.path}"]))
+    say("\n\n".join([record.content["machine"], *tables, f"all figures: {record.path}"]))
 
 
-Part = Callable[[argparse.Namespace, torch.device, Path, Path], tuple[Any, str]]
+def _check(options: argparse.Namespace) -> None:
+    needing = [part for part in NEED_A_SCAN if part in options.only]
+    if options.scan is None and needing:
+        raise UserError(f"{' and '.join(needing)}: no scan given; name a whole-body PET with --scan, or other parts "
+                        "with --only")  # fmt: skip
+    if options.label is not None and options.scan is None:
+        raise UserError("--label without --scan: expected the scan that it belongs to")
+    for path in (options.scan, options.label):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path}: no such file; expected a whole-body PET for --scan and its mask for --label")
+    if options.repeats < 1 or options.reference_windows < 0 or options.phantoms < 0:
+        raise UserError("--repeats: expected 1 or more; --reference-windows and --phantoms: expected 0 or more")
+    if "agreement" in options.only and options.scan is None and not options.phantoms:
+        raise UserError("agreement: no scan and no phantoms; give --scan or --phantoms")
+    if "speed" in options.only and find_spec("nibabel") is None:
+        raise UserError("speed: MONAI reads scans with nibabel; `pip install nibabel`, or name other parts with --only")
+
+
+def _setting(value: Any) -> Any:
+    """Return an option for the record; of a path only the last folder and the name: figures are published."""
+    return "/".join(value.parts[-2:]) if isinstance(value, Path) else value
+
+
+Measure = Callable[[argparse.Namespace, torch.device, Path, Path], tuple[Any, str]]
 
 
 def _speed(options: argparse.Namespace, device: torch.device, work: Path, _: Path) -> tuple[Any, str]:
-    large, box = speed.random_weights(work / "dynunet.safetensors"), find_checkpoints([options.weights])[0]
+    large, shipped = speed.random_weights(work / "dynunet.safetensors"), find_checkpoints([options.weights])[0]
     scan, windows = options.scan.parent.name, options.reference_windows or None
     return _timed(
         [
-            speed.Case(scan, RANDOM, options.scan, large, options.repeats, windows),
-            speed.Case(scan, BOX, options.scan, box, options.repeats, None),
-            speed.Case(scan, RANDOM, options.scan, large, 1, options=("--precision", "float32")),
+            speed.Workload(scan, RANDOM_NETWORK, options.scan, large, options.repeats, windows),
+            speed.Workload(scan, SHIPPED_NETWORK, options.scan, shipped, options.repeats, None),
+            speed.Workload(scan, RANDOM_NETWORK, options.scan, large, 1, options=("--precision", "float32")),
         ],
         device,
         work,
@@ -100,33 +118,38 @@ def _speed(options: argparse.Namespace, device: torch.device, work: Path, _: Pat
 
 def _large(options: argparse.Namespace, device: torch.device, work: Path, __: Path) -> tuple[Any, str]:
     weights = speed.random_weights(work / "dynunet.safetensors")
-    scans = {name: speed.large_scan(slices, work / f"{slices}.mha") for name, slices in speed.LARGE.items()}
+    scans = {name: speed.write_large_scan(slices, work / f"{slices}.mha") for name, slices in speed.LARGE.items()}
     return _timed(
-        [speed.Case(name, RANDOM, path, weights, options.repeats) for name, path in scans.items()], device, work
+        [speed.Workload(name, RANDOM_NETWORK, path, weights, options.repeats) for name, path in scans.items()],
+        device,
+        work,
     )
 
 
-def _timed(cases: list[speed.Case], device: torch.device, work: Path) -> tuple[Any, str]:
-    measured = speed.measure(cases, device, work)
-    return [one.to_json() for one in measured], speed.in_markdown(measured)
+def _timed(workloads: list[speed.Workload], device: torch.device, work: Path) -> tuple[Any, str]:
+    measured = speed.measure(workloads, device, work)
+    return [one.to_json() for one in measured], speed.to_markdown(measured)
 
 
 def _agreement(options: argparse.Namespace, device: torch.device, _: Path, __: Path) -> tuple[Any, str]:
-    name = options.scan.parent.name
-    sources = [Source(name, name, "scan", pet=options.scan, label=options.label)]
-    sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed) if options.phantoms else []
-    found = agreement.agreements(options.weights, sources, device=str(device))
-    return [asdict(one) for one in found], agreement.in_markdown(found)
+    sources = []
+    if options.scan is not None:
+        name = options.scan.parent.name
+        sources.append(Source(name, name, "scan", pet=options.scan, label=options.label))
+    if options.phantoms:
+        sources += find_sources(f"phantom:{options.phantoms}", seed=options.seed)
+    agreements = agreement.compare_masks(options.weights, sources, device=str(device))
+    return [asdict(one) for one in agreements], agreement.to_markdown(agreements)
 
 
 def _scaling(options: argparse.Namespace, device: torch.device, work: Path, output: Path) -> tuple[Any, str]:
     weights = speed.random_weights(work / "dynunet.safetensors")
     points = scaling.measure(options.scan, weights, work, device=device, repeats=options.repeats)
-    scaling.draw(points, output.with_suffix(".png"))
-    return [asdict(point) for point in points], scaling.in_markdown(points)
+    scaling.plot(points, output.with_suffix(".png"))
+    return [asdict(point) for point in points], scaling.to_markdown(points)
 
 
-DOES: dict[str, Part] = {"speed": _speed, "large": _large, "agreement": _agreement, "scaling": _scaling}
+MEASURE: dict[str, Measure] = {"speed": _speed, "large": _large, "agreement": _agreement, "scaling": _scaling}
 
 
 if __name__ == "__main__":

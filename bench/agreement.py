@@ -1,4 +1,4 @@
-"""Agreement of the default mask with the recipe's full grid in float32, and of the full grid with itself, moved."""
+"""How well the default mask agrees with that of the full grid in float32, and how well the full grid with itself."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from swfastedit_core.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Agreement:
-    """The default mask of a scan beside that of the full grid in float32. A Dice is NaN where its reference is empty.
+    """Agreement of the masks of one scan.
 
     Attributes
     ----------
     scan
         Name of the scan.
     dice
-        Default mask against the full grid's.
+        Default mask against the full grid in float32.
     moved_dice
-        The full grid against itself, on the same scan without its first voxels along each axis: half a step of the
-        windows. This is how much the recipe depends on where the scan begins.
+        Full grid against the full grid of the same scan without its first voxels, half a step of the windows along each
+        axis: how far the recipe's own mask depends on where the scan begins.
     precision_dice
         Default mask against the same windows in float32.
     full_label_dice, default_label_dice
         Both masks against the label; None where there is no label, or no lesion in it.
     full_ml, default_ml
-        Volumes of both masks.
+        Volumes of the two masks.
     differing_voxels
-        Voxels in one of them only.
+        Number of voxels that are in one of the two masks only.
     windows, windows_full_grid
-        Windows that ran for each.
+        Number of windows that ran for each.
     """
 
     scan: str
@@ -58,46 +58,56 @@ class Agreement:
     windows_full_grid: int
 
 
-def agreements(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
-    """Segment scans by default and by the full grid; compare the masks.
+def compare_masks(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
+    """Segment scans in the default way and on the full grid, and compare the masks.
 
     Parameters
     ----------
     weights
-        Checkpoint or folder of them.
+        Checkpoint or folder of checkpoints.
     scans
-        With or without labels.
+        With labels or without.
     device
         See `load_networks`.
     """
-    fast = load_networks(weights, device=device)
+    default = load_networks(weights, device=device)
     exact = load_networks(weights, device=device, precision="float32")
-    found = []
+    agreements = []
 
     for source in scans:
-        pet, truth = _read(source)
-        ours = segment(pet, fast)
+        pet, label = _read(source)
+        ours = segment(pet, default)
         full = segment(pet, exact, full_grid=True)
-        one, other = ours.mask.array_zyx, full.mask.array_zyx
+        mask, full_mask = ours.mask.array_zyx, full.mask.array_zyx
         cut = half_a_step(pet.geometry, exact[0].config)
         moved = segment(without_first(pet, cut), exact, full_grid=True).mask.array_zyx
-        found.append(
-            Agreement(
-                scan=source.case,
-                dice=dice(other, one),
-                moved_dice=dice(other[cut[2] :, cut[1] :, cut[0] :], moved),
-                precision_dice=dice(segment(pet, exact).mask.array_zyx, one),
-                full_label_dice=None if truth is None else dice(truth, other),
-                default_label_dice=None if truth is None else dice(truth, one),
-                full_ml=full.lesion_ml,
-                default_ml=ours.lesion_ml,
-                differing_voxels=int(np.count_nonzero(one != other)),
-                windows=ours.windows,
-                windows_full_grid=full.windows,
-            )
+        agreement = Agreement(
+            scan=source.case,
+            dice=agreement_dice(full_mask, mask),
+            moved_dice=agreement_dice(full_mask[cut[2] :, cut[1] :, cut[0] :], moved),
+            precision_dice=agreement_dice(segment(pet, exact).mask.array_zyx, mask),
+            full_label_dice=None if label is None else dice(label, full_mask),
+            default_label_dice=None if label is None else dice(label, mask),
+            full_ml=full.lesion_ml,
+            default_ml=ours.lesion_ml,
+            differing_voxels=int(np.count_nonzero(mask != full_mask)),
+            windows=ours.windows,
+            windows_full_grid=full.windows,
         )
-        say(f"agreement: {source.case}: Dice {found[-1].dice:.4f}, {found[-1].differing_voxels} voxels differ")
-    return found
+        say(f"agreement: {source.case}: Dice {agreement.dice:.4f}, {agreement.differing_voxels} voxels differ")
+        agreements.append(agreement)
+    return agreements
+
+
+def agreement_dice(reference: np.ndarray, mask: np.ndarray) -> float:
+    """Return the Dice of two masks of which neither is the truth.
+
+    `dice` is NaN where its first mask is empty, as the challenges want it. Here two empty masks agree: 1. An empty mask
+    and one with lesions do not: 0.
+    """
+    if not reference.any():
+        return 0.0 if mask.any() else 1.0
+    return dice(reference, mask)
 
 
 def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
@@ -105,12 +115,12 @@ def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
     if source.pet is not None and source.label is None:
         return read_volume(source.pet), None
     scan = read_source(source)
-    truth = scan.label.array_zyx
-    return scan.pet, truth if truth.any() else None
+    label = scan.label.array_zyx
+    return scan.pet, label if label.any() else None
 
 
 def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int, int]:
-    """Return half a step of the windows in voxels of a file's grid, along x, y, z; at least one voxel."""
+    """Return half a step of the windows in voxels of the file along x, y, z, at least one voxel."""
     half = (1 - OVERLAP) / 2
     step_mm = [side * half * mm for side, mm in zip(config.window, config.preprocessing.spacing_mm, strict=True)]
     placement = place(geometry, config.preprocessing.spacing_mm)
@@ -119,7 +129,7 @@ def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int,
 
 
 def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
-    """Leave out the first voxels along x, y, z; the others keep their place in the patient."""
+    """Return a scan without its first voxels along x, y, z. The other voxels keep their place in the patient."""
     x, y, z = cut
     array = np.ascontiguousarray(pet.array_zyx[z:, y:, x:])
     geometry = pet.geometry
@@ -128,11 +138,7 @@ def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
     return Volume(array, replace(geometry, size_xyz=triple(array.shape[::-1]), origin_mm=(x_mm, y_mm, z_mm)))
 
 
-def _dice(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def in_markdown(found: Sequence[Agreement]) -> str:
+def to_markdown(agreements: Sequence[Agreement]) -> str:
     """Return the figures as a table."""
     columns = (
         "scan",
@@ -149,9 +155,13 @@ def in_markdown(found: Sequence[Agreement]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [
         f"| {one.scan} | {one.dice:.4f} | {one.moved_dice:.4f} "
-        f"| {one.precision_dice:.4f} | {_dice(one.full_label_dice)} | {_dice(one.default_label_dice)} "
+        f"| {one.precision_dice:.4f} | {_format_dice(one.full_label_dice)} | {_format_dice(one.default_label_dice)} "
         f"| {one.full_ml:.1f} ml | {one.default_ml:.1f} ml "
         f"| {one.differing_voxels} | {one.windows} of {one.windows_full_grid} |"
-        for one in found
+        for one in agreements
     ]
     return "\n".join(lines)
+
+
+def _format_dice(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""What this machine can do at best: the ceilings that the network's speed is held against."""
+"""Peak rates of this machine, with which the rate of the network is compared."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import torch
 from swfastedit_core.engine import resolve_precision
 from swfastedit_core.system.processors import available_cpus
 
-SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the best one counts
+SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the fastest one counts
 REPEATS = 5
-SECONDS = 2.0  # for which a product is repeated at least: machines that are shared change their speed
+SECONDS = 2.0  # duration of a matrix product, at least: the speed of a shared machine varies
 COPIED_FLOATS = 2**26
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Rates reached by single operations.
+    """Peak rates of a machine.
 
     Attributes
     ----------
     gflops
-        Of the matrix product, in 10⁹ operations a second, by precision.
+        Rate of a matrix product by precision, in 10⁹ operations per second.
     copy_gb_per_s
-        Read and written, in 10⁹ bytes a second.
+        Memory read and written by a copy, in 10⁹ bytes per second.
     """
 
     gflops: dict[str, float]
@@ -37,7 +37,7 @@ class Ceilings:
 
 
 def name_of(device: torch.device) -> str:
-    """Return what the processor or the GPU is called, with the number of processors that may be used."""
+    """Return the model of the GPU, or of the processor with the number of processors that this process may use."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     info = Path("/proc/cpuinfo")
@@ -47,7 +47,7 @@ def name_of(device: torch.device) -> str:
 
 
 def measure_ceilings(device: torch.device) -> Ceilings:
-    """Measure a matrix product in each precision that networks run in here, and a copy of memory."""
+    """Measure a matrix product in float32 and in the default precision of networks, and a copy of memory."""
     precisions = {"float32": torch.float32}
     fast = resolve_precision("auto", device)
     precisions[fast] = getattr(torch, fast)
@@ -62,9 +62,10 @@ def measure_ceilings(device: torch.device) -> Ceilings:
 
 
 def sustained_gflops(device: torch.device, precision: str, *, seconds: float) -> float:
-    """Return the rate of a matrix product that is kept up for so long, in 10⁹ operations a second.
+    """Return the rate of a matrix product repeated for some seconds, in 10⁹ operations per second.
 
-    Processors slow down under matrix units, after seconds: what a network of a minute can reach is this.
+    Processors reduce their clock after seconds of matrix products. A network that runs for a minute is compared with
+    the rate that is left.
     """
     dtype = getattr(torch, precision)
     sides = {side: _product(side, dtype, device, seconds=0.0) for side in SIDES[device.type]}
@@ -91,17 +92,17 @@ def _median_seconds(work: Callable[[], object], device: torch.device, *, at_leas
         work()
         wait(device)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])  # the first one warms up
+    return statistics.median(seconds[1:])  # the first one is the warm-up
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told to; a CPU has."""
+    """Wait until a GPU has finished its queue; return at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
-    """Return the seconds of one of so many calls in a row, after one to warm up."""
+    """Return the seconds per call of several calls in a row, after one for warm-up."""
     work()
     wait(device)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Figures of several parts in one file: what is measured again replaces what was there, the other parts stay."""
+"""Figures of several parts in one JSON file: a part that is measured again replaces the old one, the others stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import require_writable, say
 
-HERE = Path("bench/here")  # what users measure; bench/results holds what the documentation tells
+FOLDER = Path("bench/here")  # for the figures of this machine; bench/results holds those of the documentation
 
 
 class Record:
@@ -24,43 +24,43 @@ class Record:
     Attributes
     ----------
     path
-        Of the file, JSON.
-    found
-        All that is in it: the machine and versions, and by part its date, its settings and its figures.
+        The JSON file.
+    content
+        Its content: machine and versions, and for each part its date, its settings and its figures.
 
     Parameters
     ----------
     path
-        A file that is there is gone on with where it comes from this machine and these versions, else begun anew.
+        Figures in an existing file are kept if they come from the same machine and the same versions.
     device
-        Of the figures.
+        The device that is measured.
 
     Raises
     ------
     UserError
-        If the file is none of these, or cannot be written.
+        If the file holds anything else than figures, or cannot be written.
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
         require_writable(path)
         self.path = path
         origin = {"machine": name_of(device), "torch": torch.__version__, "openvino": _version("openvino")}
-        self.found: dict[str, Any] = {**origin, "dates": {}, "settings": {}}
+        self.content: dict[str, Any] = {**origin, "dates": {}, "settings": {}}
         if not path.exists():
             return
-        before = _read(path)
-        if all(before.get(name) == value for name, value in origin.items()):
-            self.found |= before
+        existing = _read(path)
+        if all(existing.get(name) == value for name, value in origin.items()):
+            self.content |= existing
         else:
-            say(f"notice: {path} is of another machine or other versions, and begun anew")
+            say(f"notice: {path} is of another machine or other versions; its figures are replaced")
 
-    def keep(self, part: str, figures: Any, settings: dict[str, Any]) -> None:
-        """Write the figures of a part."""
-        self.found[part] = figures
-        self.found["dates"][part], self.found["settings"][part] = date.today().isoformat(), settings
+    def write(self, part: str, figures: Any, settings: dict[str, Any]) -> None:
+        """Add the figures of a part and write the file."""
+        self.content[part] = figures
+        self.content["dates"][part], self.content["settings"][part] = date.today().isoformat(), settings
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(self.found, indent=1) + "\n")
+            temporary.write_text(json.dumps(self.content, indent=1) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

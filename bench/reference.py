@@ -1,6 +1,6 @@
-"""The recipe put together from MONAI's own parts: what this project is compared with, in results and in time.
+"""The recipe, built from MONAI's parts: the reference for masks and for time.
 
-``python -m bench.reference SCAN WEIGHTS`` runs it in a process of its own and prints what it took as JSON.
+``python -m bench.reference SCAN WEIGHTS`` runs it and prints its time and memory as JSON.
 """
 
 from __future__ import annotations
@@ -41,19 +41,22 @@ OVERLAP = 0.75
 
 @dataclass(frozen=True)
 class Timing:
-    """What a run took.
+    """Time and memory of a run.
 
     Attributes
     ----------
     windows
-        Of the whole volume.
+        Number of windows in the whole volume.
     windows_run
-        Of them, those that ran.
-    before_seconds, window_seconds, after_seconds
-        From the start of the process to the first window and what that one takes longer than others, for each window
-        with its blending, and from the last window to the mask on the scan's grid.
+        Number of windows that ran.
+    before_seconds
+        From the start of the process to the first window, with the warm-up of that window.
+    window_seconds
+        Per window, blending included.
+    after_seconds
+        From the last window to the mask on the scan's grid.
     peak_memory_mb
-        Of the process.
+        Peak memory of the process.
     """
 
     windows: int
@@ -65,12 +68,12 @@ class Timing:
 
     @property
     def total_seconds(self) -> float:
-        """Of the whole volume, estimated where not all windows ran."""
+        """Of the whole volume; extrapolated if only some windows ran."""
         return self.before_seconds + self.windows * self.window_seconds + self.after_seconds
 
 
 def monai_network(checkpoint: Checkpoint) -> Any:
-    """Return MONAI's own DynUNet with a checkpoint's weights."""
+    """Return MONAI's DynUNet with the weights of a checkpoint."""
     config = checkpoint.config.network
     strides = [(1, 1, 1), *config.architecture.strides]
     network = DynUNet(
@@ -92,7 +95,7 @@ def monai_network(checkpoint: Checkpoint) -> Any:
 
 
 def preprocessing(config: CheckpointConfig) -> Any:
-    """Return MONAI's transforms from a file to the network's image, under the key "image"."""
+    """Return MONAI's transforms from a file to the network input, under the key "image"."""
     intensity = config.preprocessing.intensity
     to_unit = {"b_min": 0.0, "b_max": 1.0, "clip": True}
     if isinstance(intensity, RangeIntensity):
@@ -117,16 +120,16 @@ def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) ->
     scan
         A file that MONAI reads.
     checkpoint
-        Of the weights.
+        The weights.
     windows
-        Run only about so many, in the middle of the scan, and take them for the others' time.
+        Run about this many windows in the middle of the scan and extrapolate their time. None: run all.
 
     Returns
     -------
     mask : ndarray
-        uint8 [Z, Y, X] as SimpleITK would read it; not the recipe's where only some windows ran.
+        uint8 [Z, Y, X] as SimpleITK would read it. Only valid if all windows ran.
     timing : Timing
-        What it took.
+        Time and memory.
     """
     config, network = checkpoint.config, monai_network(checkpoint)
     transforms = preprocessing(config)
@@ -148,7 +151,7 @@ def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) ->
         ends = [*starts[1:], seconds_since_start()]
         each = [end - start for start, end in zip(starts, ends, strict=True)]
         window_seconds = statistics.mean(each[1:] or each)
-        before = begin + sum(each) - len(each) * window_seconds  # the first window warms up
+        before = begin + sum(each) - len(each) * window_seconds  # the first window includes the warm-up
         run = _count(part.shape[1:], config.window, step)
         start = time.perf_counter()
         data["pred"] = logits if windows is None else torch.zeros((config.network.out_channels, *image.shape[1:]))
@@ -165,7 +168,7 @@ def _count(shape: tuple[int, ...], window: tuple[int, ...], step: tuple[int, ...
 
 
 def _middle(image: Any, window: tuple[int, ...], step: tuple[int, ...], windows: int) -> Any:
-    """Cut a column of windows along the last axis out of the middle."""
+    """Return the part of an image that holds a column of windows along the last axis, in the middle."""
     wanted = [window[0], window[1], window[2] + (windows - 1) * step[2]]
     starts = [max((length - side) // 2, 0) for length, side in zip(image.shape[1:], wanted, strict=True)]
     x, y, z = (slice(a, a + side) for a, side in zip(starts, wanted, strict=True))
@@ -177,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m bench.reference", description=__doc__)
     parser.add_argument("scan", type=path_argument)
     parser.add_argument("weights", type=path_argument)
-    parser.add_argument("--windows", type=int, metavar="N", help="run about N windows only (default: all)")
+    parser.add_argument("--windows", type=int, metavar="N", help="run only about N windows (default: all)")
 
     def work(_: object) -> None:
         options: argparse.Namespace = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Whether the time for a scan grows with the body in it, and with nothing else."""
+"""Time of a scan against the volume of the body in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.runs import Run, run_program
+from bench.programs import ProgramRun, run_program
 from swfastedit_core.checkpoint import read_config
 from swfastedit_core.files.read import read_volume
 from swfastedit_core.files.write import write_volume
@@ -19,23 +19,23 @@ from swfastedit_core.system.command import say
 from swfastedit_core.volume import Volume
 from swfastedit_core.windows import find_body, mean_cells
 
-LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of the scan
+LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # relative to the scan
 
 
 @dataclass(frozen=True)
 class Point:
-    """A scan of some length.
+    """Figures of the scan at one length.
 
     Attributes
     ----------
     length
-        Relative to the scan as it was.
+        Relative to the original scan.
     body_l
-        Volume of the patient in it, in litres.
+        Volume of the patient in the scan, in litres.
     windows
-        That ran.
+        Number of windows.
     network_seconds, wall_seconds
-        Medians.
+        Medians of the runs.
     """
 
     length: float
@@ -46,20 +46,20 @@ class Point:
 
 
 def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repeats: int) -> list[Point]:
-    """Measure shortened and lengthened versions of a scan, all of its spacing.
+    """Measure shortened and lengthened versions of a scan.
 
     Parameters
     ----------
     scan
-        PET; its slices are taken from the middle outwards, or run up and down again.
+        PET. See `stretched` for how its length is changed.
     weights
         Checkpoint.
     work
         Folder for scans and masks.
     device
-        Where.
+        Device of the network.
     repeats
-        Runs for each.
+        Runs of each length.
     """
     pet, spacing_mm = read_volume(scan), read_config(weights).preprocessing.spacing_mm
     bodies: dict[float, float] = {}
@@ -67,8 +67,8 @@ def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repe
         longer = stretched(pet, length)
         write_volume(longer, _path(work, length))
         bodies[length] = body_litres(longer, spacing_mm)
-    runs: dict[float, list[Run]] = {length: [] for length in LENGTHS}
-    for _ in range(repeats):  # round after round: where the machine slows down for a while, all lengths share it
+    runs: dict[float, list[ProgramRun]] = {length: [] for length in LENGTHS}
+    for _ in range(repeats):  # in rounds, so that a slow spell of the machine affects all lengths
         for length, done in runs.items():
             done.append(run_program(_path(work, length), weights, work / "masks", "--device", device.type))
             say(f"length {length:g}: {done[-1].report['windows']} windows, {done[-1].wall_seconds:.1f} s")
@@ -79,13 +79,13 @@ def _path(work: Path, length: float) -> Path:
     return work / f"length-{length:g}.mha"
 
 
-def _point(length: float, body_l: float, runs: Sequence[Run]) -> Point:
+def _point(length: float, body_l: float, runs: Sequence[ProgramRun]) -> Point:
     network, wall = [run.seconds["network"] for run in runs], [run.wall_seconds for run in runs]
     return Point(length, body_l, runs[0].report["windows"], statistics.median(network), statistics.median(wall))
 
 
 def stretched(pet: Volume, length: float) -> Volume:
-    """Return the middle slices of a scan, or its slices there and back again, as often as needed."""
+    """Return the middle slices of a scan, or all slices followed by their mirror image, repeated up to the length."""
     array = pet.array_zyx
     count, wanted = len(array), round(len(array) * length)
     if wanted <= count:
@@ -99,7 +99,7 @@ def stretched(pet: Volume, length: float) -> Volume:
 
 
 def body_litres(pet: Volume, spacing_mm: tuple[float, float, float]) -> float:
-    """Return the volume of the patient, as the window plan sees them."""
+    """Return the volume of the body as the window plan finds it."""
     suv = to_network_grid(pet, place(pet.geometry, spacing_mm), torch.device("cpu"))
     body = find_body(mean_cells(suv, spacing_mm))
     assert body is not None
@@ -107,12 +107,12 @@ def body_litres(pet: Volume, spacing_mm: tuple[float, float, float]) -> float:
 
 
 def r_squared(x: Sequence[float], y: Sequence[float]) -> float:
-    """Return the share of the variance of y that a straight line over x explains."""
+    """Return the coefficient of determination of a straight line through the points."""
     return float(np.corrcoef(x, y)[0, 1] ** 2)
 
 
-def draw(points: Sequence[Point], path: Path) -> None:
-    """Draw time against body volume and against the number of windows."""
+def plot(points: Sequence[Point], path: Path) -> None:
+    """Write a picture: time against body volume and against the number of windows."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -137,7 +137,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def in_markdown(points: Sequence[Point]) -> str:
+def to_markdown(points: Sequence[Point]) -> str:
     """Return the figures as a table."""
     lines = ["| length of the scan | body | windows | network | whole process |", "|---" * 5 + "|"]
     lines += [

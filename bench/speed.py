@@ -1,4 +1,4 @@
-"""How long scans take, beside the recipe made of MONAI's parts, in one session of measurements."""
+"""Time of whole scans, beside the recipe built from MONAI's parts and beside a matrix product."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.machine import Ceilings, measure_ceilings, sustained_gflops
-from bench.runs import Run, gflop_per_window, run_program, run_reference
+from bench.programs import ProgramRun, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
@@ -20,32 +20,32 @@ from swfastedit_core.system.command import say
 from swfastedit_core.volume import Geometry
 
 RECIPE_SPACING_MM = (2.03642011, 2.03642011, 3.0)
-LARGE = {"400×400×326": 326, "400×400×1000": 1000}  # slices of phantoms
-PATIENT_MM = 1750.0  # of the phantoms, about: a longer scan shows more of the table
+LARGE = {"400×400×326": 326, "400×400×1000": 1000}  # phantoms and their number of slices
+PATIENT_MM = 1750.0  # about the height of a phantom; a longer scan has air at both ends
 SEED = 5
 RATES = (
     *("precision", "GFLOP a window", "GFLOP/s", "product as long, GFLOP/s", "share"),
     *("product of two seconds, GFLOP/s", "share", "copy, GB/s"),
 )
-PAUSE = 30.0  # seconds, at most, after a run: processors that slowed down recover
-KEPT_UP = (2.0, 60.0)  # seconds, for which a matrix product is kept up: as long as the network, within these
+MAX_PAUSE = 30.0  # seconds after a run, for the clock of the processor to recover
+SUSTAINED_SECONDS = (2.0, 60.0)  # limits for the duration of the sustained matrix product
 STAGES = ("start", "load", "read", "prepare", "plan", "compile", "network", "restore", "write")
 
 
 @dataclass(frozen=True)
-class Case:
-    """A scan and weights to measure with.
+class Workload:
+    """A scan and weights that are measured together.
 
     Attributes
     ----------
     scan, network
-        As in the table.
+        Their names in the tables.
     pet, weights
         Their files.
     repeats
-        Runs.
+        Number of runs.
     reference_windows
-        Windows that the reference runs, all where None; it is left out where 0.
+        Number of windows that the reference runs; None: all, 0: the reference is left out.
     options
         More options of `process.py`.
     """
@@ -61,63 +61,65 @@ class Case:
 
 @dataclass
 class Measured:
-    """What the runs of a case came to.
+    """The runs of a workload.
 
     Attributes
     ----------
-    runs
-        Of `process.py`.
-    references
-        Of `bench.reference`, as it printed them.
-    ceilings
-        Of the machine, right before each run.
-    sustained_gflops
-        Of the matrix product in the run's precision, kept up for as long as the network ran, two seconds at least and
-        a minute at most: after each run, and a pause.
+    workload
+        What ran.
     gflop_per_window
-        Operations of a window's convolutions in the published network.
+        Operations of the convolutions of the published network for one window.
+    runs
+        Runs of `process.py`.
+    references
+        Reports of `bench.reference`.
+    ceilings
+        Peak rates of the machine right before each run.
+    sustained_gflops
+        Rate of a matrix product in the run's precision, measured after each run and a pause, for as long as the network
+        ran: at least two seconds and at most a minute.
     """
 
-    case: Case
+    workload: Workload
     gflop_per_window: float
-    runs: list[Run] = field(default_factory=list)
+    runs: list[ProgramRun] = field(default_factory=list)
     references: list[dict[str, Any]] = field(default_factory=list)
     ceilings: list[Ceilings] = field(default_factory=list)
     sustained_gflops: list[float] = field(default_factory=list)
 
     @property
     def precision(self) -> str:
-        """What the runs chose."""
+        """Precision of the runs."""
         return str(self.runs[0].report["precision"])
 
     @property
     def burst_gflops(self) -> list[float]:
-        """Rate of the matrix product in the same precision, for two seconds before each run."""
+        """Rate of a matrix product of two seconds in the same precision, before each run."""
         return [one.gflops[self.precision] for one in self.ceilings]
 
     def shares_of(self, product_gflops: Sequence[float]) -> list[float]:
-        """Rate of the network as a share of that of the matrix product, of each run."""
+        """Rate of the network divided by the rate of the matrix product, for each run."""
         return [rate / product for rate, product in zip(self.gflops, product_gflops, strict=True)]
 
     @property
     def gflops(self) -> list[float]:
-        """Rate at which the published network's operations are done, in 10⁹ a second, of each run."""
+        """Rate of each run, in 10⁹ operations of the published network per second."""
         return [run.report["windows"] * self.gflop_per_window / run.seconds["network"] for run in self.runs]
 
     @property
     def times_faster(self) -> float | None:
-        """How many times faster than the reference of the same round, the median; None without references."""
+        """Median of the ratios of reference and run in the same round; None without references."""
         pairs = zip(self.references, self.runs, strict=False)
         ratios = [reference["total_seconds"] / run.wall_seconds for reference, run in pairs]
         return statistics.median(ratios) if ratios else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that was measured."""
-        case = self.case
+        """Return all figures."""
+        workload = self.workload
         return {
-            "scan": case.scan,
-            "network": case.network,
-            "options": case.options,
+            "scan": workload.scan,
+            "network": workload.network,
+            "options": workload.options,
             "gflop_per_window": self.gflop_per_window,
             "runs": [{"wall_seconds": run.wall_seconds, **_without_paths(run.report)} for run in self.runs],
             "ceilings_before": [asdict(one) for one in self.ceilings],
@@ -127,39 +129,40 @@ class Measured:
         }
 
 
-def measure(cases: Sequence[Case], device: torch.device, work: Path) -> list[Measured]:
-    """Measure in rounds of every case once, so that all see the same machine.
+def measure(workloads: Sequence[Workload], device: torch.device, work: Path) -> list[Measured]:
+    """Measure in rounds, each workload once a round, so that a slow spell of the machine affects all.
 
     Parameters
     ----------
-    cases
-        What.
+    workloads
+        What is measured.
     device
-        Where.
+        Device of the network and of the matrix products.
     work
         Folder for masks.
     """
-    found = [Measured(case, gflop_per_window(read_config(case.weights))) for case in cases]
-    for turn in range(max(case.repeats for case in cases)):
-        for measured in (one for one in found if turn < one.case.repeats):
-            case = measured.case
-            if case.reference_windows != 0:
-                scan = _for_monai(case.pet, work)
-                measured.references.append(run_reference(scan, case.weights, windows=case.reference_windows))
-                say(f"{case.scan}, {case.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
+    results = [Measured(workload, gflop_per_window(read_config(workload.weights))) for workload in workloads]
+    for turn in range(max(workload.repeats for workload in workloads)):
+        for measured in (one for one in results if turn < one.workload.repeats):
+            workload = measured.workload
+            if workload.reference_windows != 0:
+                scan = _for_monai(workload.pet, work)
+                measured.references.append(run_reference(scan, workload.weights, windows=workload.reference_windows))
+                say(f"{workload.scan}, {workload.network}: MONAI {measured.references[-1]['total_seconds']:.0f} s")
             measured.ceilings.append(measure_ceilings(device))
-            options = ("--device", device.type, *case.options)
-            measured.runs.append(run_program(case.pet, case.weights, work / "masks", *options))
-            say(f"{case.scan}, {case.network}: {measured.runs[-1].wall_seconds:.1f} s")
+            options = ("--device", device.type, *workload.options)
+            measured.runs.append(run_program(workload.pet, workload.weights, work / "masks", *options))
+            say(f"{workload.scan}, {workload.network}: {measured.runs[-1].wall_seconds:.1f} s")
             seconds = measured.runs[-1].seconds["network"]
-            time.sleep(min(seconds, PAUSE))
-            kept_up = min(max(seconds, KEPT_UP[0]), KEPT_UP[1])
-            measured.sustained_gflops.append(sustained_gflops(device, measured.precision, seconds=kept_up))
-    return found
+            time.sleep(min(seconds, MAX_PAUSE))
+            shortest, longest = SUSTAINED_SECONDS
+            duration = min(max(seconds, shortest), longest)
+            measured.sustained_gflops.append(sustained_gflops(device, measured.precision, seconds=duration))
+    return results
 
 
 def random_weights(path: Path) -> Path:
-    """Write the recipe's network of 31 million parameters with random weights: as fast as any others."""
+    """Write the recipe's network of 31 million parameters with random weights; the speed does not depend on them."""
     torch.manual_seed(SEED)
     network = NetworkConfig()
     checkpoint = Checkpoint(path, CheckpointConfig(network), build_network(network).state_dict())
@@ -168,25 +171,23 @@ def random_weights(path: Path) -> Path:
 
 
 def large_grid(slices: int) -> Geometry:
-    """Return 400 × 400 voxels of the recipe's spacing, with a phantom's patient in the middle of the slices."""
+    """Return a grid of 400 × 400 voxels in the slice, of the recipe's spacing, with a phantom in its middle."""
     x_mm, y_mm, z_mm = RECIPE_SPACING_MM
     length_mm = (slices - 1) * z_mm
     top_mm = max(length_mm - PATIENT_MM, 0.0) / 2
     return Geometry((400, 400, slices), RECIPE_SPACING_MM, (-199.5 * x_mm, -199.5 * y_mm, top_mm - length_mm))
 
 
-def large_scan(slices: int, path: Path) -> Path:
+def write_large_scan(slices: int, path: Path) -> Path:
     """Write a phantom on a large grid."""
-    from swfastedit_core.files.write import (
-        write_volume,  # here: `bench.gpu` takes grids from this file and has no SimpleITK
-    )
+    from swfastedit_core.files.write import write_volume  # `bench.gpu` imports this module without SimpleITK
 
     write_volume(make_phantom(SEED, geometry=large_grid(slices)).pet, path)
     return path
 
 
 def _for_monai(pet: Path, work: Path) -> Path:
-    """Return a scan as a file that MONAI reads, with nibabel: compressed NIfTI."""
+    """Return a copy of a scan that MONAI reads with nibabel: compressed NIfTI."""
     from swfastedit_core.files.read import read_volume
     from swfastedit_core.files.write import write_volume  # as above
 
@@ -196,43 +197,45 @@ def _for_monai(pet: Path, work: Path) -> Path:
     return path
 
 
-def in_markdown(found: Sequence[Measured]) -> str:
+def to_markdown(results: Sequence[Measured]) -> str:
     """Return the figures as tables."""
     columns = ("precision", "windows", "seconds", "network", "first window", "peak memory", "MONAI", "times faster")
     lines = _head(columns)
-    for one in found:
+    for one in results:
         report = one.runs[0].report
         wall = [run.wall_seconds for run in one.runs]
         reference = [timing["total_seconds"] for timing in one.references]
         lines.append(
-            f"| {one.case.scan} | {one.case.network} | {one.precision} "
-            f"| {report['windows']} of {report['windows_full_grid']} | {spread(wall)} "
+            f"| {one.workload.scan} | {one.workload.network} | {one.precision} "
+            f"| {report['windows']} of {report['windows_full_grid']} | {format_seconds(wall)} "
             f"| {statistics.median(run.network_share for run in one.runs):.0%} "
             f"| {statistics.median(run.first_window_seconds for run in one.runs):.1f} s "
             f"| {max(run.report['peak_memory_mb'] for run in one.runs) / 1000:.2f} GB "
-            f"| {spread(reference) if reference else ''} | {f'{one.times_faster:.1f}' if reference else ''} |"
+            f"| {format_seconds(reference) if reference else ''} | {f'{one.times_faster:.1f}' if reference else ''} |"
         )
     lines += ["", *_head(STAGES)]
-    for one in found:
+    for one in results:
         stages = (statistics.median(run.seconds[stage] for run in one.runs) for stage in STAGES)
-        lines.append(f"| {one.case.scan} | {one.case.network} | " + " | ".join(f"{s:.2f}" for s in stages) + " |")
+        lines.append(
+            f"| {one.workload.scan} | {one.workload.network} | " + " | ".join(f"{s:.2f}" for s in stages) + " |"
+        )
     lines += [
         "",
         *_head(RATES),
     ]
-    for one in found:
+    for one in results:
         products = [one.sustained_gflops, one.burst_gflops]
         shares = " | ".join(f"{statistics.median(each):.0f} | {_shares(one.shares_of(each))}" for each in products)
         lines.append(
-            f"| {one.case.scan} | {one.case.network} | {one.precision} | {one.gflop_per_window:.0f} "
+            f"| {one.workload.scan} | {one.workload.network} | {one.precision} | {one.gflop_per_window:.0f} "
             f"| {statistics.median(one.gflops):.0f} | {shares} "
             f"| {statistics.median(each.copy_gb_per_s for each in one.ceilings):.1f} |"
         )
     return "\n".join(lines)
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return the median, with the smallest and the largest where there are several."""
+def format_seconds(values: Sequence[float]) -> str:
+    """Return the median, and the smallest and the largest of several values."""
     middle = f"{statistics.median(values):.1f} s"
     return middle if len(values) == 1 else f"{middle} ({min(values):.1f} to {max(values):.1f})"
 

@@ -1,7 +1,7 @@
-"""How fast training is on this machine: ``python -m bench.training``.
+"""Speed of training on this machine: ``python -m bench.training``.
 
-Runs the training command on phantoms, one setting after the other, and reads its own records: crops a second, the share
-of the time that the network waited for crops, and on a GPU the most memory in use.
+Runs the training command on phantoms in several settings and reads its metrics.csv: crops per second, share of the time
+spent waiting for crops, and peak memory on a GPU.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.train.run.log import read_metrics
 
-RECORDS = 8  # of a run; the first one, with everything that happens only once, is not counted
+PHANTOMS = 8
+RECORDS = 8  # rows of metrics.csv in a run; the first one includes the start and is not counted
 DEMONSTRATION = (
     *("--filters", "8", "16", "32", "64", "80", "80", "--spacing", "4", "4", "4", "--suv-range", "0", "15"),
     *("--window", "96", "64", "96", "--crop", "96", "64", "96"),
 )
-BEYOND = (
+AUGMENTATION = (
     *("--in-patient", "0.9", "--whole-view", "0.2", "--small-lesions", "0.6", "--jitter", "0.4", "--blur", "0.15"),
     *("--noise", "0.15", "--gamma", "0.2", "--scale", "0.3", "--transplant", "0.4", "--clip", "1", "--ema", "0.999"),
     "--deep-supervision",
@@ -36,16 +37,16 @@ BEYOND = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured.
+    """A setting of the training command.
 
     Attributes
     ----------
     name
-        As in the table.
+        Its name in the table.
     options
-        Of the training command.
+        Options of the command.
     steps
-        Between two records.
+        Steps between two rows of metrics.csv.
     """
 
     name: str
@@ -55,20 +56,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a setting came to: medians over the records of its run.
+    """Figures of a setting.
 
     Attributes
     ----------
     setting
         Its name.
     seconds_per_step, patches_per_second
-        With the waiting.
+        Medians over the rows of metrics.csv, waiting included.
     fastest, slowest
-        Seconds a step, of the records.
+        Smallest and largest seconds per step among the rows.
     waiting
-        Share of the time, of all records.
+        Share of the time spent waiting for crops, over all rows.
     gpu_gb
-        Most memory that tensors held; None on a CPU.
+        Peak memory of tensors; None on a CPU.
     """
 
     setting: str
@@ -81,7 +82,7 @@ class Figures:
 
 
 def settings_for(device: str) -> list[Setting]:
-    """List what is worth a measurement: on a GPU the recipe itself, on a CPU what one would train there."""
+    """Return the settings to measure: the recipe on a GPU, smaller networks and crops on a CPU."""
     if device == "cuda":
         recipe = ("--precision", "float16")
         return [
@@ -90,12 +91,14 @@ def settings_for(device: str) -> list[Setting]:
             Setting("recipe, 224³, float16, compiled", (*recipe, "--compile"), 10),
             Setting("recipe, 224³, float16, in windows of 128³", (*recipe, "--train-in-windows", "0.25"), 5),
             Setting(
-                "demonstration, bfloat16", (*DEMONSTRATION, *BEYOND, "--precision", "bfloat16", "--batch", "8"), 25
+                "demonstration, bfloat16",
+                (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16", "--batch", "8"),
+                25,
             ),
         ]
     return [
-        Setting("demonstration, bfloat16", (*DEMONSTRATION, *BEYOND, "--precision", "bfloat16"), 15),
-        Setting("demonstration, float32", (*DEMONSTRATION, *BEYOND, "--precision", "float32"), 10),
+        Setting("demonstration, bfloat16", (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16"), 15),
+        Setting("demonstration, float32", (*DEMONSTRATION, *AUGMENTATION, "--precision", "float32"), 10),
         Setting("recipe, 128³, bfloat16", ("--crop", "128", "128", "128", "--precision", "bfloat16"), 1),
     ]
 
@@ -106,13 +109,13 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     Parameters
     ----------
     setting
-        What with.
+        Options and number of steps.
     device
-        Where.
+        Device of the network.
     donors
-        Scans in the layout ``images`` whose lesions are transplanted; None: phantoms give theirs.
+        Scans in the layout ``images`` whose lesions are transplanted; None: lesions of phantoms.
     work
-        Folder for the run; prepared cases are shared among the settings.
+        Folder for runs and for the store of prepared cases, which all settings share.
 
     Raises
     ------
@@ -120,7 +123,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
         If the run fails.
     """
     run = work / setting.name.replace(" ", "-")
-    phantoms = "phantom:8"
+    phantoms = f"phantom:{PHANTOMS}"
     data = [f"images:{donors.resolve()}", phantoms] if donors else [phantoms, "--donors", phantoms]
     command = [
         *(sys.executable, "-m", "swfastedit_core.train", "--output", str(run), "--store", str(work / "store")),
@@ -131,11 +134,11 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     if done.returncode:
         raise UserError(f"{setting.name}: {done.stderr.strip() or done.stdout.strip()}")
     batch = int(setting.options[setting.options.index("--batch") + 1]) if "--batch" in setting.options else 1
-    return summed_up(setting.name, read_metrics(run)[1:], batch=batch)
+    return summarise(setting.name, read_metrics(run)[1:], batch=batch)
 
 
-def summed_up(name: str, records: Sequence[dict[str, str]], *, batch: int) -> Figures:
-    """Take the medians over the rows of a metrics.csv."""
+def summarise(name: str, records: Sequence[dict[str, str]], *, batch: int) -> Figures:
+    """Return the figures of a run from the rows of its metrics.csv."""
     seconds = [float(row["seconds_per_step"]) for row in records]
     waited = sum(float(row["waiting"]) * s for row, s in zip(records, seconds, strict=True))
     memory = [float(row["gpu_gb"]) for row in records if row["gpu_gb"]]
@@ -145,10 +148,10 @@ def summed_up(name: str, records: Sequence[dict[str, str]], *, batch: int) -> Fi
     )
 
 
-def in_markdown(found: Iterable[Figures]) -> str:
+def to_markdown(results: Iterable[Figures]) -> str:
     """Return the table of `docs/training.md`."""
     lines = ["| setting | crops a second | seconds a step | waiting for crops | GPU memory |", "|---|---|---|---|---|"]
-    for one in found:
+    for one in results:
         spread = f"{one.seconds_per_step:.2f} ({one.fastest:.2f} to {one.slowest:.2f})"
         memory = "" if one.gpu_gb is None else f"{one.gpu_gb:.1f} GB"
         lines.append(f"| {one.setting} | {one.patches_per_second:.2f} | {spread} | {one.waiting:.1%} | {memory} |")
@@ -164,9 +167,9 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m bench.training", description=__doc__)
     add = parser.add_argument
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: %(default)s")
-    add("--only", metavar="TEXT", default="", help="settings whose name holds this")
-    add("--donors", type=path_argument, metavar="DIR", help="scans with imagesTr and labelsTr whose lesions are "
-        "transplanted (default: those of the phantoms)")  # fmt: skip
+    add("--only", metavar="TEXT", default="", help="measure only settings whose name contains TEXT")
+    add("--donors", type=path_argument, metavar="DIR", help="folder with imagesTr and labelsTr; lesions of these scans "
+        "are transplanted (default: those of the phantoms)")  # fmt: skip
     add("--output", type=path_argument, metavar="JSON", help="write the figures there")
     return parser
 
@@ -176,16 +179,16 @@ def _run(options: argparse.Namespace) -> None:
     chosen = [setting for setting in settings_for(device) if options.only in setting.name]
     if not chosen:
         names = "; ".join(setting.name for setting in settings_for(device))
-        raise UserError(f"--only {options.only}: no such setting, expected a part of one of: {names}")
-    found = []
+        raise UserError(f"--only {options.only}: no such setting, expected part of one of: {names}")
+    results = []
     with tempfile.TemporaryDirectory() as work:
         for setting in chosen:
-            found.append(measure(setting, device=device, donors=options.donors, work=Path(work)))
-            say(in_markdown(found[-1:]).splitlines()[-1])
-    say(in_markdown(found))
+            results.append(measure(setting, device=device, donors=options.donors, work=Path(work)))
+            say(to_markdown(results[-1:]).splitlines()[-1])
+    say(to_markdown(results))
     if options.output:
         with replacing(options.output) as temporary:
-            temporary.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+            temporary.write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
 
 
 if __name__ == "__main__":

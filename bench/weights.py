@@ -1,7 +1,7 @@
-"""What weights do, beside what thresholds do: ``python -m bench.weights``.
+"""Scores of weights, beside scores of SUV thresholds: ``python -m bench.weights``.
 
-Three tests, each left out if its data is: unseen phantoms, the folds of a cross-validation on the scans that they held
-out, and one whole-body scan.
+Three tests: phantoms that were not used for training; a cross-validation, each scan segmented by the run that held it
+out (--folds, --data); one whole-body scan (--scan).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,22 +27,20 @@ from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.train.data.gather import SPLIT
 from swfastedit_core.train.data.labels import label_on_grid
-from swfastedit_core.train.data.sources import Scan, Source, find_sources, read_source
+from swfastedit_core.train.data.sources import Source, find_sources, read_source
 from swfastedit_core.train.run.recorder import LAST
-from swfastedit_core.train.run.validation import Score, compare, means
+from swfastedit_core.train.run.validation import Score, mean_scores, score_mask
 from swfastedit_core.volume import Volume
 
 FIXED_SUV = 2.5
 SHARE_OF_MAX = 0.41
 CEILING = "label on the network's voxels"
-TRIED_SUV = np.arange(0.5, 20.01, 0.25)
-
-Mask = Callable[[Scan], np.ndarray]
+SWEEP_SUV = np.arange(0.5, 20.01, 0.25)
 
 
 @dataclass(frozen=True)
-class Row:
-    """Means of a method over the scans of a test."""
+class MethodScores:
+    """Mean scores of a method over the scans of a test. The fields are the columns of the table."""
 
     test: str
     method: str
@@ -52,13 +50,13 @@ class Row:
     fnv_ml: float
 
 
-def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
-    """Compare on synthetic scans that no seed of training made.
+def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[MethodScores]:
+    """Compare on phantoms of a seed that training did not use.
 
     Raises
     ------
     UserError
-        If the weights say that they were trained with this seed.
+        If the weights were trained with this seed.
     """
     for path in find_checkpoints(weights):
         training = read_config(path).training
@@ -69,11 +67,17 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[Row]:
     sources = find_sources(f"phantom:{count}", seed=seed)
     networks = load_networks(*weights)
     pairs = [(source, networks) for source in sources]
-    return compared(f"{count} phantoms, seed {seed}", pairs)
+    return score_methods(f"{count} phantoms, seed {seed}", pairs)
 
 
-def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
-    """Compare on real scans, each segmented by the run that held it out."""
+def crossvalidation(runs: Sequence[Path], data: str) -> list[MethodScores]:
+    """Compare on real scans. Each scan is segmented by the run that held it out.
+
+    Raises
+    ------
+    UserError
+        If a scan is held out by no run or by several.
+    """
     sources = [source for source in find_sources(data, seed=0) if source.label]
     pairs: list[tuple[Source, Ensemble]] = []
     for run in runs:
@@ -85,24 +89,24 @@ def crossvalidation(runs: Sequence[Path], data: str) -> list[Row]:
         raise UserError(
             f"{len(runs)} runs hold out {len(held_out)} of {len(sources)} scans of {data}, expected each one once"
         )
-    return compared(f"{len(runs)}-fold cross-validation on {len(sources)} scans", pairs)
+    return score_methods(f"{len(runs)}-fold cross-validation on {len(sources)} scans", pairs)
 
 
-def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[Row]:
+def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[MethodScores]:
     """Compare on one real scan."""
     source = Source(pet.parent.name, pet.parent.name, "scan", pet=pet, label=label)
-    return compared(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
+    return score_methods(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
 
 
-def compared(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[Row]:
+def score_methods(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[MethodScores]:
     """Score networks and thresholds on the same scans.
 
     Parameters
     ----------
     test
-        Its name.
+        Name of the test.
     pairs
-        Each scan with the networks for it.
+        Each scan with the networks that segment it.
     """
     scores: dict[str, list[Score]] = {}
     sweeps = []
@@ -117,22 +121,26 @@ def compared(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[Row]:
         }
         if networks:
             masks[CEILING] = on_network_grid(scan.label, networks[0].config.preprocessing.spacing_mm)
-        sweep = [dice(truth, suv >= limit) for limit in TRIED_SUV]
+        candidates = truth | (suv >= SWEEP_SUV[0])  # Dice does not depend on the other voxels
+        sweep = [dice(truth[candidates], suv[candidates] >= limit) for limit in SWEEP_SUV]
         sweeps.append(sweep)
         if truth.any():
-            masks["best SUV of each scan"] = suv >= TRIED_SUV[int(np.argmax(sweep))]
+            masks["best SUV of each scan"] = suv >= SWEEP_SUV[int(np.argmax(sweep))]
         for method, mask in masks.items():
-            score = compare(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
+            score = score_mask(source.case, truth, mask, voxel_ml=scan.pet.geometry.voxel_ml)
             scores.setdefault(method, []).append(score)
         say(f"{test}: {source.case}: Dice {scores['network'][-1].dice:.3f}")
     swept = np.nanmean(np.array(sweeps), axis=0)
-    rows = [Row(test, method, len(found), **means(found)) for method, found in scores.items()]
-    best = TRIED_SUV[int(np.argmax(swept))]
-    return [*rows, Row(test, f"best SUV for all, {best:g}", len(pairs), float(swept.max()), math.nan, math.nan)]
+    rows = [MethodScores(test, method, len(each), **mean_scores(each)) for method, each in scores.items()]
+    best = SWEEP_SUV[int(np.argmax(swept))]
+    return [
+        *rows,
+        MethodScores(test, f"best SUV for all, {best:g}", len(pairs), float(swept.max()), math.nan, math.nan),
+    ]
 
 
 def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Bring a label to a network's voxels, as in training, and back, as a mask is: what a perfect network would mark.
+    """Resample a label to a network's grid, as in training, and back, as a mask: the result of a perfect network.
 
     Returns
     -------
@@ -146,7 +154,7 @@ def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np
     return marked
 
 
-def in_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[MethodScores]) -> str:
     """Return the figures as a table."""
     lines = ["| test | method | Dice | FPV ml | FNV ml |", "|---|---|---|---|---|"]
     for row in rows:
@@ -164,10 +172,10 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m bench.weights", description=__doc__)
     add = parser.add_argument
     add("--weights", type=path_argument, nargs="+", default=[Path("weights")], help="default: weights/")
-    add("--phantoms", type=int, default=20, help="0 leaves them out (default: %(default)s)")
-    add("--seed", type=int, default=77, help="of the phantoms; not that of training (default: %(default)s)")
-    add("--folds", type=path_argument, nargs="+", default=[], metavar="RUN", help="runs of a cross-validation")
-    add("--data", metavar="SPEC", help="the scans they were trained on, as for training")
+    add("--phantoms", type=int, default=20, help="number of phantoms; 0: none (default: %(default)s)")
+    add("--seed", type=int, default=77, help="seed of the phantoms; not that of training (default: %(default)s)")
+    add("--folds", type=path_argument, nargs="+", default=[], metavar="RUN", help="all runs of a cross-validation")
+    add("--data", metavar="SPEC", help="data of the cross-validation, as --data of the training command")
     add("--scan", type=path_argument, nargs=2, metavar=("PET", "LABEL"), help="a whole-body scan and its label")
     add("--output", type=path_argument, metavar="JSON", help="write the figures there")
     return parser
@@ -175,8 +183,8 @@ def _parser() -> Parser:
 
 def _run(options: argparse.Namespace) -> None:
     if bool(options.folds) != bool(options.data):
-        raise UserError("--folds and --data belong together: runs, and the scans that they learned from and held out")
-    rows: list[Row] = []
+        raise UserError("--folds and --data belong together: the runs of a cross-validation, and their data")
+    rows: list[MethodScores] = []
     if options.phantoms:
         rows += phantoms(options.weights, options.phantoms, options.seed)
     if options.folds:
@@ -185,7 +193,7 @@ def _run(options: argparse.Namespace) -> None:
         rows += whole_body(options.weights, *options.scan)
     if not rows:
         raise UserError("nothing to test: give --phantoms, --folds with --data, or --scan")
-    say(in_markdown(rows))
+    say(to_markdown(rows))
     if options.output:
         with replacing(options.output) as temporary:
             temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from blobs import write_blobs
-from runs import NARROW
+from program import write_two_networks
 
+import process
+from swfastedit_core.challenge.options import OPTIONS
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 
@@ -25,6 +27,12 @@ def narrow_checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Write a folder of two small random networks, 1.safetensors and 2.safetensors."""
+    return write_two_networks(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
 def without_rights() -> tuple[str, ...]:
     """Return what goes before a command so that file permissions hold for it, for root as well."""
     if os.geteuid():
@@ -36,19 +44,19 @@ def without_rights() -> tuple[str, ...]:
     return before
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Write six patients to learn from."""
-    return write_blobs(tmp_path_factory.mktemp("blobs"), 6)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Path:
-    """Return the folder in which a module's runs prepare their cases."""
-    return tmp_path_factory.mktemp("store")
-
-
 @pytest.fixture
-def options(data, store) -> list[str]:
-    """Return what most runs of the training command have in common."""
-    return [*NARROW, "--data", f"images:{data}", "--store", str(store)]
+def run(capfd, monkeypatch):
+    """Return a function that runs `process.py` in this process: arguments in, exit code and streams out.
+
+    `baked_in` are the options of an image. To start Python and import torch takes two seconds; tests of what only a
+    program of its own shows start one.
+    """
+
+    def run(*arguments: object, baked_in: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv(OPTIONS, baked_in)
+        capfd.readouterr()
+        code = process.main([str(argument) for argument in arguments])
+        gc.unfreeze()  # a program that ends keeps what it loaded for good, these tests do not
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run

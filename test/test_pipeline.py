@@ -1,3 +1,5 @@
+"""Segmentation of a scan by played networks: votes, regions, floors, progress."""
+
 from __future__ import annotations
 
 import json
@@ -22,9 +24,6 @@ from swfastedit_core import (
     segment,
     write_volume,
 )
-from swfastedit_core.challenge import interface as contract
-from swfastedit_core.challenge.interface import find_pets
-from swfastedit_core.challenge.weights import default_weights
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
@@ -59,7 +58,7 @@ def test_scan_without_any_contrast_has_no_lesions_and_needs_no_window():
     flat = np.full(GRID.shape_zyx, 3.0, np.float32)
     result = segment(volume(flat), Ensemble([SaysEverywhere(offset=-0.5)]))
     assert (result.lesion_voxels, result.windows) == (0, 0)
-    assert result.windows_full_grid > 0
+    assert result.windows_full_grid == 6
     assert result.mask.array_zyx.shape == flat.shape
     everywhere = Ensemble([SaysEverywhere(offset=0.5)])
     full = segment(volume(flat), everywhere, full_grid=True)  # the recipe runs all windows
@@ -137,14 +136,14 @@ def test_scan_is_not_changed():
     np.testing.assert_array_equal(array, before)
 
 
-def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpoint):
+def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpoint, run):
     scan = tmp_path / "scan.mha"
     write_volume(volume(np.random.default_rng(1).random(GRID.shape_zyx)), scan)
     networks = load_networks(narrow_checkpoint, device="cpu", precision="float32")
     mask = segment(read_volume(scan), networks).mask
-    command = [sys.executable, "process.py", "--pet", str(scan), "--output", str(tmp_path / "out")]
-    command += ["--weights", str(narrow_checkpoint), "--device", "cpu", "--precision", "float32"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    options = ("--weights", narrow_checkpoint, "--device", "cpu", "--precision", "float32")
+    done = run("--pet", scan, "--output", tmp_path / "out", *options)
+    assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[-1])["lesion_voxels"] == int(mask.array_zyx.sum()) > 0
     np.testing.assert_array_equal(read_volume(tmp_path / "out" / "scan.mha").array_zyx, mask.array_zyx)
 
@@ -197,102 +196,3 @@ def test_flipped_and_integer_arrays_are_taken():
     for same in (array.astype(np.int16), np.asfortranarray(array), array[::-1].copy()[::-1]):
         found = segment(Volume(same, GRID), Ensemble([SaysEverywhere(-0.5)]), full_grid=True).mask.array_zyx
         np.testing.assert_array_equal(found, expected)
-
-
-def test_platform_paths(tmp_path):
-    pets = tmp_path / "images" / "pet"
-    pets.mkdir(parents=True)
-    for name in ("b.mha", "a.mha", ".hidden.mha", "notes.txt"):
-        (pets / name).touch()
-    assert [path.name for path in find_pets(tmp_path)] == ["a.mha", "b.mha"]
-
-
-INVENTORY = {"socket": {"slug": "pet", "relative_path": "images/pet"}, "image": {"pk": "b", "name": "b.mha"}}
-
-
-@pytest.mark.parametrize(
-    ("content", "names"),
-    [
-        ([INVENTORY], ["b.mha"]),
-        ([{"interface": INVENTORY["socket"], "image": {"pk": "b", "name": "another name"}}], ["b.mha"]),
-        ([{**INVENTORY, "image": {"pk": "0", "name": "b.mha"}}], ["b.mha"]),
-        ([{**INVENTORY, "image": {"pk": "0", "name": "elsewhere.mha"}}], ["a.mha", "b.mha"]),
-        ([{**INVENTORY, "socket": {"relative_path": "images/pet/"}}], ["b.mha"]),
-        ([{**INVENTORY, "socket": {"relative_path": None}}], ["a.mha", "b.mha"]),
-        ([{**INVENTORY, "socket": {"relative_path": "images/ct"}}], ["a.mha", "b.mha"]),
-        ([{"socket": INVENTORY["socket"], "value": 3, "image": None}, "odd", None], ["a.mha", "b.mha"]),
-        ({"no": "list"}, ["a.mha", "b.mha"]),
-        ("no JSON", ["a.mha", "b.mha"]),
-    ],
-)
-def test_inventory_names_the_pet_and_is_never_needed(content, names, tmp_path):
-    (tmp_path / "images/pet").mkdir(parents=True)
-    for name in ("a.mha", "b.mha"):
-        (tmp_path / "images/pet" / name).touch()
-    (tmp_path / "inputs.json").write_text(content if content == "no JSON" else json.dumps(content))
-    assert [path.name for path in find_pets(tmp_path)] == names
-
-
-def test_clicks_are_noticed_where_the_task_has_them(tmp_path):
-    clicks = tmp_path / "lesion-clicks.json"
-    task = contract.TASKS["autopet4"]
-    assert contract.click_notice(tmp_path, task) is None
-    points = [{"point": [1, 2, 3], "name": "tumor"}, {"point": [4, 5, 6], "name": "background"}]
-    clicks.write_text(json.dumps({"version": {"major": 1, "minor": 0}, "type": "Multiple points", "points": points}))
-    assert contract.click_notice(tmp_path, task) == f"{clicks}: 2 click(s) not used, the network takes no clicks"
-    assert contract.click_notice(tmp_path, contract.TASKS["autopet2"]) is None
-    clicks.write_text(json.dumps({"points": []}))
-    assert contract.click_notice(tmp_path, task) is None
-    for odd in ("no JSON", "[]", '{"points": 3}'):
-        clicks.write_text(odd)
-        assert contract.click_notice(tmp_path, task) == f"{clicks}: holds no list of points and is not used"
-
-
-def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
-    model, project = tmp_path / "model", tmp_path / "project"
-    assert default_weights(project, model) == project / "weights"
-    model.mkdir()
-    assert default_weights(project, model) == project / "weights"
-    (model / "readme.txt").touch()
-    with pytest.raises(UserError, match=r"found readme\.txt, expected weights \(\.safetensors or \.pt\)"):
-        default_weights(project, model)
-    (model / "0.pt").touch()
-    assert default_weights(project, model) == model
-
-
-def test_weights_in_the_box_may_lie_in_one_folder_of_their_own(tmp_path):
-    box = tmp_path / "weights"
-    (box / "fold0").mkdir(parents=True)
-    (box / "README.md").touch()
-    with pytest.raises(UserError, match=r"found README\.md, expected weights"):
-        default_weights(tmp_path, tmp_path / "model")
-    (box / "fold0/mine.safetensors").touch()
-    assert default_weights(tmp_path, tmp_path / "model") == box / "fold0"
-    (box / "demo.safetensors").touch()  # which of the two is meant?
-    with pytest.raises(UserError, match=r"found README\.md, demo\.safetensors, fold0/mine\.safetensors, expected"):
-        default_weights(tmp_path, tmp_path / "model")
-
-
-@pytest.mark.parametrize("locked", ["model", "model/below", "input/images/pet"])
-def test_folder_that_cannot_be_read_is_no_empty_one(locked, tmp_path, without_rights):
-    folder = tmp_path / locked
-    folder.mkdir(parents=True)
-    (folder / "0.safetensors").touch()
-    folder.chmod(0)
-    code = "import sys; from pathlib import Path; from swfastedit_core.challenge.interface import *; "
-    code += "from swfastedit_core.challenge.weights import *; "
-    code += "find_pets(Path(sys.argv[1], 'input'))" if "pet" in locked else "default_weights(*map(Path, sys.argv[1:]))"
-    command = [*without_rights, sys.executable, "-c", code, str(tmp_path), str(tmp_path / "model")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    folder.chmod(0o700)
-    assert f"UserError: {folder}: cannot be read (Permission denied)" in done.stderr
-
-
-def test_uploaded_model_may_lie_in_one_folder_of_its_own(tmp_path):
-    for name in ("a/0.safetensors", "a/1.safetensors", ".b/2.pt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert default_weights(tmp_path / "project", tmp_path) == tmp_path / "a"
-    (tmp_path / "2.pt").touch()
-    with pytest.raises(UserError, match="in one folder"):
-        default_weights(tmp_path / "project", tmp_path)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -25,9 +27,17 @@ def body_of(array, shape=None):
     return Body(cells, (1, 1, 1), (0, 0, 0), shape or cells.shape)
 
 
-def suv_of(phantom):
-    """Return the phantom as a tensor [X, Y, Z]; axes need no turning, the grid is axis-aligned."""
-    return torch.from_numpy(phantom.pet.array_zyx).permute(2, 1, 0).contiguous()
+@lru_cache
+def drawn(seed, geometry, scanner):
+    """Make each phantom once for all tests."""
+    return make_phantom(seed, geometry=geometry, scanner=scanner).pet.array_zyx
+
+
+def suv_of(seed, *, geometry, scanner):
+    """Return a phantom as a tensor [X, Y, Z] of the caller's own; axes need no turning, the grid is axis-aligned."""
+    return (
+        torch.from_numpy(drawn(seed, geometry, scanner)).permute(2, 1, 0).clone(memory_format=torch.contiguous_format)
+    )
 
 
 def covered(plan):
@@ -117,10 +127,10 @@ def share_missed(plan, truth):
 @pytest.mark.parametrize("seed", [ARMS_UP, ARMS_DOWN])
 @pytest.mark.parametrize("geometry", [WHOLE, HEAD, LEGS], ids=["whole", "head only", "legs only"])
 def test_whole_patient_is_covered_with_fewer_windows_whatever_the_noise(seed, geometry):
-    truth = suv_of(make_phantom(seed, geometry=geometry, scanner=QUIET)) > 0.2
+    truth = suv_of(seed, geometry=geometry, scanner=QUIET) > 0.2
     assert truth.sum() > 1000
     for scanner in (QUIET, NOISY):
-        suv = suv_of(make_phantom(seed, geometry=geometry, scanner=scanner))
+        suv = suv_of(seed, geometry=geometry, scanner=scanner)
         plan = plan_over(suv, find_body(mean_cells(suv, SPACING_MM)))
         assert share_missed(plan, truth) < 1e-3
         full = plan_over(suv, None)
@@ -128,7 +138,7 @@ def test_whole_patient_is_covered_with_fewer_windows_whatever_the_noise(seed, ge
 
 
 def test_table_and_room_do_not_enlarge_the_region():
-    suv = suv_of(make_phantom(ARMS_UP, geometry=WHOLE, scanner=NOISY))
+    suv = suv_of(ARMS_UP, geometry=WHOLE, scanner=NOISY)
     before = find_body(mean_cells(suv, SPACING_MM))
     suv[:, 80:83] += 0.04  # a table under the patient
     suv += 0.01  # scatter everywhere
@@ -146,7 +156,7 @@ def test_small_hot_spot_apart_from_the_body_is_kept():
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1e4])
 def test_scan_in_other_units_is_covered(scale):
-    suv = suv_of(make_phantom(ARMS_UP, geometry=WHOLE, scanner=QUIET))
+    suv = suv_of(ARMS_UP, geometry=WHOLE, scanner=QUIET)
     assert share_missed(plan_over(suv, find_body(mean_cells(suv * scale, SPACING_MM))), suv > 0.2) < 1e-3
 
 

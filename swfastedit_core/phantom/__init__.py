@@ -1,7 +1,7 @@
 """Synthetic whole-body FDG-PET with known lesions.
 
-A patient is drawn from a seed as solids in patient millimetres (`draw_patient`), painted on a voxel grid,
-blurred by the scanner's resolution and overlaid with noise (`make_phantom`). The label is what was put there.
+`sample_patient` samples a patient from a seed: solids in patient millimetres with an uptake each. `make_phantom` paints
+them on a voxel grid, blurs it with the scanner's resolution and adds noise. The label marks the lesions, unblurred.
 
 >>> from swfastedit_core.phantom import make_phantom
 >>> phantom = make_phantom(7)
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.phantom.lesions import MAX_LESIONS, Lesion
-from swfastedit_core.phantom.patient import Patient, draw_patient, field_of_view, noise_stream
-from swfastedit_core.phantom.scanner import Scanner, activity_map, add_noise, blurred, mask_of
+from swfastedit_core.phantom.patient import Patient, field_of_view, noise_rng, sample_patient
+from swfastedit_core.phantom.scanner import Scanner, activity_map, add_noise, blur, rasterize
 from swfastedit_core.volume import Geometry, Volume
 
-__all__ = ["Lesion", "Patient", "Phantom", "Scanner", "draw_patient", "field_of_view", "make_phantom"]
+__all__ = ["Lesion", "Patient", "Phantom", "Scanner", "field_of_view", "make_phantom", "sample_patient"]
 
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """A synthetic scan and the truth about it.
+    """A synthetic scan with its label.
 
     Attributes
     ----------
@@ -49,19 +49,19 @@ def make_phantom(
     lesions: int | None = None,
     scanner: Scanner | None = None,
 ) -> Phantom:
-    """Draw a patient and scan them. The same arguments give the same bytes.
+    """Sample a patient and simulate the scan. The same arguments give the same bytes.
 
     Parameters
     ----------
     seed
-        Zero or more; names the patient.
+        Zero or more; determines the patient.
     geometry
         Grid in the patient's millimetres (x = 0 in the midline, z = 0 at the vertex), of any spacing and
         orientation, left-handed included. None takes `field_of_view`.
     lesions
-        How many, 0 to 30. None draws it: none in 22 of 100 patients.
+        Number of lesions, 0 to 30. None samples it; 22 of 100 patients have none.
     scanner
-        Resolution and noise. None takes the patient's own.
+        Resolution and noise. None takes those of the patient.
 
     Returns
     -------
@@ -77,18 +77,18 @@ def make_phantom(
         raise ValueError(f"seed {seed}, expected 0 or more")
     if lesions is not None and not 0 <= lesions <= MAX_LESIONS:
         raise ValueError(f"{lesions} lesions, expected 0 to {MAX_LESIONS}")
-    patient = draw_patient(seed, lesions=lesions)
+    patient = sample_patient(seed, lesions=lesions)
     grid = field_of_view(seed) if geometry is None else geometry
     machine = patient.scanner if scanner is None else scanner
     label = np.zeros(grid.shape_zyx, np.uint8)
-    found = []
+    visible = []
     for lesion in patient.lesions:
-        mask = mask_of(lesion.shape, grid)
+        mask = rasterize(lesion.shape, grid)
         if mask is not None:
             label[mask[0]] |= mask[1]
-            found.append(lesion)
+            visible.append(lesion)
     pet = activity_map([*patient.healthy, *(r for lesion in patient.lesions for r in lesion.regions)], grid)
-    pet = blurred(pet, fwhm_mm=machine.fwhm_mm, spacing_mm=grid.spacing_mm)
+    pet = blur(pet, fwhm_mm=machine.fwhm_mm, spacing_mm=grid.spacing_mm)
     if machine.noise > 0:
-        pet = add_noise(pet, grid, scanner=machine, rng=noise_stream(seed))
-    return Phantom(Volume(pet, grid), Volume(label, grid), tuple(found))
+        pet = add_noise(pet, grid, scanner=machine, rng=noise_rng(seed))
+    return Phantom(Volume(pet, grid), Volume(label, grid), tuple(visible))

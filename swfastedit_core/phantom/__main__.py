@@ -12,7 +12,6 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.files.write import write_mask, write_volume
 from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
 from swfastedit_core.phantom.lesions import MAX_LESIONS
-from swfastedit_core.phantom.picture import draw_picture
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.volume import Volume
 
@@ -27,9 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    _checked(options)
+    _check(options)
     if options.picture is not None:
-        draw_picture(list(_phantoms(options)), options.picture)
+        from swfastedit_core.phantom.picture import write_picture  # imports PyTorch
+
+        write_picture(list(_phantoms(options)), options.picture)
     if options.output is not None:
         _write(options)
 
@@ -44,16 +45,16 @@ def _parser() -> Parser:
         type=float,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="voxel size in mm; default: a scanner's",
+        help="voxel size in mm; default: that of a common scanner",
     )
-    parser.add_argument("--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: chance")
+    parser.add_argument("--lesions", type=int, help=f"lesions in each patient, 0 to {MAX_LESIONS}; default: sampled")
     parser.add_argument("--format", choices=("nii.gz", "mha"), default="nii.gz", help="file type (default %(default)s)")
-    parser.add_argument("--picture", type=path_argument, metavar="PNG", help="draw the patients as projections")
+    parser.add_argument("--picture", type=path_argument, metavar="PNG", help="plot projections of all patients")
     return parser
 
 
-def _checked(options: argparse.Namespace) -> None:
-    """Refuse what cannot work, before any case is made."""
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that cannot work, before any case is made."""
     if options.output is None and options.picture is None:
         raise UserError("nothing to write: give --output DIR, or --picture PNG, or both")
     if not 1 <= options.cases <= SEEDS_PER_SET:
@@ -85,13 +86,13 @@ def _write(options: argparse.Namespace) -> None:
     for case, phantom in enumerate(_phantoms(options)):
         name = f"phantom_{options.seed}_{case:04d}.{options.format}"
         write_mask(phantom.label, options.output / "labelsTr" / name)
-        write_volume(_in_steps(phantom.pet), options.output / "imagesTr" / name)
+        write_volume(_quantised(phantom.pet), options.output / "imagesTr" / name)
         millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
         say(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml")
 
 
-def _in_steps(pet: Volume) -> Volume:
-    """Round SUV as a scanner's integer storage does; the noise in its last digits would triple the file."""
+def _quantised(pet: Volume) -> Volume:
+    """Round SUV to steps of 1/256, as integer storage does: files are a third of the size."""
     return Volume(np.round(pet.array_zyx * STEPS_PER_SUV) / np.float32(STEPS_PER_SUV), pet.geometry)
 
 

@@ -1,4 +1,4 @@
-"""One patient: a continuous description in patient millimetres, and the field of view they are scanned in."""
+"""A patient as solids in patient millimetres, and the field of view of the scan."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.phantom.abdomen import make_abdomen, make_bowel, make_genital, make_urinary
-from swfastedit_core.phantom.body import make_frame
-from swfastedit_core.phantom.build import Build, Region, Sculptor, draw_build
+from swfastedit_core.phantom.anatomy import AnatomySampler, Habitus, Region, sample_habitus
+from swfastedit_core.phantom.body import make_contours
 from swfastedit_core.phantom.chest import make_chest, make_heart
-from swfastedit_core.phantom.head import make_head, make_imitators
-from swfastedit_core.phantom.lesions import Lesion, draw_lesion_count, draw_lesions
-from swfastedit_core.phantom.scanner import Scanner, draw_scanner
-from swfastedit_core.phantom.sites import stations
+from swfastedit_core.phantom.head import make_benign_uptake, make_head
+from swfastedit_core.phantom.lesion_sites import sites
+from swfastedit_core.phantom.lesions import Lesion, sample_lesion_count, sample_lesions
+from swfastedit_core.phantom.scanner import Scanner, sample_scanner
 from swfastedit_core.phantom.skeleton import make_skeleton
 from swfastedit_core.volume import Geometry
 
@@ -26,88 +26,88 @@ GRIDS = (
 
 @dataclass(frozen=True)
 class Patient:
-    """What lies on the table, and how it is scanned.
+    """A patient and the scanner.
 
     Coordinates are patient millimetres (LPS) with x = 0 in the midline and z = 0 at the vertex, the feet at
     about z = -1720.
 
     Attributes
     ----------
-    build
+    habitus
         Body size and posture.
     healthy
         Regions of physiological uptake, in the order of painting.
     lesions
-        Lesions, to be painted over them.
+        Lesions, painted over the healthy regions.
     scanner
         Resolution and noise.
-    levels_mm
+    z_range_mm
         Lowest and highest z of the scan.
     """
 
-    build: Build
+    habitus: Habitus
     healthy: tuple[Region, ...]
     lesions: tuple[Lesion, ...]
     scanner: Scanner
-    levels_mm: tuple[float, float]
+    z_range_mm: tuple[float, float]
 
 
-def draw_patient(seed: int, *, lesions: int | None = None) -> Patient:
-    """Draw a patient; the same seed gives the same healthy body whatever the number of lesions.
+def sample_patient(seed: int, *, lesions: int | None = None) -> Patient:
+    """Sample a patient. The healthy body depends on the seed only, not on the number of lesions.
 
     Parameters
     ----------
     seed
         Zero or more.
     lesions
-        How many, 0 to 30; None draws the number as well.
+        Number of lesions, 0 to 30; None samples it.
     """
-    body_rng, lesion_rng, scan_rng = _streams(seed, 3)
-    build = draw_build(body_rng)
-    sculptor = Sculptor(build, body_rng)
-    blood_suv = sculptor.suv(1.2, 1.9)
-    frame, tissue = make_frame(sculptor)
+    body_rng, lesion_rng, scan_rng = _rngs(seed, 3)
+    habitus = sample_habitus(body_rng)
+    sampler = AnatomySampler(habitus, body_rng)
+    blood_suv = sampler.suv(1.2, 1.9)
+    contours, tissue = make_contours(sampler)
     healthy = (
         *tissue,
-        *make_chest(sculptor, frame, blood_suv=blood_suv),
-        *make_skeleton(sculptor, frame),
-        *make_bowel(sculptor, frame),
-        *make_abdomen(sculptor, frame, blood_suv=blood_suv),
-        *make_heart(sculptor, blood_suv=blood_suv),
-        *make_genital(sculptor),
-        *make_urinary(sculptor),
-        *make_head(sculptor),
-        *make_imitators(sculptor),
+        *make_chest(sampler, contours, blood_suv=blood_suv),
+        *make_skeleton(sampler, contours),
+        *make_bowel(sampler, contours),
+        *make_abdomen(sampler, contours, blood_suv=blood_suv),
+        *make_heart(sampler, blood_suv=blood_suv),
+        *make_genital(sampler),
+        *make_urinary(sampler),
+        *make_head(sampler),
+        *make_benign_uptake(sampler),
     )
-    levels_mm = _draw_levels(scan_rng, build)
-    found = draw_lesions(
+    z_range_mm = _sample_z_range(scan_rng, habitus)
+    lesions_of_patient = sample_lesions(
         lesion_rng,
-        count=draw_lesion_count(lesion_rng) if lesions is None else lesions,
-        stations=stations(build),
+        count=sample_lesion_count(lesion_rng) if lesions is None else lesions,
+        sites=sites(habitus),
         healthy=healthy,
-        body=frame.skin,
-        levels_mm=levels_mm,
+        body=contours.skin,
+        z_range_mm=z_range_mm,
     )
-    return Patient(build, healthy, found, draw_scanner(scan_rng, fat_mm=build.fat_mm), levels_mm)
+    return Patient(habitus, healthy, lesions_of_patient, sample_scanner(scan_rng, fat_mm=habitus.fat_mm), z_range_mm)
 
 
 def field_of_view(seed: int, *, spacing_mm: tuple[float, float, float] | None = None) -> Geometry:
-    """Draw the grid on which the patient of a seed is scanned.
+    """Sample the grid on which the patient of a seed is scanned.
 
     Parameters
     ----------
     seed
-        The patient's.
+        Seed of the patient.
     spacing_mm
-        Voxel size along x, y, z; None draws that of a scanner.
+        Voxel size along x, y, z; None samples that of a common scanner.
 
     Returns
     -------
     Geometry
         Axis-aligned in LPS; skull base or vertex to mid-thigh or feet, 650 to 820 mm wide.
     """
-    _, _, scan_rng, grid_rng = _streams(seed, 4)
-    low, high = _draw_levels(scan_rng, draw_build(_streams(seed, 1)[0]))
+    _, _, scan_rng, grid_rng = _rngs(seed, 4)
+    low, high = _sample_z_range(scan_rng, sample_habitus(_rngs(seed, 1)[0]))
     size, in_plane, slices = GRIDS[int(grid_rng.integers(len(GRIDS)))]
     width_mm = max(size * in_plane, 570.0)
     spacing = (in_plane, in_plane, slices) if spacing_mm is None else spacing_mm
@@ -122,18 +122,18 @@ def field_of_view(seed: int, *, spacing_mm: tuple[float, float, float] | None = 
     return Geometry((count_x, count_y, count_z), spacing, origin_mm)
 
 
-def _streams(seed: int, count: int) -> list[np.random.Generator]:
-    """Independent sources of chance: body, lesions, scan, grid, noise."""
+def _rngs(seed: int, count: int) -> list[np.random.Generator]:
+    """Return independent random number generators, in this order: body, lesions, scan, grid, noise."""
     return [np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(seed).spawn(count)]
 
 
-def noise_stream(seed: int) -> np.random.Generator:
-    """Source of chance of the scan's noise."""
-    return _streams(seed, 5)[4]
+def noise_rng(seed: int) -> np.random.Generator:
+    """Return the random number generator for the noise of a scan."""
+    return _rngs(seed, 5)[4]
 
 
-def _draw_levels(rng: np.random.Generator, build: Build) -> tuple[float, float]:
-    """Vertex or skull base to mid-thigh; one in eight down to the feet."""
+def _sample_z_range(rng: np.random.Generator, habitus: Habitus) -> tuple[float, float]:
+    """Sample the extent of a scan: vertex or skull base to mid-thigh; one of eight reaches the feet."""
     top = float(rng.uniform(5, 40)) if rng.random() < 0.6 else float(rng.uniform(-125, -70))
     bottom = float(rng.uniform(-1740, -1715)) if rng.random() < 0.12 else float(rng.uniform(-1120, -1000))
-    return bottom * build.height_scale, top * build.height_scale
+    return bottom * habitus.height_scale, top * habitus.height_scale

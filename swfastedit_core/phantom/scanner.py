@@ -1,4 +1,4 @@
-"""From a patient in millimetres to a PET on a grid: activity map, blur by the resolution, noise."""
+"""Simulation of the scan: activity map on a grid, blur, noise."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from swfastedit_core.phantom.build import Region
+from swfastedit_core.phantom.anatomy import Region
 from swfastedit_core.phantom.shapes import Shape
-from swfastedit_core.phantom.space import Array, Box, Points
+from swfastedit_core.phantom.space import Array, Bounds, Points
 from swfastedit_core.volume import Geometry
 
 FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
-BLOCK_VOXELS = 1_000_000  # worked on at a time: keeps the temporary arrays in a few MB
+BLOCK_VOXELS = 1_000_000  # painted at a time; keeps temporary arrays at a few MB
 Block = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """What the measurement does to the activity.
+    """Resolution and noise of a scanner.
 
     Attributes
     ----------
     fwhm_mm
-        Full width at half maximum of the point spread, scanner and reconstruction filter together.
+        Full width at half maximum of the point spread function, reconstruction filter included.
     noise
-        Standard deviation of an SUV of 1 in the middle of the axial field; grows with the root of the SUV.
-        0 switches noise off.
-    grain_mm
-        FWHM of the noise's correlation.
+        Standard deviation at an SUV of 1 in the middle of the axial field; it grows with the square root of the SUV.
+        0: no noise.
+    noise_fwhm_mm
+        FWHM of the filter that correlates the noise.
     edge_mm
-        Over this length at both ends of the axial field the sensitivity falls to a quarter.
+        Length at both ends of the axial field over which the sensitivity falls to a quarter.
     """
 
     fwhm_mm: float = 6.0
     noise: float = 0.15
-    grain_mm: float = 5.0
+    noise_fwhm_mm: float = 5.0
     edge_mm: float = 60.0
 
 
-def draw_scanner(rng: np.random.Generator, *, fat_mm: float) -> Scanner:
-    """Draw a clinical scanner: 4.5 to 8 mm in the image, quiet to noisy; heavy patients absorb counts."""
+def sample_scanner(rng: np.random.Generator, *, fat_mm: float) -> Scanner:
+    """Sample a clinical scanner: FWHM 4.5 to 8 mm in the image; more noise in heavy patients."""
     fwhm_mm = float(rng.uniform(4.5, 8.0))
     noise = float(np.exp(rng.uniform(np.log(0.08), np.log(0.24)))) * (0.8 + fat_mm / 60)
     return Scanner(fwhm_mm, noise, fwhm_mm * float(rng.uniform(0.7, 1.0)), float(rng.uniform(35, 80)))
 
 
 def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
-    """Paint the regions in their order, later over earlier, with soft edges one voxel wide.
+    """Paint regions in their order, later over earlier, with soft edges one voxel wide.
 
     Returns
     -------
@@ -66,21 +66,21 @@ def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A part of a region with its box, computed once for many look-ups."""
+class PlacedPart:
+    """A part of a region with its bounds, computed once for many look-ups."""
 
     region: Region
     part: Shape
-    bounds: Box
+    bounds: Bounds
 
 
-def placed(regions: Iterable[Region]) -> tuple[Placed, ...]:
-    """Return the parts of all regions in the order of painting."""
-    return tuple(Placed(region, part, part.bounds) for region in regions for part in region.parts)
+def place_parts(regions: Iterable[Region]) -> tuple[PlacedPart, ...]:
+    """Return the parts of all regions with their bounds, in the order of painting."""
+    return tuple(PlacedPart(region, part, part.bounds) for region in regions for part in region.parts)
 
 
-def activity_at(parts: Iterable[Placed], points: Points, bounds: Box) -> Array:
-    """SUV at points that lie within bounds, float32, with edges 3 mm soft."""
+def activity_at(parts: Iterable[PlacedPart], points: Points, bounds: Bounds) -> Array:
+    """Return the SUV at points within bounds, float32, with soft edges 3 mm wide."""
     activity = np.zeros(np.broadcast_shapes(*(p.shape for p in points)), np.float32)
     for placed_part in parts:
         if placed_part.bounds.meets(bounds):
@@ -88,27 +88,27 @@ def activity_at(parts: Iterable[Placed], points: Points, bounds: Box) -> Array:
     return activity
 
 
-def mask_of(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None:
-    """Return the voxels whose centre lies in a shape; if that misses all centres, the deepest voxel.
+def rasterize(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None:
+    """Return the voxels whose centre lies in a shape, or the voxel nearest to it if it holds no centre.
 
     Returns
     -------
     tuple or None
-        The block of the grid and the bool mask of it [Z, Y, X]; None if the shape is outside the grid.
+        A block of the grid and its mask, bool [Z, Y, X]; None if the shape is outside of the grid.
     """
-    found = None
+    rasterized = None
     for block, points in _blocks(shape.bounds, geometry, limit=2**62):
         distance = np.broadcast_to(shape.distance_mm(points), tuple(s.stop - s.start for s in block))
         mask = distance <= 0
         reach_mm = max(geometry.spacing_mm) / 2
         if not mask.any() and distance.min() <= reach_mm:
             mask = distance == distance.min()
-        found = (block, mask) if mask.any() else None
-    return found
+        rasterized = (block, mask) if mask.any() else None
+    return rasterized
 
 
-def blurred(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
-    """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. The field's border is continued."""
+def blur(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
+    """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. Border values are repeated outside."""
     sigmas_zyx = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm[::-1]]
     result: Array = ndimage.gaussian_filter(activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5)
     return result
@@ -117,10 +117,10 @@ def blurred(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, 
 def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.random.Generator) -> Array:
     """Add correlated noise of variance ``noise² · SUV / sensitivity``; no value falls below 0.
 
-    Counts are proportional to SUV times sensitivity, and the variance of the SUV to SUV over sensitivity:
-    the relative noise rises where counts are low.
+    Counts are proportional to SUV · sensitivity, so the variance of the SUV is proportional to SUV / sensitivity. The
+    relative noise is larger where counts are low.
     """
-    sigmas_zyx = [scanner.grain_mm / FWHM_PER_SIGMA / step for step in geometry.spacing_mm[::-1]]
+    sigmas_zyx = [scanner.noise_fwhm_mm / FWHM_PER_SIGMA / step for step in geometry.spacing_mm[::-1]]
     grain = rng.standard_normal(geometry.shape_zyx, dtype=np.float32)
     grain = ndimage.gaussian_filter(grain, sigmas_zyx, mode="wrap", output=np.float32, truncate=3.0)
     grain *= scanner.noise / np.prod(
@@ -129,7 +129,7 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
     for k in range(geometry.shape_zyx[0]):  # a slice at a time: no third volume
         _, _, z = _points((slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry)
         sensitivity = _sensitivity(z, geometry, edge_mm=scanner.edge_mm)
-        # A floor of 0.001 SUV: randoms leave a trace of noise in the air as well.
+        # At least the noise of 0.001 SUV: random coincidences cause some noise in air.
         grain[k] *= np.sqrt((pet[k] + np.float32(0.001)) / sensitivity[0])
         grain[k] += pet[k]
     result: Array = np.maximum(grain, 0, out=grain)
@@ -137,7 +137,7 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
 
 
 def _sensitivity(z: Array, geometry: Geometry, *, edge_mm: float) -> Array:
-    """1 in the middle of the axial field, falling linearly to a quarter at its ends."""
+    """Return the sensitivity: 1 in the middle of the axial field, falling linearly to a quarter at its ends."""
     low, high = axial_range_mm(geometry)
     inside = np.minimum(z - low, high - z) / max(edge_mm, 1e-3)
     sensitivity: Array = np.clip(0.25 + 0.75 * inside, 0.25, 1).astype(np.float32)
@@ -145,14 +145,14 @@ def _sensitivity(z: Array, geometry: Geometry, *, edge_mm: float) -> Array:
 
 
 def axial_range_mm(geometry: Geometry) -> tuple[float, float]:
-    """Lowest and highest patient z among the voxel centres of a grid."""
+    """Return the lowest and the highest patient z of the voxel centres of a grid."""
     steps = geometry.axes_lps[2] * geometry.spacing_mm * (np.array(geometry.size_xyz) - 1)
     low = geometry.origin_mm[2] + float(np.minimum(steps, 0).sum())
     return low, low + float(np.abs(steps).sum())
 
 
 def _damping(sigma: float, size: int) -> float:
-    """By how much the filter along one axis lowers the standard deviation of white noise."""
+    """Return the factor by which the filter along one axis lowers the standard deviation of white noise."""
     impulse = np.zeros(size)
     impulse[size // 2] = 1
     return float(np.sqrt((ndimage.gaussian_filter1d(impulse, sigma, mode="wrap", truncate=3.0) ** 2).sum()))
@@ -167,8 +167,8 @@ def _paint(target: Array, region: Region, distance_mm: Array, points: Points, st
         target += cover * (suv - target)
 
 
-def _blocks(bounds: Box, geometry: Geometry, *, limit: int = BLOCK_VOXELS) -> Iterator[tuple[Block, Points]]:
-    """Yield the parts of the grid that meet a box, at most `limit` voxels each where slices allow it."""
+def _blocks(bounds: Bounds, geometry: Geometry, *, limit: int = BLOCK_VOXELS) -> Iterator[tuple[Block, Points]]:
+    """Yield blocks that cover the bounds, of at most `limit` voxels unless a slice has more."""
     low, high = np.array(bounds.low_mm), np.array(bounds.high_mm)
     to_index = geometry.axes_lps.T / np.array(geometry.spacing_mm)[:, None]
     middle = to_index @ ((low + high) / 2 - geometry.origin_mm)
@@ -185,7 +185,7 @@ def _blocks(bounds: Box, geometry: Geometry, *, limit: int = BLOCK_VOXELS) -> It
 
 
 def _points(block: Block, geometry: Geometry) -> Points:
-    """Patient coordinates of a block's voxel centres."""
+    """Return the patient coordinates of the voxel centres of a block."""
     steps = geometry.axes_lps * geometry.spacing_mm
     k, j, i = (np.arange(s.start, s.stop, dtype=np.float64) for s in block)
     index = (i[None, None, :], j[None, :, None], k[:, None, None])
@@ -193,7 +193,7 @@ def _points(block: Block, geometry: Geometry) -> Points:
     for row, origin in zip(steps, geometry.origin_mm, strict=True):
         total = np.full((1, 1, 1), origin)
         for values, weight, size in zip(index, row, geometry.size_xyz, strict=True):
-            if abs(weight) * size > 1e-3:  # mm; anything less is rounding, and would cost the broadcasting
+            if abs(weight) * size > 1e-3:  # mm; smaller values are rounding errors and would prevent broadcasting
                 total = total + values * weight
         axes.append(total.astype(np.float32))
     return axes[0], axes[1], axes[2]

@@ -1,4 +1,4 @@
-"""Solid shapes in patient millimetres (LPS), each described by its distance to the surface."""
+"""Solids in patient millimetres (LPS), each described by the signed distance to its surface."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Protocol
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from swfastedit_core.phantom.space import Array, Box, Points, Vector, as_tuple, as_vector
+from swfastedit_core.phantom.space import Array, Bounds, Points, Vector, as_tuple, as_vector
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Shape(Protocol):
-    """A solid: where it can be, and how far points are from its surface."""
+    """A solid: its bounds and its distance function."""
 
     @property
-    def bounds(self) -> Box:
-        """A box that holds the solid."""
+    def bounds(self) -> Bounds:
+        """A box that contains the solid."""
         ...
 
     def distance_mm(self, points: Points) -> Array:
@@ -29,8 +29,8 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True)
-class Waves:
-    """Smooth noise: a sum of plane sine waves with the given root mean square.
+class SmoothNoise:
+    """Smooth noise: a sum of plane sine waves.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class Waves:
 
     @property
     def peak(self) -> float:
-        """No value of the noise exceeds it."""
+        """Upper limit of the noise."""
         return self.amplitude * float(np.sqrt(2 * len(self.phases)))
 
     def at(self, points: Points) -> Array:
-        """Value of the noise at each point, float32."""
+        """Return the noise at each point, float32."""
         x, y, z = points
         total: Array = np.zeros(1, np.float32)
         for (kx, ky, kz), phase in zip(self.vectors, self.phases, strict=True):
@@ -69,14 +69,14 @@ class Ellipsoid:
     axes: tuple[float, ...] = IDENTITY
 
     @property
-    def bounds(self) -> Box:
-        """The tight box."""
+    def bounds(self) -> Bounds:
+        """The tight bounds."""
         axes = np.reshape(self.axes, (3, 3))
         half = np.sqrt(((axes * self.radii_mm) ** 2).sum(axis=1))
-        return Box(as_vector(self.centre_mm - half), as_vector(self.centre_mm + half))
+        return Bounds(as_vector(self.centre_mm - half), as_vector(self.centre_mm + half))
 
     def distance_mm(self, points: Points) -> Array:
-        """To first order: the level of the quadric over the length of its gradient."""
+        """Return the distance to first order: value of the quadric divided by the length of its gradient."""
         x, y, z = (p - c for p, c in zip(points, self.centre_mm, strict=True))
         level: Array = np.full(1, 1e-12, np.float32)
         slope: Array = np.full(1, 1e-12 / min(self.radii_mm) ** 2, np.float32)
@@ -93,7 +93,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Capsule:
-    """A rod with round ends whose radius changes linearly from start to end."""
+    """A capsule; its radius changes linearly from start to end."""
 
     start_mm: Vector
     end_mm: Vector
@@ -101,14 +101,14 @@ class Capsule:
     end_radius_mm: float
 
     @property
-    def bounds(self) -> Box:
-        """The tight box, but for the taper."""
+    def bounds(self) -> Bounds:
+        """The tight bounds of the capsule with the larger radius everywhere."""
         radius = max(self.start_radius_mm, self.end_radius_mm)
         ends = np.array([self.start_mm, self.end_mm])
-        return Box(as_vector(ends.min(axis=0)), as_vector(ends.max(axis=0))).grown(radius)
+        return Bounds(as_vector(ends.min(axis=0)), as_vector(ends.max(axis=0))).grown(radius)
 
     def distance_mm(self, points: Points) -> Array:
-        """To the axis, less the radius there."""
+        """Return the distance to the axis minus the radius there."""
         x, y, z = (p - s for p, s in zip(points, self.start_mm, strict=True))
         ax, ay, az = (e - s for e, s in zip(self.end_mm, self.start_mm, strict=True))
         squared = max(ax * ax + ay * ay + az * az, 1e-6)
@@ -141,12 +141,12 @@ class Sections:
     squareness: float
 
     @property
-    def bounds(self) -> Box:
-        """The tight box."""
+    def bounds(self) -> Bounds:
+        """The tight bounds."""
         x, y = np.array(self.centre_x_mm), np.array(self.centre_y_mm)
         dx, dy = np.array(self.half_x_mm), np.array(self.half_y_mm)
         low = (float((x - dx).min()), float((y - dy).min()), self.z_mm[0])
-        return Box(low, (float((x + dx).max()), float((y + dy).max()), self.z_mm[-1]))
+        return Bounds(low, (float((x + dx).max()), float((y + dy).max()), self.z_mm[-1]))
 
     def distance_mm(self, points: Points) -> Array:
         """Relative radius times the smaller half axis; flat ends."""
@@ -179,77 +179,77 @@ class Sections:
 
 @dataclass(frozen=True)
 class Union:
-    """The points of any part."""
+    """The union of solids."""
 
     parts: tuple[Shape, ...]
 
     @property
-    def bounds(self) -> Box:
-        """The box around all parts."""
+    def bounds(self) -> Bounds:
+        """The bounds of all parts."""
         boxes = [part.bounds for part in self.parts]
         low = np.min([box.low_mm for box in boxes], axis=0)
-        return Box(as_vector(low), as_vector(np.max([box.high_mm for box in boxes], axis=0)))
+        return Bounds(as_vector(low), as_vector(np.max([box.high_mm for box in boxes], axis=0)))
 
     def distance_mm(self, points: Points) -> Array:
-        """To the nearest part."""
+        """Return the smallest distance of all parts."""
         return reduce(np.minimum, [part.distance_mm(points) for part in self.parts])
 
 
 @dataclass(frozen=True)
-class Clipped:
-    """The points of a shape that also lie in another."""
+class Intersection:
+    """The part of a shape inside of another shape."""
 
     shape: Shape
     inside: Shape
 
     @property
-    def bounds(self) -> Box:
-        """The shape's box."""
+    def bounds(self) -> Bounds:
+        """The bounds of the shape."""
         return self.shape.bounds
 
     def distance_mm(self, points: Points) -> Array:
-        """Return the larger of both."""
+        """Return the larger of the two distances."""
         return np.maximum(self.shape.distance_mm(points), self.inside.distance_mm(points))
 
 
 @dataclass(frozen=True)
-class Lumpy:
-    """A shape whose surface is pushed in and out by smooth noise in mm."""
+class Displaced:
+    """A shape whose surface is displaced by smooth noise, in mm."""
 
     shape: Shape
-    lumps: Waves
+    displacement: SmoothNoise
 
     @property
-    def bounds(self) -> Box:
-        """The shape's box with room for the lumps."""
-        return self.shape.bounds.grown(self.lumps.peak)
+    def bounds(self) -> Bounds:
+        """The bounds of the shape with a margin for the displacement."""
+        return self.shape.bounds.grown(self.displacement.peak)
 
     def distance_mm(self, points: Points) -> Array:
-        """Return the shape's, plus the noise."""
-        return self.shape.distance_mm(points) + self.lumps.at(points)
+        """Return the distance of the shape plus the noise."""
+        return self.shape.distance_mm(points) + self.displacement.at(points)
 
 
 def tube(centres_mm: Sequence[Vector], radii_mm: Sequence[float]) -> tuple[Capsule, ...]:
-    """Join points by rods: one capsule a pair of neighbours."""
+    """Return a tube through points: one capsule for each pair of neighbours."""
     pairs = zip(centres_mm[:-1], centres_mm[1:], radii_mm[:-1], radii_mm[1:], strict=True)
     return tuple(Capsule(a, b, ra, rb) for a, b, ra, rb in pairs)
 
 
-def draw_waves(rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, count: int = 4) -> Waves:
-    """Draw smooth noise of a root mean square and of wavelengths within a factor of 1.5 of the given one."""
+def sample_noise(rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, count: int = 4) -> SmoothNoise:
+    """Sample smooth noise with `amplitude` as root mean square and wavelengths within a factor of 1.5."""
     normals = rng.standard_normal((count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     lengths = wavelength_mm * np.exp(rng.uniform(-0.4, 0.4, (count, 1)))
     vectors = normals * (2 * np.pi / lengths)
-    return Waves(amplitude, tuple(as_vector(v) for v in vectors), as_tuple(rng.uniform(0, 2 * np.pi, count)))
+    return SmoothNoise(amplitude, tuple(as_vector(v) for v in vectors), as_tuple(rng.uniform(0, 2 * np.pi, count)))
 
 
-def turned(degrees_xyz: Vector) -> tuple[float, ...]:
-    """Return the rotation by three angles about x, then y, then z, as a row-major tuple."""
+def rotation(degrees_xyz: Vector) -> tuple[float, ...]:
+    """Return the matrix of the rotation about x, then y, then z, row by row."""
     return as_tuple(Rotation.from_euler("xyz", degrees_xyz, degrees=True).as_matrix().ravel())
 
 
 def _combined(*terms: tuple[Array, float]) -> Array:
-    """Return the weighted sum; zero weights are left out: unturned shapes keep their cheap broadcasting."""
+    """Return the weighted sum without terms of weight 0, so that shapes along the axes broadcast cheaply."""
     kept = [values * np.float32(weight) for values, weight in terms if weight != 0.0]
     return reduce(np.add, kept) if kept else np.zeros(1, np.float32)

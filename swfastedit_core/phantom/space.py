@@ -1,4 +1,4 @@
-"""Points, vectors and boxes in patient millimetres (LPS)."""
+"""Points, vectors and bounds in patient millimetres (LPS)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 Vector = tuple[float, float, float]
 Points = tuple[Array, Array, Array]
-"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together, so that an axis-aligned grid
-costs three vectors instead of three volumes."""
+"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together. For an axis-aligned grid these are
+three vectors instead of three volumes."""
 
 
 @dataclass(frozen=True)
-class Box:
-    """An axis-aligned box in mm, LPS."""
+class Bounds:
+    """An axis-aligned bounding box in mm, LPS."""
 
     low_mm: Vector
     high_mm: Vector
 
-    def grown(self, margin_mm: float) -> Box:
-        """Return the box with a margin on every side."""
+    def grown(self, margin_mm: float) -> Bounds:
+        """Return the bounds with a margin on every side."""
         low, high = self.low_mm, self.high_mm
-        return Box(
+        return Bounds(
             (low[0] - margin_mm, low[1] - margin_mm, low[2] - margin_mm),
             (high[0] + margin_mm, high[1] + margin_mm, high[2] + margin_mm),
         )
 
-    def meets(self, other: Box) -> bool:
-        """Tell whether two boxes share a point."""
+    def meets(self, other: Bounds) -> bool:
+        """Return whether two bounding boxes share a point."""
         pairs = zip(self.low_mm, self.high_mm, other.low_mm, other.high_mm, strict=True)
         return all(low <= other_high and other_low <= high for low, high, other_low, other_high in pairs)
 

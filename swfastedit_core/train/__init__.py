@@ -1,1 +1,1 @@
-"""Training: ``python -m swfastedit_core.train`` turns scans with labels into weights that describe themselves."""
+"""Training, ``python -m swfastedit_core.train``: from scans with labels to self-describing weights."""

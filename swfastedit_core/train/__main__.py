@@ -1,4 +1,4 @@
-"""Train a network, look at data for it, make weights of runs: ``python -m swfastedit_core.train``."""
+"""Train a network, survey data sets, export the weights of runs: ``python -m swfastedit_core.train``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
-from swfastedit_core.train.options import CHANNELS, PROGRAM, add_data, add_spacing
 
-RESUME = "; the same command with --resume goes on from the last saved state"
+HOW_TO_RESUME = "; the same command with --resume continues from the last saved state"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,89 +20,106 @@ def main(arguments: list[str] | None = None) -> int:
     if command is not None:
         return run_command(lambda _: command(given[1:]))
     if given and not given[0].startswith("-"):
-        return run_command(lambda _: _unknown(given[0], list(commands)))
-    return run_command(lambda _: _train(given), when_stopped=RESUME)
+        return run_command(lambda _: _refuse_command(given[0], list(commands)))
+    return run_command(lambda _: _train(given), when_stopped=HOW_TO_RESUME)
 
 
-def _unknown(name: str, commands: list[str]) -> None:
-    raise UserError(f"unknown command '{name}', expected {' or '.join(commands)}, or options to train with; see --help")
+def _refuse_command(name: str, commands: list[str]) -> None:
+    raise UserError(
+        f"unknown command '{name}', expected {' or '.join(commands)}, or the options of a training run; see --help"
+    )
 
 
 def _train(arguments: list[str]) -> None:
-    from swfastedit_core.train.choices import about_of, cadence_of, machine_of, recipe_of
-    from swfastedit_core.train.options import parse
+    from swfastedit_core.train.arguments import settings_of
+    from swfastedit_core.train.options import PROGRAM, parse, run_settings_of
+    from swfastedit_core.train.provenance import describe_command
+    from swfastedit_core.train.run.execution import MachineSettings, Schedule
 
     options = parse(arguments)
-    recipe = recipe_of(options)
-    require_writable(options.run / "a file")
+    schedule, machine = settings_of(Schedule, options), settings_of(MachineSettings, options)
+    settings = run_settings_of(options, schedule)
+    require_writable(options.output / "a file")
     from swfastedit_core.engine import resolve_device
-    from swfastedit_core.train.run.fit import Run, fit
-    from swfastedit_core.train.run.trainer import connect, training_precision
+    from swfastedit_core.train.run.fabric import launch_fabric, training_precision
+    from swfastedit_core.train.run.training_loop import Run, train
 
-    ranks, here = _launched()
-    if recipe.learning.batch % ranks:
-        raise UserError(f"--batch {recipe.learning.batch}, expected a multiple of the {ranks} processes")
-    device = resolve_device(options.device)
-    size = recipe.crops.size if recipe.learning.window_overlap is None else recipe.config.window
-    precision = training_precision(options.precision, device, recipe.config, size)
-    fabric = connect(device, precision, ranks_here=here, nodes=ranks // here)
+    ranks, local_ranks = _ranks()
+    if settings.learning.batch % ranks:
+        raise UserError(f"--batch {settings.learning.batch}, expected a multiple of the {ranks} processes")
+    device = resolve_device(machine.device)
+    in_windows = settings.learning.window_overlap is not None
+    size = settings.config.window if in_windows else settings.crops.size
+    precision = training_precision(machine.precision, device, settings.config, size)
+    fabric = launch_fabric(device, precision, local_ranks=local_ranks, nodes=ranks // local_ranks)
     run = Run(
-        recipe,
-        options.run,
-        options.store or options.run / "store",
-        machine_of(options, precision=precision, cuda=device.type == "cuda", ranks_here=here),
-        cadence_of(options),
-        {
-            **about_of(options, arguments),
+        settings,
+        folder=options.output,
+        store=options.store or options.output / "store",
+        machine=machine.resolve(precision=precision, cuda=device.type == "cuda", local_ranks=local_ranks),
+        schedule=schedule,
+        about={
+            **describe_command(PROGRAM, options, arguments),
             "device": device.type,
             "precision": precision,
             "processes": ranks,
         },
     )
-    options.run.mkdir(parents=True, exist_ok=True)
-    fit(run, fabric, resume=options.resume, say=_say_beside_the_bar if fabric.is_global_zero else _silent)
+    options.output.mkdir(parents=True, exist_ok=True)
+    train(run, fabric, resume=options.resume, say=_say_above_the_bar if fabric.is_global_zero else _say_nothing)
 
 
-def _launched() -> tuple[int, int]:
-    """Return how many processes torchrun started in all and on this machine; one where it did not."""
+def _ranks() -> tuple[int, int]:
+    """Return how many processes torchrun started in all and on this machine; 1 and 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def _say_beside_the_bar(line: str) -> None:
+def _say_above_the_bar(line: str) -> None:
+    """Print a line above the progress bar."""
     from tqdm import tqdm
 
     with tqdm.external_write_mode():
         say(line)
 
 
-def _silent(_: str) -> None:
-    """Say nothing: of several processes the first one speaks."""
+def _say_nothing(_: str) -> None:
+    """Drop the line: of several processes only the first one prints."""
 
 
 def _survey(arguments: list[str]) -> None:
-    parser = Parser(prog=f"{PROGRAM} survey", description="Look at data sets as training would, without training.")
-    add_data(parser)
-    add_spacing(parser.add_argument)
-    options = parser.parse_args(arguments)
-    from swfastedit_core.train.choices import data_of, spacing_of
+    from swfastedit_core.train.arguments import settings_of
     from swfastedit_core.train.data.gather import examine
+    from swfastedit_core.train.options import data_settings_of, survey_parser
+    from swfastedit_core.train.run.execution import MachineSettings
+    from swfastedit_core.train.run.network_settings import NetworkSettings
 
-    with_ct = CHANNELS[options.channels].takes_ct
-    examine(data_of(options), spacing_mm=spacing_of(options), with_ct=with_ct, workers=options.preparers, say=say)
+    options = survey_parser().parse_args(arguments)
+    network = settings_of(NetworkSettings, options)
+    examine(
+        data_settings_of(options),
+        spacing_mm=network.spacing_mm,
+        with_ct=network.takes_ct,
+        workers=settings_of(MachineSettings, options).preparer_count(),
+        say=say,
+    )
 
 
 def _export(arguments: list[str]) -> None:
+    from swfastedit_core.train.options import PROGRAM
+
     parser = Parser(
         prog=f"{PROGRAM} export",
-        description="Write the weights of runs into a folder, one file a run; process.py takes several as an ensemble.",
+        description="Write the weights of runs into a folder, one file for each run. process.py takes several files as "
+        "an ensemble.",
     )
     parser.add_argument("runs", type=path_argument, nargs="+", metavar="RUN", help="folder of a run")
-    parser.add_argument("folder", type=path_argument, metavar="DIR", help="where the weights go, such as weights/")
+    parser.add_argument("folder", type=path_argument, metavar="DIR", help="folder for the weights, such as weights/")
     parser.add_argument(
         "--which",
         default="best",
         choices=["best", "last"],
-        help="best: of the validation with the highest mean Dice, last: as the run ended (default: %(default)s)",
+        help="best: weights of the validation with the highest mean Dice; last: weights at the end of the run "
+        "(default: %(default)s)",
     )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
     options = parser.parse_args(arguments)

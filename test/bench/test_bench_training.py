@@ -15,16 +15,18 @@ def row(seconds, waiting, gpu=""):
 
 
 def test_figures_are_medians_and_the_wait_is_weighed_by_time():
-    figures = bench.summed_up("some", [row(1, 0.5, "2.5"), row(2, 0), row(5, 0.1, "3.5")], batch=4)
+    figures = bench.summarise("some", [row(1, 0.5, "2.5"), row(2, 0), row(5, 0.1, "3.5")], batch=4)
     assert (figures.seconds_per_step, figures.patches_per_second) == (2.0, 2.0)
     assert (figures.fastest, figures.slowest) == (1.0, 5.0)
     assert figures.waiting == pytest.approx(1 / 8)
     assert figures.gpu_gb == 3.5
-    assert bench.in_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
+    assert bench.to_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
 
 
 def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
-    """A narrow network on scans of a few voxels; eight records, of which seven count."""
+    """A narrow network on scans of a few voxels; three records, of which two count."""
+    monkeypatch.setattr(bench, "RECORDS", 3)
+    monkeypatch.setattr(bench, "PHANTOMS", 1)
     monkeypatch.setattr(bench, "settings_for", lambda _: [bench.Setting("narrow", tuple(NARROW), 1)])
     donors, target = write_blobs(tmp_path / "blobs", 2), tmp_path / "figures.json"
     assert bench.main(["--device", "cpu", "--donors", str(donors), "--output", str(target)]) == 0

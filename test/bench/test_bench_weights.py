@@ -35,7 +35,7 @@ def finds_a_corner(monkeypatch):
 
 def test_networks_and_thresholds_are_scored_on_the_same_scans(folder, finds_a_corner):
     sources = find_sources(f"images:{folder}", seed=0)
-    rows = {row.method: row for row in bench.compared("blobs", [(source, NoNetworks()) for source in sources])}
+    rows = {row.method: row for row in bench.score_methods("blobs", [(source, NoNetworks()) for source in sources])}
     truths = [read_volume(source.label).array_zyx for source in sources]
     network = rows["network"]
     assert (network.scans, network.dice, network.fpv_ml) == (3, 0.0, pytest.approx(8 * 0.064))

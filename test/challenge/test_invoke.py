@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,14 @@ import pytest
 import SimpleITK as sitk
 import torch
 from places import ROOT
+from program import stopped
 
 from swfastedit_core.challenge import invoke as server_module
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.system.command import Stopped
+from swfastedit_core.system.command import Stopped, run_command
 
 MASKS = Path("images/automated-petct-lesion-segmentation")
 CONFIG = CheckpointConfig(NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32))
@@ -71,21 +74,22 @@ class Served:
             time.sleep(0.02)
         return set(seen)
 
-    def put(self, array, name="case.mha"):
-        """Let this be the only scan in the input folder, and the output folder empty."""
+    def clear(self):
+        """Empty the input and the output folder."""
         for folder in (self.input / "images/pet", self.output):
             shutil.rmtree(folder)
             folder.mkdir()
+
+    def put(self, array, name="case.mha"):
+        """Let this be the only scan in the input folder, and the output folder empty."""
+        self.clear()
         image = sitk.GetImageFromArray(np.asarray(array, np.float32))
         image.SetSpacing((4.0, 4.0, 4.0))
         sitk.WriteImage(image, str(self.input / "images/pet" / name))
 
     def stop(self, sent=signal.SIGTERM):
-        """Return exit code and streams, and the seconds it took."""
-        begin = time.monotonic()
-        self.process.send_signal(sent)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err, time.monotonic() - begin
+        """Return exit code, streams and the processor time it took."""
+        return stopped(self.process, sent)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,16 @@ def serve(tmp_path, weights):
     for server in started:
         server.process.kill()
         server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, weights):
+    """Start one server for all calls that need none of their own; each test puts its own scan in place."""
+    served = Served(tmp_path_factory.mktemp("served"), weights=weights)
+    served.ready()
+    yield served
+    served.process.kill()
+    served.process.communicate()
 
 
 def random_scan(seed, shape=(20, 24, 28)):
@@ -139,7 +153,7 @@ def test_calls_with_changing_inputs_and_a_bad_one_between(serve):
     code, out, err, seconds = server.stop()
     assert detail == f"{bad}: the header cannot be read as an image (it has no end); is the file damaged?"
     assert (code, err) == (0, f"{detail}\n")
-    assert seconds < 5
+    assert seconds < 3
     assert [json.loads(line)["lesion_voxels"] for line in out.splitlines() if line.startswith("{")] == sizes
 
 
@@ -168,33 +182,70 @@ def test_each_call_reads_its_own_ct(serve, tmp_path):
     assert np.count_nonzero(masks[0] != masks[1]) > 100
 
 
-def test_a_second_call_waits_and_health_answers_meanwhile(serve):
-    server = serve("--region", "full", "--overlap", "0.85")
-    server.ready()
-    server.put(random_scan(3, (48, 48, 48)))
-    ended = []
-    calls = [
-        threading.Thread(target=lambda: ended.append((server.ask("/invoke", "POST")[0], time.monotonic())))
-        for _ in range(2)
-    ]
-    begin = time.monotonic()
-    for call in calls:
-        call.start()
-    time.sleep(0.3)
-    asked = time.monotonic()
-    assert server.ask("/health")[0] == 200
-    assert time.monotonic() - asked < 1
-    assert not ended
-    for call in calls:
-        call.join()
-    (first_status, first), (second_status, second) = ended
-    assert (first_status, second_status) == (201, 201)
-    assert second - begin > 1.5 * (first - begin)  # one after the other, not both at once
-    code, out, _, _ = server.stop()
+def free_port():
+    with socket.create_server(("", 0)) as free:
+        return free.getsockname()[1]
+
+
+def ask(port, path, method="GET"):
+    """Return status and JSON of a server in this process."""
+    request = urllib.request.Request(f"http://localhost:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def serving(prepare, client, port):
+    """Serve here until the client, a function that runs in a thread beside, has returned; return what it does."""
+    with ThreadPoolExecutor(1) as thread:
+
+        def use():
+            try:
+                return client()
+            finally:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+        asked = []
+
+        def prepared():
+            asked.append(thread.submit(use))
+            return prepare()
+
+        code = run_command(lambda stderr: server_module.serve(prepared, port=port, stderr=stderr))
+        return code, asked[0].result()
+
+
+def test_a_second_call_waits_and_health_answers_meanwhile(capfd):
+    port, events = free_port(), []
+    working, go_on = threading.Event(), threading.Event()
+
+    def work():
+        events.append("begin")
+        working.set()
+        assert go_on.wait(60)
+        events.append("end")
+        return [{"case": len(events) // 2}]
+
+    def client():
+        with ThreadPoolExecutor(2) as callers:
+            first = callers.submit(ask, port, "/invoke", "POST")
+            assert working.wait(60)
+            second = callers.submit(ask, port, "/invoke", "POST")
+            health = [ask(port, "/health") for _ in range(3)]
+            waiting = (first.done(), second.done(), list(events))
+            go_on.set()
+            return health, waiting, first.result(), second.result()
+
+    code, (health, waiting, first, second) = serving(lambda: work, client, port)
+    assert health == [(200, {"ready": True})] * 3
+    assert waiting == (False, False, ["begin"])
+    assert first == (201, {"reports": [{"case": 1}]})
+    assert second == (201, {"reports": [{"case": 2}]})
+    assert events == ["begin", "end", "begin", "end"]  # one after the other, not both at once
     assert code == 0
-    assert [line.split(" of ")[0] for line in out.splitlines() if line.startswith("case.mha: ")].count(
-        "case.mha: 1"
-    ) == 2
+    assert capfd.readouterr() == ("stopped\n", "")
 
 
 def test_sigterm_ends_a_call_at_once_and_leaves_nothing(serve):
@@ -209,26 +260,49 @@ def test_sigterm_ends_a_call_at_once_and_leaves_nothing(serve):
     code, _, err, seconds = server.stop()
     call.join()
     assert (code, err) == (143, "ended by SIGTERM\n")
-    assert seconds < 5
+    assert seconds < 3
     assert not list(server.output.rglob("*.mha"))
 
 
-def test_health_is_503_until_a_window_has_run(serve, tmp_path):
-    network = NetworkConfig("dynunet", (16,) * 6)  # a warm-up window takes a second or more
-    config = CheckpointConfig(network, window=(128, 128, 128))
-    write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), tmp_path / "slow.safetensors")
-    server = serve("--precision", "float32", weights=tmp_path / "slow.safetensors")
-    status = 0
-    while status == 0:
-        status, answer = server.ask("/health")
-    assert (status, answer) == (503, {"detail": "the networks are being loaded"})
-    assert server.ask("/invoke", "POST") == (503, {"detail": "the networks are being loaded"})
-    assert server.ready() == {503, 200}
+def test_health_is_503_until_the_networks_are_there(capfd):
+    port, seen = free_port(), []
+
+    def prepare():
+        seen.extend((ask(port, "/health"), ask(port, "/invoke", "POST")))
+        return lambda: [{"case": 1}]
+
+    def client():
+        while ask(port, "/health")[0] == 503:
+            pass
+        return ask(port, "/health"), ask(port, "/invoke", "POST")
+
+    _, answers = serving(prepare, client, port)
+    assert seen == [(503, {"detail": "the networks are being loaded"})] * 2
+    assert answers == ((200, {"ready": True}), (201, {"reports": [{"case": 1}]}))
 
 
-def test_call_with_two_scans_is_refused(serve):
-    server = serve()
-    server.ready()
+def test_server_is_ready_once_every_network_has_run_a_window(run, tmp_path, weights, monkeypatch):
+    """What prepares the program's server is called here, and its networks count the windows that they run."""
+    windows, ready = [], []
+    stream = OpenVinoEngine.stream
+
+    def counted(engine, images):
+        for logits in stream(engine, images):
+            windows.append(engine.source)
+            yield logits
+
+    monkeypatch.setattr(OpenVinoEngine, "stream", counted)
+    monkeypatch.setattr(server_module, "serve", lambda prepare, **_: ready.append((prepare(), len(windows))))
+    second = shutil.copy(weights, tmp_path / "2.safetensors")
+    options = ("--api-method", "invoke", "--device", "cpu", "--engine", "openvino")
+    done = run(*options, "--weights", weights, "--weights", second)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(windows) == {str(weights), str(second)}
+    assert ready[0][1] == len(windows) > 0
+    assert "ready on port" in done.stdout
+
+
+def test_call_with_two_scans_is_refused(server):
     server.put(random_scan(1), name="a.mha")
     folder = server.input / "images/pet"
     shutil.copy(folder / "a.mha", folder / "b.mha")
@@ -238,9 +312,7 @@ def test_call_with_two_scans_is_refused(serve):
     assert list(server.output.rglob("*.mha")) == []
 
 
-def test_call_with_a_large_body_is_answered_as_any_other(serve):
-    server = serve()
-    server.ready()
+def test_call_with_a_large_body_is_answered_as_any_other(server):
     server.put(random_scan(1))
     status, answer = server.ask("/invoke", "POST", bytes(100_000_000))
     assert (status, len(answer["reports"])) == (201, 1)
@@ -277,9 +349,8 @@ def test_signal_between_a_case_and_its_answer_ends_the_server_as_it_should(monke
     assert capsys.readouterr().out == "stopped\n"
 
 
-def test_other_requests_are_refused(serve):
-    server = serve()
-    server.ready()
+def test_other_requests_are_refused(server):
+    server.clear()
     assert server.ask("/elsewhere")[0] == 404
     assert server.ask("/invoke", "GET")[0] == 405
     assert server.ask("/health", "POST")[0] == 405
@@ -289,17 +360,17 @@ def test_other_requests_are_refused(serve):
     )
 
 
-def test_server_that_cannot_start_says_why_and_ends(serve, tmp_path):
+def test_server_that_cannot_start_says_why_and_ends(serve, tmp_path, run):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     server = serve(weights=tmp_path / "bad.safetensors")
     out, err = server.process.communicate(timeout=60)
     assert server.process.returncode == 1
     assert "bad.safetensors: not a readable .safetensors file" in err
     assert err.count("\n") == 1
+    assert "Traceback" not in out
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        second = serve("--port", port)
-        _, err = second.process.communicate(timeout=60)
-    assert second.process.returncode == 1
-    assert err == f"port {port} cannot be opened (Address already in use); is the program running already?\n"
-    assert "Traceback" not in out
+        done = run("--api-method", "invoke", "--port", port)
+    assert done.returncode == 1
+    assert done.stderr == f"port {port} cannot be opened (Address already in use); is the program running already?\n"
+    assert "Traceback" not in done.stdout

@@ -22,6 +22,7 @@ from swfastedit_core.checkpoint import (
     read_config,
     write_checkpoint,
 )
+from swfastedit_core.checkpoint import __main__ as command
 from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
@@ -437,12 +438,19 @@ def test_places_without_weights_are_refused(tmp_path):
         find_checkpoints([tmp_path])
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "swfastedit_core.checkpoint", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(capfd):
+    """Return a function that runs the command in this process: arguments in, exit code and streams out."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = command.main([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
-def test_command_converts_and_shows(tmp_path):
+def test_command_converts_and_shows(tmp_path, run):
     torch.save({"net": monai_network(NARROW).state_dict()}, tmp_path / "0.pt")
     target = tmp_path / "new" / "mine.safetensors"
     done = run("convert", tmp_path / "0.pt", target, "--half", "--suv-range", 0, 43, "--licence", "CC0")
@@ -458,7 +466,7 @@ def test_command_converts_and_shows(tmp_path):
     assert about["bytes"] == target.stat().st_size
 
 
-def test_command_shows_the_channels_and_keeps_them(tmp_path):
+def test_command_shows_the_channels_and_keeps_them(tmp_path, run):
     write_checkpoint(checkpoint(WITH_CT), tmp_path / "both.safetensors")
     done = run("convert", tmp_path / "both.safetensors", tmp_path / "new.safetensors", "--suv-range", 0, 43)
     assert (done.returncode, done.stderr) == (0, "")
@@ -468,7 +476,7 @@ def test_command_shows_the_channels_and_keeps_them(tmp_path):
     assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
 
 
-def test_command_fails_in_one_line_whatever_the_file_says(tmp_path):
+def test_command_fails_in_one_line_whatever_the_file_says(tmp_path, run):
     path = tmp_path / "weights.safetensors"
     save_file(checkpoint().tensors, path, {HEADER_KEY: edited(network__name="two\nlines")})
     done = run("convert", path, tmp_path / "new.safetensors")
@@ -479,6 +487,7 @@ def test_command_fails_in_one_line_whatever_the_file_says(tmp_path):
 
 
 def test_command_names_a_missing_file(tmp_path):
-    done = run("show", tmp_path / "none.safetensors")
+    started = [sys.executable, "-m", "swfastedit_core.checkpoint", "show", str(tmp_path / "none.safetensors")]
+    done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{tmp_path / 'none.safetensors'}: no such file\n"

@@ -5,14 +5,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-import torch
-from grand_challenge_metrics.stats import calculate_confusion_matrix, dice_from_confusion_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swfastedit_core.components import remove_small_components
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
-from swfastedit_core.postprocess import consensus, hard_vote, probability
 
 
 def drawn(*rows):
@@ -57,8 +53,6 @@ def test_components_are_18_connected(second, joined):
     truth, found = np.zeros((3, 3, 3), bool), np.zeros((3, 3, 3), bool)
     found[0, 0, 0] = truth[0, 0, 0] = found[second] = True
     assert false_positive_ml(truth, found, voxel_ml=1.0) == (0.0 if joined else 1.0)
-    floored = remove_small_components(torch.from_numpy(found), min_voxels=2)
-    assert floored.sum().item() == (2 if joined else 0)
 
 
 def test_masks_of_different_shape_are_refused():
@@ -91,30 +85,3 @@ def parts(mask):
             queue += near
         found.append(part)
     return found
-
-
-def test_floor_keeps_components_of_exactly_its_size():
-    mask = torch.from_numpy(drawn("##..#", "#....", "...##"))
-    assert remove_small_components(mask, min_voxels=2).numpy().tolist() == drawn("##...", "#....", "...##").tolist()
-    assert remove_small_components(mask, min_voxels=4).sum().item() == 0
-    assert remove_small_components(torch.zeros(2, 2, 2, dtype=torch.bool), min_voxels=1).sum().item() == 0
-
-
-def test_opinions_of_one_network():
-    logits = torch.tensor([-1.0, 0.0, 1.0])
-    assert hard_vote(logits).tolist() == [0, 0, 1]
-    assert probability(logits).tolist() == pytest.approx([0.26894142, 0.5, 0.73105858])
-
-
-def test_consensus_needs_more_than_half():
-    assert consensus(torch.tensor([1, 2, 3], dtype=torch.uint8), 3).tolist() == [False, True, True]
-    assert consensus(torch.tensor([1, 2, 3], dtype=torch.uint8), 4).tolist() == [False, False, True]
-    assert consensus(torch.tensor([0.99, 1.01]), 2).tolist() == [False, True]
-
-
-def test_dice_is_that_of_the_challenges_library():
-    rng = np.random.default_rng(0)
-    for share in (0.01, 0.3, 0.9):
-        truth, found = rng.random((2, 6, 7, 8)) < share
-        expected = dice_from_confusion_matrix(calculate_confusion_matrix(truth, found, [0, 1]))[1]
-        assert dice(truth, found) == pytest.approx(float(expected), abs=1e-6)  # the library adds a small constant

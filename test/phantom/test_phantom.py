@@ -7,29 +7,34 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 from places import ROOT
 from scipy import ndimage
 
 from swfastedit_core.files.read import read_volume
-from swfastedit_core.phantom import Scanner, draw_patient, field_of_view, make_phantom
-from swfastedit_core.phantom.growth import recovery
-from swfastedit_core.phantom.lesions import draw_lesion_count
-from swfastedit_core.phantom.scanner import activity_map, add_noise, blurred, mask_of
-from swfastedit_core.phantom.shapes import Ellipsoid, turned
+from swfastedit_core.phantom import Patient, Scanner, field_of_view, make_phantom, sample_patient
+from swfastedit_core.phantom.__main__ import main
+from swfastedit_core.phantom.lesion_shapes import recovery
+from swfastedit_core.phantom.lesions import sample_lesion_count
+from swfastedit_core.phantom.scanner import activity_map, add_noise, blur, rasterize
+from swfastedit_core.phantom.shapes import Ellipsoid, Shape, rotation
 from swfastedit_core.volume import Geometry
 
 QUIET = Scanner(fwhm_mm=5.0, noise=0.0)
 
 
-def run_cli(*arguments: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
+def start_cli(*arguments: str, threads: int = 1) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "swfastedit_core.phantom", *arguments]
-    root = ROOT
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -37,29 +42,24 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@cache
+def healthy_patient(seed: int) -> Patient:
+    return sample_patient(seed, lesions=0)
+
+
 def suv_at(seed: int, place: tuple[float, float, float]) -> float:
-    """Mean SUV of 12 mm around a place of the reference body, lesion-free and without noise."""
-    x, y, z = draw_patient(seed, lesions=0).build.place(*place)
+    """Mean SUV of 12 mm around a point of the reference body, without lesions and noise."""
+    patient = healthy_patient(seed)
+    x, y, z = patient.habitus.to_patient(*place)
     grid = Geometry((17, 17, 17), (4.0, 4.0, 4.0), (x - 32, y - 32, z - 32))
-    phantom = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET)
-    return float(phantom.pet.array_zyx[7:10, 7:10, 7:10].mean())
+    pet = blur(activity_map(patient.healthy, grid), fwhm_mm=5.0, spacing_mm=grid.spacing_mm)
+    return float(pet[7:10, 7:10, 7:10].mean())
 
 
 def test_two_processes_with_different_threads_write_the_same_bytes(tmp_path: Path) -> None:
-    for name, threads in (("one", 1), ("two", 2)):
-        options = [
-            "--cases",
-            "2",
-            "--seed",
-            "3",
-            "--spacing",
-            "7",
-            "7",
-            "7",
-            "--output",
-            str(tmp_path / name),
-        ]
-        assert run_cli(*options, threads=threads).returncode == 0
+    options = ("--cases", "2", "--seed", "3", "--spacing", "7", "7", "7", "--output")
+    running = [start_cli(*options, str(tmp_path / name), threads=n) for name, n in (("one", 1), ("two", 2))]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
     first, second = hashes(tmp_path / "one"), hashes(tmp_path / "two")
     assert first == second
     assert sorted(first) == [
@@ -86,22 +86,31 @@ def test_organs_have_their_uptake(place: tuple[float, float, float], low: float,
 
 
 def test_healthy_body_does_not_depend_on_the_lesions() -> None:
-    assert draw_patient(1, lesions=0).healthy == draw_patient(1, lesions=6).healthy
-    assert draw_patient(1).build != draw_patient(2).build
+    assert sample_patient(1, lesions=0).healthy == sample_patient(1, lesions=6).healthy
+    assert sample_patient(1).habitus != sample_patient(2).habitus
 
 
 def test_label_has_the_volume_of_the_lesions() -> None:
     for seed in (0, 1):
-        phantom = make_phantom(seed, geometry=field_of_view(seed, spacing_mm=(3, 3, 3)), lesions=8)
+        grid = grid_around([lesion.shape for lesion in sample_patient(seed, lesions=8).lesions], spacing_mm=3.0)
+        phantom = make_phantom(seed, geometry=grid, lesions=8)
         assert len(phantom.lesions) == 8
         labelled_ml = float(phantom.label.array_zyx.sum()) * phantom.label.geometry.voxel_ml
         assert labelled_ml == pytest.approx(sum(lesion.volume_ml for lesion in phantom.lesions), rel=0.05)
 
 
+def grid_around(shapes: Sequence[Shape], *, spacing_mm: float, margin_mm: float = 6.0) -> Geometry:
+    """Return the smallest grid of cubic voxels that holds solids with a margin."""
+    low = np.min([shape.bounds.low_mm for shape in shapes], axis=0) - margin_mm
+    high = np.max([shape.bounds.high_mm for shape in shapes], axis=0) + margin_mm
+    x, y, z = (np.ceil((high - low) / spacing_mm).astype(int) + 1).tolist()
+    return Geometry((x, y, z), (spacing_mm,) * 3, tuple(low.tolist()))
+
+
 def test_thirty_lesions_lie_apart_and_each_owns_voxels_of_a_coarse_grid() -> None:
     phantom = make_phantom(11, geometry=field_of_view(11, spacing_mm=(8, 8, 8)), lesions=30)
     assert len(phantom.lesions) == 30
-    masks = [mask_of(lesion.shape, phantom.label.geometry) for lesion in phantom.lesions]
+    masks = [rasterize(lesion.shape, phantom.label.geometry) for lesion in phantom.lesions]
     assert all(mask is not None and mask[1].any() for mask in masks)
     assert int(phantom.label.array_zyx.sum()) == sum(int(mask[1].sum()) for mask in masks if mask)
     assert min(lesion.volume_ml for lesion in phantom.lesions) >= 0.3
@@ -109,18 +118,19 @@ def test_thirty_lesions_lie_apart_and_each_owns_voxels_of_a_coarse_grid() -> Non
 
 def lesions_in_voxels(seeds: range, at_least: int) -> list[tuple[np.ndarray, float]]:
     """Masks of lesions in 4 mm voxels, and the highest healthy SUV in the layer of voxels around each."""
-    found = []
+    masks_and_suv = []
     for seed in seeds:
-        grid = field_of_view(seed, spacing_mm=(4.0, 4.0, 4.0))
-        healthy = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
-        for lesion in draw_patient(seed).lesions:
-            part = mask_of(lesion.shape, grid)
-            if part is not None and part[1].sum() >= at_least:
+        patient = sample_patient(seed)
+        for lesion in patient.lesions:
+            grid = grid_around([lesion.shape], spacing_mm=4.0, margin_mm=32.0)
+            block, mask = rasterize(lesion.shape, grid) or pytest.fail("outside")
+            if mask.sum() >= at_least:
+                healthy = blur(activity_map(patient.healthy, grid), fwhm_mm=5.0, spacing_mm=grid.spacing_mm)
                 whole = np.zeros(grid.shape_zyx, bool)
-                whole[part[0]] = part[1]
+                whole[block] = mask
                 shell = ndimage.binary_dilation(whole) & ~whole
-                found.append((np.pad(part[1].astype(bool), 8), float(healthy[shell].max())))
-    return found
+                masks_and_suv.append((whole, float(healthy[shell].max())))
+    return masks_and_suv
 
 
 def likeness_to_an_ellipsoid(mask: np.ndarray) -> float:
@@ -147,8 +157,8 @@ def test_lesions_are_of_many_shapes_and_some_touch_physiological_uptake() -> Non
 
 @pytest.mark.parametrize(("seed", "up"), [(3, True), (2, False)])
 def test_arms_are_beside_the_head_or_beside_the_trunk(seed: int, up: bool) -> None:
-    patient = draw_patient(seed)
-    assert patient.build.arms_up == up
+    patient = sample_patient(seed)
+    assert patient.habitus.arms_up == up
     grid = Geometry((140, 60, 120), (6.0, 6.0, 6.0), (-417.0, -177.0, -600.0))
     suv = make_phantom(seed, geometry=grid, lesions=0, scanner=QUIET).pet.array_zyx
     x_mm = np.abs(-417.0 + 6.0 * np.arange(140))
@@ -168,7 +178,7 @@ def test_lesions_stand_out_from_their_surroundings() -> None:
     labelled = phantom.label.array_zyx.astype(bool)
     for lesion in phantom.lesions:
         assert lesion.suv > 1.5 * lesion.suv_around
-        block, mask = mask_of(lesion.shape, phantom.label.geometry) or pytest.fail("outside")
+        block, mask = rasterize(lesion.shape, phantom.label.geometry) or pytest.fail("outside")
         wide = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in block)
         own = np.zeros(labelled.shape, bool)
         own[block] = mask
@@ -178,7 +188,7 @@ def test_lesions_stand_out_from_their_surroundings() -> None:
 
 def test_one_patient_in_five_is_free_of_lesions_and_none_has_more_than_thirty() -> None:
     rng = np.random.Generator(np.random.PCG64(0))
-    counts = np.array([draw_lesion_count(rng) for _ in range(4000)])
+    counts = np.array([sample_lesion_count(rng) for _ in range(4000)])
     assert 0.20 < np.mean(counts == 0) < 0.24
     assert counts.max() == 30
     assert np.median(counts[counts > 0]) == 3
@@ -198,10 +208,10 @@ def test_left_handed_grid_holds_the_same_voxels() -> None:
 
 def test_oblique_grid_samples_the_same_patient() -> None:
     straight = Geometry((48, 40, 40), (4.0, 4.0, 4.0), (-94.0, -78.0, -680.0))
-    axes = np.reshape(turned((20.0, -15.0, 35.0)), (3, 3))
+    axes = np.reshape(rotation((20.0, -15.0, 35.0)), (3, 3))
     middle = np.array([0.0, 0.0, -602.0])
-    origin = middle - axes @ np.array([90 * 1.5, 90 * 1.5, 70 * 2.0])
-    oblique = Geometry((181, 181, 141), (1.5, 1.5, 2.0), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
+    origin = middle - axes @ np.array([68 * 2.0, 68 * 2.0, 56 * 2.5])
+    oblique = Geometry((137, 137, 113), (2.0, 2.0, 2.5), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
     scanner = Scanner(fwhm_mm=9.0, noise=0.0)
     first = make_phantom(4, geometry=straight, lesions=4, scanner=scanner).pet
     second = make_phantom(4, geometry=oblique, lesions=4, scanner=scanner).pet
@@ -209,8 +219,8 @@ def test_oblique_grid_samples_the_same_patient() -> None:
         np.arange(8, size - 8) * 4.0 + start for size, start in zip((48, 40, 40), (-94.0, -78.0, -680.0), strict=True)
     )
     grid = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1]).reshape(3, -1)
-    index_xyz = (axes.T @ (grid - origin[:, None])) / np.array([[1.5], [1.5], [2.0]])
-    inside = ((index_xyz >= 6) & (index_xyz <= np.array([[174], [174], [134]]))).all(axis=0)
+    index_xyz = (axes.T @ (grid - origin[:, None])) / np.array([[2.0], [2.0], [2.5]])
+    inside = ((index_xyz >= 5) & (index_xyz <= np.array([[131], [131], [107]]))).all(axis=0)
     assert inside.mean() > 0.9
     sampled = ndimage.map_coordinates(second.array_zyx, index_xyz[::-1, inside], order=1)
     expected = first.array_zyx[8:-8, 8:-8, 8:-8].ravel()[inside]
@@ -221,7 +231,7 @@ def test_oblique_grid_samples_the_same_patient() -> None:
 def test_point_source_is_blurred_to_the_width_in_millimetres() -> None:
     point = np.zeros((41, 41, 41), np.float32)
     point[20, 20, 20] = 100.0
-    image = blurred(point, fwhm_mm=8.0, spacing_mm=(2.0, 2.5, 3.0))
+    image = blur(point, fwhm_mm=8.0, spacing_mm=(2.0, 2.5, 3.0))
     assert float(image.sum()) == pytest.approx(100.0, rel=1e-4)
     for axis, step_mm in ((0, 3.0), (1, 2.5), (2, 2.0)):
         profile = image.sum(axis=tuple({0, 1, 2} - {axis}))
@@ -234,7 +244,7 @@ def test_relative_noise_grows_where_counts_are_low() -> None:
     geometry = Geometry((60, 60, 81), (3.0, 3.0, 3.0))
     truth = np.full(geometry.shape_zyx, 8.0, np.float32)
     truth[:, :, 30:] = 2.0
-    scanner = Scanner(fwhm_mm=6.0, noise=0.1, grain_mm=6.0, edge_mm=60.0)
+    scanner = Scanner(fwhm_mm=6.0, noise=0.1, noise_fwhm_mm=6.0, edge_mm=60.0)
     pet = add_noise(truth, geometry, scanner=scanner, rng=np.random.Generator(np.random.PCG64(1)))
     hot, cold = pet[22:60, :, :30], pet[22:60, :, 30:]
     assert hot.std() == pytest.approx(0.1 * np.sqrt(8), rel=0.05)  # full sensitivity
@@ -248,26 +258,26 @@ def test_relative_noise_grows_where_counts_are_low() -> None:
 def test_recovery_is_the_peak_of_a_blurred_sphere() -> None:
     sphere = Ellipsoid((0.0, 0.0, 0.0), (6.0, 6.0, 6.0))
     geometry = Geometry((61, 61, 61), (1.0, 1.0, 1.0), (-30.0, -30.0, -30.0))
-    block, mask = mask_of(sphere, geometry) or pytest.fail("outside")
+    block, mask = rasterize(sphere, geometry) or pytest.fail("outside")
     ball = np.zeros(geometry.shape_zyx, np.float32)
     ball[block] = mask
     assert float(ball.sum()) == pytest.approx(4 / 3 * np.pi * 216, rel=0.03)
-    peak = float(blurred(ball, fwhm_mm=8.0, spacing_mm=(1.0, 1.0, 1.0)).max())
+    peak = float(blur(ball, fwhm_mm=8.0, spacing_mm=(1.0, 1.0, 1.0)).max())
     assert recovery(6.0, fwhm_mm=8.0) == pytest.approx(peak, abs=0.02)
     assert recovery(60.0, fwhm_mm=8.0) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_solid_between_voxel_centres_owns_the_nearest_one() -> None:
     tiny = Ellipsoid((5.6, 5.3, 4.6), (0.2, 0.2, 0.2))
-    block, mask = mask_of(tiny, Geometry((4, 4, 4), (4.0, 4.0, 4.0))) or pytest.fail("outside")
+    block, mask = rasterize(tiny, Geometry((4, 4, 4), (4.0, 4.0, 4.0))) or pytest.fail("outside")
     assert int(mask.sum()) == 1
     (k, j, i), *_ = np.argwhere(mask)
     assert (block[0].start + k, block[1].start + j, block[2].start + i) == (1, 1, 1)
-    assert mask_of(Ellipsoid((50.0, 5.0, 5.0), (3.0, 3.0, 3.0)), Geometry((4, 4, 4), (4.0, 4.0, 4.0))) is None
+    assert rasterize(Ellipsoid((50.0, 5.0, 5.0), (3.0, 3.0, 3.0)), Geometry((4, 4, 4), (4.0, 4.0, 4.0))) is None
 
 
 def test_painted_activity_is_that_of_the_drawing() -> None:
-    patient = draw_patient(9, lesions=0)
+    patient = sample_patient(9, lesions=0)
     bladder = next(region for region in patient.healthy if region.name == "bladder")
     low, high = bladder.parts[0].bounds.low_mm, bladder.parts[0].bounds.high_mm
     x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
@@ -282,20 +292,32 @@ def test_impossible_arguments_are_refused() -> None:
         make_phantom(-1)
 
 
-def test_command_writes_pairs_on_one_grid(tmp_path: Path) -> None:
-    options = ("--cases", "1", "--seed", "8", "--spacing", "6", "6", "5", "--lesions", "4", "--format", "mha")
-    result = run_cli(*options, "--output", str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("phantom_8_0000.mha lesions: 4, ")
+def test_command_writes_pairs_on_one_grid(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--cases", "1", "--seed", "8", "--spacing", "6", "6", "5", "--lesions", "4", "--format", "mha"]
+    assert main([*options, "--output", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.startswith("phantom_8_0000.mha lesions: 4, ")
     image = read_volume(tmp_path / "imagesTr" / "phantom_8_0000.mha")
     label = read_volume(tmp_path / "labelsTr" / "phantom_8_0000.mha")
     assert image.geometry == label.geometry
     assert image.geometry.spacing_mm == (6.0, 6.0, 5.0)
     assert set(np.unique(label.array_zyx)) == {0.0, 1.0}
-    again = run_cli(*options, "--output", str(tmp_path))
-    assert again.returncode == 1
-    assert again.stderr.count("\n") == 1
-    assert "holds files already" in again.stderr
+    assert main([*options, "--output", str(tmp_path)]) == 1
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "holds files already" in error
+
+
+def test_command_writes_a_picture_of_all_patients(tmp_path: Path) -> None:
+    """Five patients: two rows, of which the second holds one; every lesion is outlined in red."""
+    picture = tmp_path / "new" / "phantoms.png"
+    options = ["--cases", "5", "--seed", "8", "--spacing", "12", "12", "12", "--lesions", "2"]
+    assert main([*options, "--picture", str(picture)]) == 0
+    rgb = matplotlib.image.imread(picture)[..., :3]
+    height, width, _ = rgb.shape
+    assert width / height == pytest.approx(4 * 2.7 / (2 * 4.1), rel=0.01)
+    red = (rgb[..., 0] > 0.6) & (rgb[..., 1:] < 0.6).all(axis=-1)
+    panels = [part.any() for row in np.split(red[: height // 2 * 2], 2) for part in np.array_split(row, 4, axis=1)]
+    assert panels == [True] * 5 + [False] * 3
 
 
 @pytest.mark.parametrize(
@@ -315,8 +337,6 @@ def test_command_writes_pairs_on_one_grid(tmp_path: Path) -> None:
 def test_command_refuses_in_one_line(
     arguments: tuple[str, ...], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from swfastedit_core.phantom.__main__ import main
-
     assert main(arguments) == 1
     error = capfd.readouterr().err
     assert reason in error
@@ -325,14 +345,7 @@ def test_command_refuses_in_one_line(
 
 @pytest.mark.parametrize(("sent", "reason"), [(signal.SIGTERM, "ended by SIGTERM\n"), (signal.SIGINT, "interrupted\n")])
 def test_interrupted_command_leaves_whole_files_only(sent: signal.Signals, reason: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "swfastedit_core.phantom", "--cases", "50", "--output", str(tmp_path / "set")]
-    process = subprocess.Popen(
-        [*command, "--spacing", "8", "8", "8"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+    process = start_cli("--cases", "50", "--output", str(tmp_path / "set"), "--spacing", "8", "8", "8")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("phantom_0_0000")
     process.send_signal(sent)

@@ -14,9 +14,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from swfastedit_core.checkpoint import Channels
-from swfastedit_core.errors import UserError
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
-from swfastedit_core.train.crops.crops import require_shares
+from swfastedit_core.train.setting import FINITE_AT_LEAST_0, RANGE_ABOVE_0, SHARE, require_valid, setting
 
 RANDOMS_SUV = 1e-3  # as in the phantom: air is not quite free of noise
 Range = tuple[float, float]
@@ -44,37 +43,21 @@ class AugmentSettings:
     Factors and exponents are drawn uniformly on a logarithmic scale.
     """
 
-    blur: float = 0.0
-    blur_mm: float = 6.0
-    noise: float = 0.0
-    noise_level: Range = (0.03, 0.25)
-    grain_mm: Range = (4.0, 8.0)
-    scale: float = 0.0
-    scale_range: Range = (0.8, 1.25)
-    misalign: float = 0.0
-    misalign_mm: tuple[float, float, float] = (4.0, 4.0, 12.0)
-    misalign_degrees: float = 2.0
-    gamma: float = 0.0
-    gamma_range: Range = (0.7, 1.4)
+    blur: float = setting(0.0, "--blur", "probability of a wider point spread", metavar="P", check=SHARE)
+    blur_mm: float = setting(6.0, check=FINITE_AT_LEAST_0)
+    noise: float = setting(0.0, "--noise", "probability of more PET noise", metavar="P", check=SHARE)
+    noise_level: Range = setting((0.03, 0.25), check=RANGE_ABOVE_0)
+    grain_mm: Range = setting((4.0, 8.0), check=RANGE_ABOVE_0)
+    scale: float = setting(0.0, "--scale", "probability of another SUV calibration", metavar="P", check=SHARE)
+    scale_range: Range = setting((0.8, 1.25), check=RANGE_ABOVE_0)
+    misalign: float = setting(0.0, "--misalign", "probability of a CT moved against the PET", metavar="P", check=SHARE)
+    misalign_mm: tuple[float, float, float] = setting((4.0, 4.0, 12.0), check=FINITE_AT_LEAST_0)
+    misalign_degrees: float = setting(2.0, check=FINITE_AT_LEAST_0)
+    gamma: float = setting(0.0, "--gamma", "probability of another contrast", metavar="P", check=SHARE)
+    gamma_range: Range = setting((0.7, 1.4), check=RANGE_ABOVE_0)
 
     def __post_init__(self) -> None:
-        require_shares(self, "blur", "noise", "scale", "misalign", "gamma")
-        for name in ("noise_level", "grain_mm", "scale_range", "gamma_range"):
-            require_range(self, name)
-        for name, values in (
-            ("blur_mm", (self.blur_mm,)),
-            ("misalign_mm", self.misalign_mm),
-            ("misalign_degrees", (self.misalign_degrees,)),
-        ):
-            if not all(0.0 <= value < math.inf for value in values):
-                raise UserError(f"{name} {getattr(self, name)}, expected 0 or more")
-
-
-def require_range(settings: object, name: str) -> None:
-    """Raise a UserError if this attribute is not a pair of a number above 0 and one that is not smaller."""
-    low, high = getattr(settings, name)
-    if not 0.0 < low <= high < math.inf:
-        raise UserError(f"{name} {low} to {high}, expected a number above 0 and one as large or larger")
+        require_valid(self)
 
 
 def log_uniform(rng: np.random.Generator, bounds: Range) -> float:

@@ -11,7 +11,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.augment import augmented, with_gamma
 from swfastedit_core.train.crops.crops import draw_box, read_crop, to_network_input, turned
 from swfastedit_core.train.crops.transplant import Donors, transplanted
-from swfastedit_core.train.run.settings import Recipe
+from swfastedit_core.train.run.settings import RunSettings
 from swfastedit_core.train.store.case_store import PreparedCase
 
 
@@ -29,12 +29,12 @@ class Draw:
         Their lesions that may be transplanted.
     """
 
-    recipe: Recipe
+    recipe: RunSettings
     cases: Sequence[PreparedCase]
     donors: Donors
 
     @classmethod
-    def of(cls, recipe: Recipe, cases: Sequence[PreparedCase]) -> Draw:
+    def of(cls, recipe: RunSettings, cases: Sequence[PreparedCase]) -> Draw:
         """Let the cases of the recipe's donor data sets give lesions, all of them cases that are learned from.
 
         Raises

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.box import Box, Triple, triple
-from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.train.setting import SHARE, at_least, each_number, require_valid, setting
 from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
@@ -47,28 +47,39 @@ class CropSettings:
         Probability of a turn about the body axis.
     """
 
-    size: Triple = (224, 224, 224)
-    positive: float = 0.6
-    in_patient: float = 0.0
-    small_lesion_exponent: float = 0.0
-    jitter: float = 0.0
-    whole_view: float = 0.0
-    flip: float = 0.1
-    rotate: float = 0.1
+    size: Triple = setting((224, 224, 224), "--crop", "voxels of a crop along x, y, z", metavar="N", check=at_least(1))
+    positive: float = setting(0.6, "--positive", "share of crops around a lesion voxel", metavar="P", check=SHARE)
+    in_patient: float = setting(
+        0.0,
+        "--in-patient",
+        "share of the other crops that are centred on a voxel of the patient",
+        metavar="P",
+        check=SHARE,
+    )
+    small_lesion_exponent: float = setting(
+        0.0,
+        "--small-lesions",
+        "0 chooses a lesion as often as it has voxels, 1 chooses all lesions equally often",
+        metavar="X",
+        check=SHARE,
+    )
+    jitter: float = setting(
+        0.0,
+        "--jitter",
+        "how far from a crop's middle a lesion may lie, as a share of the crop's side, at most 0.5",
+        metavar="X",
+        check=each_number(lambda share: 0 <= share <= 0.5, "a number from 0 to 0.5"),
+    )
+    whole_view: float = setting(
+        0.0, "--whole-view", "share of crops in the patient without a lesion", metavar="P", check=SHARE
+    )
+    flip: float = setting(0.1, "--flip", "probability of a flip, for each axis", metavar="P", check=SHARE)
+    rotate: float = setting(
+        0.1, "--rotate", "probability of quarter turns about the body axis", metavar="P", check=SHARE
+    )
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise UserError(f"crops of {self.size} voxels, expected 1 or more along each axis")
-        require_shares(self, "positive", "in_patient", "small_lesion_exponent", "whole_view", "flip", "rotate")
-        if not 0.0 <= self.jitter <= 0.5:
-            raise UserError(f"jitter {self.jitter}, expected a number from 0 to 0.5")
-
-
-def require_shares(settings: object, *names: str) -> None:
-    """Raise a UserError if one of these attributes is not a number from 0 to 1."""
-    for name in names:
-        if not 0.0 <= getattr(settings, name) <= 1.0:
-            raise UserError(f"{name} {getattr(settings, name)}, expected a number from 0 to 1")
+        require_valid(self)
 
 
 def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:

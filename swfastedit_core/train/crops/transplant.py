@@ -14,10 +14,19 @@ from torch.nn import functional
 
 from swfastedit_core.box import Box, triple
 from swfastedit_core.components import label_components
-from swfastedit_core.errors import UserError
-from swfastedit_core.train.crops.augment import Range, log_uniform, require_range
-from swfastedit_core.train.crops.crops import read_crop, require_shares
+from swfastedit_core.train.crops.augment import Range, log_uniform
+from swfastedit_core.train.crops.crops import read_crop
 from swfastedit_core.train.crops.graft import Graft, paste, ring_of
+from swfastedit_core.train.setting import (
+    ABOVE_0,
+    FINITE_ABOVE_0,
+    FINITE_AT_LEAST_0,
+    RANGE_ABOVE_0,
+    SHARE,
+    at_least,
+    require_valid,
+    setting,
+)
 from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.windows import CELL_MM, TISSUE_SUV
 
@@ -48,24 +57,39 @@ class TransplantSettings:
         Larger lesions are no donors.
     """
 
-    probability: float = 0.0
-    most: int = 3
-    margin_mm: float = 12.0
-    contrast_range: Range = (1.0, 1.0)
-    least_contrast: float = 0.0
-    largest_ml: float = math.inf
+    probability: float = setting(
+        0.0,
+        "--transplant",
+        "probability that lesions of other scans are pasted into a crop",
+        metavar="P",
+        check=SHARE,
+    )
+    most: int = setting(
+        3, "--most-transplants", "most lesions that are pasted into a crop", metavar="N", check=at_least(1)
+    )
+    margin_mm: float = setting(
+        12.0, "--margin", "width of the surroundings pasted with a lesion", metavar="MM", check=FINITE_ABOVE_0
+    )
+    contrast_range: Range = setting(
+        (1.0, 1.0),
+        "--contrast",
+        "factor on a pasted lesion's contrast",
+        metavar=("LOW", "HIGH"),
+        check=RANGE_ABOVE_0,
+    )
+    least_contrast: float = setting(
+        0.0,
+        "--least-contrast",
+        "skip donors whose mean SUV is below this many times their background",
+        metavar="X",
+        check=FINITE_AT_LEAST_0,
+    )
+    largest_ml: float = setting(
+        math.inf, "--largest-donor", "skip donors larger than this", metavar="ML", default_text="none", check=ABOVE_0
+    )
 
     def __post_init__(self) -> None:
-        require_shares(self, "probability")
-        require_range(self, "contrast_range")
-        if self.most < 1:
-            raise UserError(f"most {self.most}, expected 1 or more")
-        if not 0 < self.margin_mm < math.inf:
-            raise UserError(f"margin_mm {self.margin_mm}, expected a number above 0")
-        if not 0 <= self.least_contrast < math.inf:
-            raise UserError(f"least_contrast {self.least_contrast}, expected 0 or more")
-        if not self.largest_ml > 0:
-            raise UserError(f"largest_ml {self.largest_ml}, expected a number above 0")
+        require_valid(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from swfastedit_core.train.data.findings import table, usable
 from swfastedit_core.train.data.sources import Source, find_sources
 from swfastedit_core.train.data.splits import Split, split
 from swfastedit_core.train.data.survey import Spacing, survey
-from swfastedit_core.train.run.settings import DataSettings, Recipe
+from swfastedit_core.train.run.settings import DataSettings, RunSettings
 from swfastedit_core.train.store.case_store import PreparedCase, Store
 
 SPLIT, SURVEY = "split.json", "survey.json"
@@ -44,7 +44,7 @@ class Data:
     held_out_content: list[str]
 
 
-def gather(recipe: Recipe, folder: Path, *, store: Path, workers: int, say: Say) -> Data:
+def gather(recipe: RunSettings, folder: Path, *, store: Path, workers: int, say: Say) -> Data:
     """Find the data, look at all of it, part it by patient, and prepare what is learned from.
 
     Parameters
@@ -99,7 +99,7 @@ def examine(
     return found, set(usable(found, findings, skip=data.skip_bad))
 
 
-def _parted(recipe: Recipe, folder: Path, *, workers: int, say: Say) -> tuple[Split, Split]:
+def _parted(recipe: RunSettings, folder: Path, *, workers: int, say: Say) -> tuple[Split, Split]:
     """Find the data, look at all of it, and part it by patient; return all, and those that can be used."""
     data, config = recipe.data, recipe.config
     found, good = examine(

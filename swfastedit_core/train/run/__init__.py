@@ -1,1 +1,1 @@
-"""A training run: trainer, loss, records, states, signals, validation, export."""
+"""A training run: settings, training loop, trainer, loss, records, states, signals, validation, export."""

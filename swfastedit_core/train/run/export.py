@@ -1,4 +1,4 @@
-"""From runs to weights that `process.py` uses: one file a run, the folds of a cross-validation an ensemble."""
+"""Export of weights for `process.py`: one file for each run; the folds of a cross-validation make an ensemble."""
 
 from __future__ import annotations
 
@@ -15,51 +15,53 @@ from swfastedit_core.train.run.recorder import BEST, LAST
 def export_runs(
     runs: Sequence[Path], folder: Path, *, which: str, half: bool, say: Callable[[str], None]
 ) -> list[Path]:
-    """Write the weights of runs into a folder, each under its run's name.
+    """Write the weights of runs into a folder; each file has the name of its run.
 
     Parameters
     ----------
     runs
         Folders of runs.
     folder
-        Such as ``weights/``. Files of the same name are replaced.
+        Folder for the weights, such as ``weights/``. Files of the same name are replaced.
     which
-        ``best``: of the validation with the highest mean Dice, the last one where nothing was held out;
-        ``last``: as the run ended.
+        ``best``: weights of the validation with the highest mean Dice, or the last weights where nothing was held
+        out; ``last``: weights of the last saved state.
     half
         Store float16: half the size.
     say
-        Told of each file.
+        Takes a line for each file.
 
     Returns
     -------
     list of Path
-        The files.
+        The files that were written.
 
     Raises
     ------
     UserError
-        If a folder is not that of a run that has come so far, two runs have one name, or a file cannot be written.
+        If a folder holds no weights of a run, two runs have the same name, or a file cannot be written.
     """
     names = [run.resolve().name for run in runs]
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled:
-        raise UserError(f"two runs are called {doubled} and would be one file; rename one of the folders")
-    found = [(_weights(run, which), folder / f"{name}.safetensors") for run, name in zip(runs, names, strict=True)]
-    for _, target in found:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise UserError(f"two runs are called {repeated} and would become one file; rename one of the folders")
+    exports = [
+        (_read_weights(run, which), folder / f"{name}.safetensors") for run, name in zip(runs, names, strict=True)
+    ]
+    for _, target in exports:
         require_writable(target)
-    for checkpoint, target in found:
+    for checkpoint, target in exports:
         write_checkpoint(replace(checkpoint, path=target), target, half=half)
         training = checkpoint.config.training
         say(f"{target}: step {training['step']}, {training['validation'] or 'not validated'}")
-    return [target for _, target in found]
+    return [target for _, target in exports]
 
 
-def _weights(run: Path, which: str) -> Checkpoint:
+def _read_weights(run: Path, which: str) -> Checkpoint:
     if not run.is_dir():
-        raise UserError(f"{run}: no such folder, expected that of a run")
-    wanted = (LAST,) if which == "last" else (BEST, LAST)
-    path = next((run / name for name in wanted if (run / name).is_file()), None)
+        raise UserError(f"{run}: no such folder, expected the folder of a run")
+    names = (LAST,) if which == "last" else (BEST, LAST)
+    path = next((run / name for name in names if (run / name).is_file()), None)
     if path is None:
-        raise UserError(f"{run}: holds no weights yet; they are written at each validation and with each state")
+        raise UserError(f"{run}: holds no weights yet; a run writes them with each state and each validation")
     return read_checkpoint(path)

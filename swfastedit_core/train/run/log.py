@@ -1,4 +1,4 @@
-"""What a run shows of itself: metrics.csv, TensorBoard, curves, and masks of the validation."""
+"""The log of a run: metrics.csv, TensorBoard, curves, and pictures of the validation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, Mip, plot_mip
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.train.run.validation import Projection
 
@@ -18,41 +17,41 @@ COLUMNS = (
     "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
     "dice", "fpv_ml", "fnv_ml", "validated",
 )  # fmt: skip
-SUV_BLACK = 7.0
-WIDE_ML = 100.0  # false volumes beyond this are drawn on a logarithmic axis
+WIDE_ML = 100.0  # larger false volumes are plotted on a logarithmic axis
 ROW = 6  # scans side by side in a picture
 MOST_SHOWN = 12  # scans in a picture
 
 
-class Board:
-    """Keeps the records of a run in its folder.
+class RunLog:
+    """Writes metrics, curves and pictures into the folder of a run.
 
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     step
-        Where it goes on: later records, of a run that went further before it was cut off, are dropped.
-    judged
-        Whether the validation of that step counts; otherwise it is dropped as well, since it comes again.
+        Step where the run continues. Rows of later steps are removed: the run was ended there without a saved state.
+    validated
+        Whether the state of that step includes its validation. Otherwise the row of the validation is removed, since
+        it is repeated.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0, judged: bool = True) -> None:
+    def __init__(self, folder: Path, *, step: int = 0, validated: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         self._rows = [
             row
             for row in read_metrics(folder)
-            if int(row["step"]) < step or (int(row["step"]) == step and (judged or not row["validated"]))
+            if int(row["step"]) < step or (int(row["step"]) == step and (validated or not row["validated"]))
         ]
         with replacing(folder / METRICS) as temporary:
             self._append(temporary, self._rows, header=True)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def record(self, step: int, values: dict[str, float]) -> None:
-        """Add a row: numbers by name, of `COLUMNS`."""
-        row = {"step": str(step), **{name: _short(value) for name, value in values.items()}}
+    def add_row(self, step: int, values: dict[str, float]) -> None:
+        """Add a row to metrics.csv and TensorBoard: numbers by their name in `COLUMNS`."""
+        row = {"step": str(step), **{name: _text(value) for name, value in values.items()}}
         self._rows.append(row)
         self._append(self._folder / METRICS, [row])
         for name, value in values.items():
@@ -60,9 +59,9 @@ class Board:
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def show(self, step: int, projections: Sequence[Projection]) -> None:
-        """Draw the curves and the scans of a validation."""
-        self._draw()
+    def plot_validation(self, step: int, projections: Sequence[Projection]) -> None:
+        """Plot the curves, and the scans of a validation."""
+        self._plot_curves()
         if projections:
             path = self._folder / "validation" / f"{step:08d}.png"
             draw_projections(projections, path)
@@ -72,12 +71,12 @@ class Board:
             self._writer.add_image("validation", picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write what is left."""
-        self._draw()
+        """Plot the curves a last time and close TensorBoard."""
+        self._plot_curves()
         self._writer.close()
 
-    def _draw(self) -> None:
-        draw_curves(self._rows, self._folder / "curves.png")
+    def _plot_curves(self) -> None:
+        plot_curves(self._rows, self._folder / "curves.png")
 
     def _append(self, path: Path, rows: Sequence[dict[str, str]], *, header: bool = False) -> None:
         with path.open("a", newline="") as file:
@@ -88,35 +87,35 @@ class Board:
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of a run's metrics.csv; none where there is no such file yet."""
+    """Return the rows of metrics.csv in the folder of a run; none where there is no such file."""
     path = folder / METRICS
     if not path.is_file():
         return []
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
-    return [row for row in rows if None not in row.values()]  # a killed run may have left half a line
+    return [row for row in rows if None not in row.values()]  # a killed run may leave half a line
 
 
-def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
-    """Draw loss, Dice and false volumes against the steps."""
+def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Plot loss, Dice and false volumes against the steps; rows are those of metrics.csv."""
     if not any(row.get("validated") for row in rows):
-        figure, (loss,) = _figure(1, 1, (5.0, 3.2))
-        _curve(loss, rows, "loss", "loss")
-        _axes_of_steps(loss)
+        figure, (loss,) = _make_figure(1, 1, (5.0, 3.2))
+        _plot_column(loss, rows, "loss", "loss")
+        _label_steps(loss)
         _save(figure, path, dpi=100)
         return
-    figure, (loss, scores, volumes) = _figure(1, 3, (11.0, 3.2))
-    _curve(loss, rows, "loss", "loss")
-    _curve(scores, rows, "dice", "mean Dice")
-    _curve(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
-    _curve(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
+    figure, (loss, scores, volumes) = _make_figure(1, 3, (11.0, 3.2))
+    _plot_column(loss, rows, "loss", "loss")
+    _plot_column(scores, rows, "dice", "mean Dice")
+    _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
+    _plot_column(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
     scores.set_ylim(0, 1)
     if volumes.get_ylim()[1] > WIDE_ML:
         volumes.set_yscale("symlog", linthresh=1)
         volumes.yaxis.set_major_formatter("{x:g}")
-    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # a line at 0 is not hidden by the frame
+    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # the frame must not hide a line at 0
     for axes in (loss, scores, volumes):
-        _axes_of_steps(axes)
+        _label_steps(axes)
     _save(figure, path, dpi=100)
 
 
@@ -125,17 +124,13 @@ def draw_projections(projections: Sequence[Projection], path: Path) -> None:
     shown = projections[:MOST_SHOWN]
     columns = min(ROW, len(shown))
     rows = -(-len(shown) // columns)
-    figure, panels = _figure(rows, columns, (2.4 * columns, 4.0 * rows))
+    figure, panels = _make_figure(rows, columns, (2.4 * columns, 4.0 * rows))
     for axes, scan in zip(panels, shown, strict=False):
-        (z_mm, x_mm), (height, width) = scan.pixel_mm, scan.suv.shape
-        extent = (0.0, width * x_mm, 0.0, height * z_mm)
-        axes.imshow(scan.suv, cmap="gray_r", vmin=0, vmax=SUV_BLACK, origin="lower", extent=extent)
-        for outline, colour in ((scan.truth, "#1f77b4"), (scan.found, "#d62728")):
-            if outline.any():
-                # A frame of nothing around it: what fills the view has an outline as well.
-                around = (-x_mm, (width + 1) * x_mm, -z_mm, (height + 1) * z_mm)
-                framed = np.pad(outline, 1)
-                axes.contour(framed, [0.5], colors=colour, linewidths=0.7, origin="lower", extent=around)
+        plot_mip(
+            axes,
+            Mip(scan.suv, scan.pixel_mm),
+            outlines=[(scan.truth, LABEL_COLOUR), (scan.found, MASK_COLOUR)],
+        )
         score = scan.score
         axes.set_title(
             f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"
@@ -150,7 +145,7 @@ def draw_projections(projections: Sequence[Projection], path: Path) -> None:
     _save(figure, path, dpi=110)
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+def _make_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -159,14 +154,14 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, li
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def _axes_of_steps(axes: Any) -> None:
+def _label_steps(axes: Any) -> None:
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
 
 
-def _curve(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:
+def _plot_column(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:
     points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column) not in (None, "", "nan")]
     if points:
         steps, values = zip(*points, strict=True)
@@ -178,5 +173,5 @@ def _save(figure: Any, path: Path, *, dpi: int) -> None:
         figure.savefig(temporary, dpi=dpi)
 
 
-def _short(value: float) -> str:
+def _text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""What is learned: the network with what only training needs, and the loss."""
+"""The network as it is trained, with deep supervision or in windows, and its loss."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from torch.nn import functional
 from swfastedit_core.box import Triple
 from swfastedit_core.model import DynUNet
 
-WINDOWS = 8  # run at a time where a crop is larger than the window; the recipe's
-SUPERVISED_LEVELS = 3  # of the decoder, the output included
+WINDOWS_IN_A_BATCH = 8  # where a crop is cut into windows; as in the recipe
+SUPERVISED_LEVELS = 3  # levels of the decoder with a loss, the output included
 
 
-class Learner(nn.Module):
-    """A network in training.
+class TrainingNetwork(nn.Module):
+    """A network with what only its training needs.
 
     Parameters
     ----------
     network
-        What the weights are of in the end.
+        The network whose weights are trained and exported.
     deep_supervision
-        Let coarser levels of the decoder predict as well, each through a head that is dropped after training
-        (Lee et al., Deeply-Supervised Nets, AISTATS 2015). Leaves the network itself as it is.
+        Let coarser levels of the decoder predict as well, each through a head of its own that is not exported
+        (Lee et al., Deeply-Supervised Nets, AISTATS 2015). The output of the network itself stays the same.
     window
-        Sides of a window. Larger crops are then cut into windows and put together again, as in inference.
+        Sides of a window in voxels along x, y, z; used with `overlap`.
     overlap
-        Share that such windows have in common; None gives the network whole crops of whatever size.
+        Cut crops of another size than the window into windows with this overlap, and blend the logits, as in
+        inference; None gives the network whole crops.
     """
 
     def __init__(
@@ -49,12 +50,19 @@ class Learner(nn.Module):
         self._window, self._overlap = window, overlap
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return logits [N, classes, X, Y, Z], the network's own first, then those of ever coarser levels."""
+        """Return logits [N, classes, X, Y, Z] of the network, followed by those of coarser and coarser levels."""
         if self._overlap is not None and self._window is not None and tuple(image.shape[2:]) != self._window:
-            found = sliding_window_inference(  # in float32 windows are put together in float32, under autocast, too
-                image.float(), self._window, WINDOWS, self.network, self._overlap, mode="gaussian", progress=False
+            # A float32 image makes MONAI blend in float32, under autocast as well.
+            logits = sliding_window_inference(
+                image.float(),
+                self._window,
+                WINDOWS_IN_A_BATCH,
+                self.network,
+                self._overlap,
+                mode="gaussian",
+                progress=False,
             )
-            return [cast(Tensor, found)]
+            return [cast(Tensor, logits)]
         if not self.heads:
             return [self.network(image)]
         features = self.network.decoder_features(image)
@@ -62,15 +70,16 @@ class Learner(nn.Module):
         return [self.network.output_block(features[0]), *coarser]
 
 
-class Objective:
-    """The recipe's loss, Dice and cross entropy of the softmax; averaged over levels where there are several.
+class SegmentationLoss:
+    """The recipe's loss: the sum of Dice loss and cross entropy, of the softmax.
 
-    Crops without a lesion have a finite loss: their Dice term is all but constant, and cross entropy acts alone.
+    With deep supervision it is the weighted mean over the levels, where each level weighs half as much as the finer
+    one. In a crop without a lesion the Dice loss is nearly constant, and the gradient comes from the cross entropy.
 
     Parameters
     ----------
     squared
-        Square the probabilities in the Dice term's denominator, as the authors' code does.
+        Square the probabilities in the denominator of the Dice loss, as the authors' code does.
     """
 
     def __init__(self, *, squared: bool = True) -> None:
@@ -82,17 +91,17 @@ class Objective:
         Parameters
         ----------
         logits
-            From a `Learner`.
+            From a `TrainingNetwork`, one tensor for each level.
         label
-            uint8 [N, 1, X, Y, Z], the class of each voxel.
+            uint8 [N, 1, X, Y, Z], the class of each voxel: 0 or 1.
         """
         weights = [0.5**level for level in range(len(logits))]
-        losses = [self._loss(found.float(), _shrunk(label, found)) for found in logits]
-        return cast(Tensor, sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights))
+        losses = [self._loss(level.float(), _downsample(label, level)) for level in logits]
+        return cast(Tensor, sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights))
 
 
-def _shrunk(label: Tensor, logits: Tensor) -> Tensor:
-    """Bring a label to the size of a coarser level: lesion where a lesion fills half of the voxel."""
+def _downsample(label: Tensor, logits: Tensor) -> Tensor:
+    """Return the label at the size of a level: lesion where at least half of the voxel is lesion."""
     size = logits.shape[2:]
     if label.shape[2:] == size:
         return label

@@ -1,10 +1,10 @@
-"""What a run keeps while it learns: records, states, and the weights of its best and last validation."""
+"""The files of a run: metrics, states, and the weights of its best validation and of its last step."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,11 @@ from torch import distributed
 from swfastedit_core.checkpoint import STATES_OF_A_RUN, Checkpoint, write_checkpoint
 from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.data.sources import Source
-from swfastedit_core.train.run.log import METRICS, Board
-from swfastedit_core.train.run.settings import Cadence
-from swfastedit_core.train.run.state import SUFFIX, write_state
+from swfastedit_core.train.run.execution import Schedule
+from swfastedit_core.train.run.log import METRICS, RunLog
+from swfastedit_core.train.run.states import STATE_SUFFIX, write_state
 from swfastedit_core.train.run.trainer import Trainer
-from swfastedit_core.train.run.validation import Projection, means, validate
+from swfastedit_core.train.run.validation import Projection, mean_scores, validate
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 STATES = STATES_OF_A_RUN
@@ -29,71 +29,27 @@ PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
 T = TypeVar("T")
 
 
-class Pace:
-    """Measures steps: their losses, their time, and how much of it went into waiting for crops."""
-
-    def __init__(self) -> None:
-        self._losses: list[float] = []
-        self._waited = self._rested = 0.0
-        self._begin = time.perf_counter()
-
-    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
-        """Pass batches on, and count the time until each comes."""
-        source = iter(batches)
-        while True:
-            begin = time.perf_counter()
-            try:
-                batch = next(source)
-            except StopIteration:
-                return
-            self._waited += time.perf_counter() - begin
-            yield batch
-
-    def add(self, loss: float) -> None:
-        """Count a step."""
-        self._losses.append(loss)
-
-    def resting(self, work: Callable[[], object]) -> None:
-        """Do what is no part of a step."""
-        begin = time.perf_counter()
-        work()
-        self._rested += time.perf_counter() - begin
-
-    def taken(self) -> dict[str, float]:
-        """Return the figures since the last call, under the names of `board.COLUMNS`."""
-        seconds = max(time.perf_counter() - self._begin - self._rested, 1e-9)
-        finite = [loss for loss in self._losses if math.isfinite(loss)]
-        figures = {
-            "loss": sum(finite) / len(finite) if finite else math.nan,
-            "seconds_per_step": seconds / max(len(self._losses), 1),
-            "waiting": self._waited / seconds,
-            "skipped": len(self._losses) - len(finite),
-        }
-        self._losses, self._waited, self._rested, self._begin = [], 0.0, 0.0, time.perf_counter()
-        return figures
-
-
-class Keeper:
-    """Writes what a run keeps; of several processes the first one writes.
+class RunRecorder:
+    """Logs, saves and validates a run; of several processes the first one writes.
 
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     trainer
-        The network, at the step it goes on from.
+        The network, at the step where the run starts or continues.
     settings
         What a resumed run must have in common with this one.
     about
-        What the weights say of how they were made, beside what is known here.
+        Provenance that is stored with the weights; this class adds steps, validation and versions.
     origin
-        What they say of the weights that the run began with; None for random ones.
+        Provenance of the initial weights; None for random ones. A resumed run takes it from its state.
     held_out
-        Scans for validation.
-    cadence
-        How often to save, and how to validate.
-    before
-        The state that is resumed; None at the beginning.
+        Validation set.
+    schedule
+        When to log, save and validate.
+    state
+        State that is resumed; None at step 0.
     say
         Takes lines for the user.
     """
@@ -107,40 +63,40 @@ class Keeper:
         about: dict[str, Any],
         origin: dict[str, Any] | None,
         held_out: Sequence[Source],
-        cadence: Cadence,
-        before: dict[str, Any] | None,
+        schedule: Schedule,
+        state: dict[str, Any] | None,
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._trainer, self._fabric = folder, trainer, trainer.fabric
-        self._settings, self._about, self._cadence, self._say = settings, about, cadence, say
-        self._origin = origin
-        self._held_out = held_out[: cadence.validation_cases or None]
-        test = {"cases": [source.case for source in self._held_out], "overlap": cadence.validation_overlap}
-        self._judged: dict[str, Any] = {"step": 0, "test": test, "best": None, "last": {}}
-        if before is not None:
-            self._judged = before["judged"]
-            if self._judged["test"] != test:
-                say("the validation is another one than before: the next one's weights are the best so far")
-                self._judged = {**self._judged, "test": test, "best": None}
-        self._saved = time.monotonic()
+        self._settings, self._about, self._schedule, self._say = settings, about, schedule, say
+        self._origin = origin if state is None else state["origin"]
+        self._held_out = held_out[: schedule.validation_cases or None]
+        test = {"cases": [source.case for source in self._held_out], "overlap": schedule.validation_overlap}
+        self._validation: dict[str, Any] = {"step": 0, "test": test, "best": None, "last": {}}
+        if state is not None:
+            self._validation = state["validation"]
+            if self._validation["test"] != test:
+                say("validation cases or overlap changed: the weights of the next validation become the best")
+                self._validation = {**self._validation, "test": test, "best": None}
+        self._saved_at = time.monotonic()
         if self._fabric.is_global_zero:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
-            if before is None:
-                self._set_aside()
+            if state is None:
+                self._rename_earlier_files()
             for name in (BEST, LAST, METRICS):
                 remove_unfinished(folder, name)
-            remove_unfinished(folder / STATES, f"*{SUFFIX}")
-            self._board = Board(folder, step=trainer.step, judged=self._judged["step"] == trainer.step)
+            remove_unfinished(folder / STATES, f"*{STATE_SUFFIX}")
+            self._log = RunLog(folder, step=trainer.step, validated=self._validation["step"] == trainer.step)
 
-    def log(self, figures: dict[str, float], *, epoch: float) -> None:
-        """Record figures of the steps since the last time."""
+    def log_steps(self, figures: dict[str, float], *, epoch: float) -> None:
+        """Write the figures of the steps since the last call to the log."""
         if not self._fabric.is_global_zero:
             return
         trainer, device = self._trainer, self._fabric.device
         if device.type == "cuda":
             figures = {**figures, "gpu_gb": torch.cuda.max_memory_allocated(device) / 1e9}
             torch.cuda.reset_peak_memory_stats(device)
-        self._board.record(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **figures})
+        self._log.add_row(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **figures})
         skipped = f", {figures['skipped']} steps skipped" if figures["skipped"] else ""
         self._say(
             f"step {trainer.step} of {trainer.steps}: loss {figures['loss']:.4f}, "
@@ -148,33 +104,33 @@ class Keeper:
         )
 
     @property
-    def unjudged(self) -> bool:
-        """Whether a validation is due at this step and was not done."""
-        step, every = self._trainer.step, self._cadence.validate_steps
+    def validation_due(self) -> bool:
+        """Whether the schedule asks for a validation at this step, and it was not done yet."""
+        step, every = self._trainer.step, self._schedule.validate_steps
         due = step == self._trainer.steps or (every > 0 and step > 0 and step % every == 0)
-        return bool(self._held_out) and due and self._judged["step"] != step
+        return bool(self._held_out) and due and self._validation["step"] != step
 
-    def due(self) -> bool:
-        """Whether it is time to save a state."""
-        return time.monotonic() - self._saved >= 60 * self._cadence.save_minutes
+    def save_due(self) -> bool:
+        """Return whether it is time to save a state."""
+        return time.monotonic() - self._saved_at >= 60 * self._schedule.save_minutes
 
-    def save(self) -> None:
-        """Write the state, and the weights as they are; all processes leave together."""
+    def save_state(self) -> None:
+        """Write the state and the current weights; returns in all processes at the same time."""
         trainer = self._trainer
         if self._fabric.is_global_zero:
             state = {
                 "settings": self._settings,
                 "origin": self._origin,
-                "judged": self._judged,
+                "validation": self._validation,
                 "trainer": trainer.state(),
             }
-            self._write_weights(LAST)  # before the state, which says that all is written
-            write_state(self._folder / STATES, state, step=trainer.step, keep=self._cadence.keep)
-        self._saved = time.monotonic()
+            self._write_weights(LAST)  # before the state: where a state exists, its weights exist, too
+            write_state(self._folder / STATES, state, step=trainer.step, keep=self._schedule.keep)
+        self._saved_at = time.monotonic()
         self._fabric.barrier()
 
     def validate(self, stop: Callable[[], bool]) -> bool:
-        """Segment the held-out scans, each process a part of them; keep the weights if they are the best so far.
+        """Segment the validation set, each process a part of it; save the weights if they are the best so far.
 
         Parameters
         ----------
@@ -184,66 +140,68 @@ class Keeper:
         Returns
         -------
         bool
-            Whether it was broken off, since any process was asked to stop.
+            Whether the validation ended early, because a process was asked to stop; it has no result then.
         """
         fabric, trainer = self._fabric, self._trainer
-        begin, warnings = time.perf_counter(), list[str]()
+        start, warnings = time.perf_counter(), list[str]()
         checkpoint = Checkpoint(self._folder / "training", trainer.config, trainer.weights())
-        mine = validate(
+        own = validate(
             checkpoint,
             self._held_out[fabric.global_rank :: fabric.world_size],
             device=fabric.device,
-            overlap=self._cadence.validation_overlap,
+            overlap=self._schedule.validation_overlap,
             stop=stop,
             warn=warnings.append,
         )
-        for warning in _gathered(warnings, fabric.world_size):
+        for warning in _gather_results(warnings, fabric.world_size):
             self._say(warning)
-        if any(_gathered([stop()], fabric.world_size)):
+        if any(_gather_results([stop()], fabric.world_size)):
             return True
-        found = _gathered(mine, fabric.world_size)
-        scores = means([projection.score for projection in found])
-        better = self._is_better(found, scores["dice"])
-        last = {"step": trainer.step, "cases": len(found)}
-        self._judged = {
+        projections = _gather_results(own, fabric.world_size)
+        means = mean_scores([projection.score for projection in projections])
+        better = self._is_better(projections, means["dice"])
+        last = {"step": trainer.step, "cases": len(projections)}
+        self._validation = {
             "step": trainer.step,
-            "test": self._judged["test"],
-            "best": {"dice": scores["dice"], "cases": _names(found)} if better else self._judged["best"],
-            "last": {**last, **{name: _rounded(value) for name, value in scores.items()}},
+            "test": self._validation["test"],
+            "best": {"dice": means["dice"], "cases": _cases(projections)} if better else self._validation["best"],
+            "last": {**last, **{name: _rounded(value) for name, value in means.items()}},
         }
         if fabric.is_global_zero:
-            self._show(found, scores, time.perf_counter() - begin, better=better)
+            if better:
+                self._write_weights(BEST)
+            self._log_validation(projections, means, time.perf_counter() - start, better=better)
         return False
 
-    def _is_better(self, found: Sequence[Projection], mean_dice: float) -> bool:
-        """Whether this is the best validation: scores are compared on the same scans, and more scans count more."""
-        best = self._judged["best"]
-        if best is None or _names(found) != best["cases"]:
-            return math.isfinite(mean_dice) and (best is None or len(found) > len(best["cases"]))
+    def close(self) -> None:
+        """Finish the log."""
+        if self._fabric.is_global_zero:
+            self._log.close()
+
+    def _is_better(self, projections: Sequence[Projection], mean_dice: float) -> bool:
+        """Return whether this validation is the best: on the same cases by mean Dice, otherwise with more cases."""
+        best = self._validation["best"]
+        if best is None or _cases(projections) != best["cases"]:
+            return math.isfinite(mean_dice) and (best is None or len(projections) > len(best["cases"]))
         return bool(mean_dice > best["dice"])
 
-    def _set_aside(self) -> None:
-        """Rename what a run left here whose states are gone; it may be all that is left of weeks."""
+    def _rename_earlier_files(self) -> None:
+        """Rename the files of a run whose states are gone: they may be all that is left of weeks of training."""
         for name in (BEST, LAST, METRICS):
             if (self._folder / name).exists():
                 (self._folder / name).replace(self._folder / f"earlier-{name}")
-                self._say(f"{self._folder / name}: of an earlier run, renamed to earlier-{name}")
+                self._say(f"{self._folder / name}: belongs to an earlier run, renamed to earlier-{name}")
 
-    def close(self) -> None:
-        """Finish the records."""
-        if self._fabric.is_global_zero:
-            self._board.close()
-
-    def _show(self, found: Sequence[Projection], scores: dict[str, float], seconds: float, *, better: bool) -> None:
+    def _log_validation(
+        self, projections: Sequence[Projection], means: dict[str, float], seconds: float, *, better: bool
+    ) -> None:
         step = self._trainer.step
-        self._board.record(step, {**scores, "validated": len(found)})
-        self._board.show(step, found)
-        if better:
-            self._write_weights(BEST)
-        left_out = len(self._held_out) - len(found)
+        self._log.add_row(step, {**means, "validated": len(projections)})
+        self._log.plot_validation(step, projections)
+        left_out = len(self._held_out) - len(projections)
         self._say(
-            f"step {step}: {len(found)} held-out scans in {seconds:.0f} s, mean Dice {scores['dice']:.4f}, "
-            f"FPV {scores['fpv_ml']:.1f} ml, FNV {scores['fnv_ml']:.1f} ml"
+            f"step {step}: {len(projections)} held-out scans in {seconds:.0f} s, mean Dice {means['dice']:.4f}, "
+            f"FPV {means['fpv_ml']:.1f} ml, FNV {means['fnv_ml']:.1f} ml"
             f"{f', {left_out} left out' if left_out else ''}{', the best so far' if better else ''}"
         )
 
@@ -254,25 +212,25 @@ class Keeper:
             **({} if self._origin is None else {"start": self._origin}),
             "step": trainer.step,
             "steps": trainer.steps,
-            "validation": self._judged["last"],
+            "validation": self._validation["last"],
             "versions": {package: version(package) for package in PACKAGES},
         }
         path = self._folder / name
         write_checkpoint(Checkpoint(path, replace(trainer.config, training=training), trainer.weights()), path)
 
 
-def _gathered(mine: list[T], processes: int) -> list[T]:
-    """Bring the results of all processes together; those of scans that were dealt out, in the scans' order."""
+def _gather_results(own: list[T], processes: int) -> list[T]:
+    """Return the results of all processes: the first of each, then the second of each, as cases are distributed."""
     if processes == 1:
-        return mine
+        return own
     parts: list[Any] = [None] * processes
-    distributed.all_gather_object(parts, mine)
+    distributed.all_gather_object(parts, own)
     longest = max(len(part) for part in parts)
     return [part[i] for i in range(longest) for part in parts if i < len(part)]
 
 
-def _names(found: Sequence[Projection]) -> list[str]:
-    return [projection.score.case for projection in found]
+def _cases(projections: Sequence[Projection]) -> list[str]:
+    return [projection.score.case for projection in projections]
 
 
 def _rounded(value: float) -> float | None:

@@ -1,15 +1,25 @@
-"""Everything that decides what a run learns, as plain values."""
+"""The settings of a run: frozen dataclasses whose fields are options of the command line."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.train.crops.augment import AugmentSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
+from swfastedit_core.train.data.layouts import LAYOUTS
+from swfastedit_core.train.data.splits import parse_fold
+from swfastedit_core.train.setting import (
+    SHARE_BELOW_ONE,
+    at_least,
+    each_number,
+    options_of,
+    require_valid,
+    required_setting,
+    setting,
+)
 
 
 @dataclass(frozen=True)
@@ -36,74 +46,110 @@ class DataSettings:
         Of the phantoms.
     """
 
-    specs: tuple[str, ...]
-    shares: tuple[float, ...] = ()
-    fold: tuple[int, int] | None = None
-    split_file: Path | None = None
-    skip_bad: bool = False
-    lesion_labels: tuple[int, ...] = ()
-    donors: tuple[str, ...] = ()
+    specs: tuple[str, ...] = required_setting(
+        "--data",
+        f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
+        metavar="SPEC",
+    )
+    shares: tuple[float, ...] = setting(
+        (),
+        "--shares",
+        "how often crops come from each data set, relative to the others",
+        metavar="X",
+        default_text="every case once an epoch",
+    )
+    fold: tuple[int, int] | None = setting(
+        None, "--fold", "hold out the patients of fold K (0 to N-1) of N", metavar="K/N", parse=parse_fold
+    )
+    split_file: Path | None = setting(
+        None,
+        "--split",
+        "JSON file that lists the held-out cases, instead of --fold; with nnU-Net's splits_final.json, --fold chooses "
+        "one of its folds",
+        metavar="FILE",
+    )
+    skip_bad: bool = setting(
+        False, "--skip-bad", "leave out cases that cannot be used; without it the run refuses to start"
+    )
+    lesion_labels: tuple[int, ...] = setting(
+        (), "--lesion-labels", "label values that are lesions", metavar="V", default_text="all above 0"
+    )
+    donors: tuple[str, ...] = setting(
+        (),
+        "--donors",
+        "data sets of --data whose lesions are transplanted",
+        metavar="SPEC",
+        default_text="all but phantoms",
+    )
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Learning:
-    """How long and how fast to learn.
+class LearningSettings:
+    """Length of the training, optimiser and loss."""
 
-    Attributes
-    ----------
-    epochs
-        Times that as many crops are taken as there are cases; only if `steps` is None.
-    steps
-        Number of optimiser steps.
-    batch
-        Crops a step, over all processes.
-    learning_rate
-        At the first step; falls as a cosine to 1e-8 at the last.
-    seed
-        Of weights and crops.
-    squared
-        Square the probabilities in the Dice loss's denominator, as the authors' code does; their paper does not.
-    clip
-        Norm that gradients are clipped to; 0 leaves them alone.
-    ema
-        Decay of an exponential moving average of the weights, which then is what is validated and exported;
-        0 for none.
-    deep_supervision
-        Let coarser levels of the decoder learn to predict as well.
-    start
-        Weights to begin with; None begins with random ones.
-    window_overlap
-        Run crops larger than the window in windows that have this share in common; None runs them whole.
-    """
+    epochs: int = setting(400, "--epochs", "epochs, each of as many crops as there are cases", check=at_least(1))
+    steps: int | None = setting(None, "--steps", "optimiser steps, instead of --epochs", check=at_least(1))
+    batch: int = setting(1, "--batch", "crops in a step, over all processes", check=at_least(1))
+    learning_rate: float = setting(
+        2e-4,
+        "--learning-rate",
+        "learning rate of the first step; it falls as a cosine to 1e-8",
+        metavar="X",
+        check=each_number(lambda rate: 0 < rate < 1, "more than 0 and less than 1"),
+    )
+    initial_weights: Path | None = setting(
+        None,
+        "--start-from",
+        "fine-tune these weights, of the same network, channels, spacing and intensities",
+        metavar="WEIGHTS",
+        default_text="random weights",
+    )
+    seed: int = setting(0, "--seed", "seed of weights, crops and phantoms", check=at_least(0))
+    plain_dice: bool = setting(
+        False,
+        "--plain-dice",
+        "do not square the probabilities in the Dice loss, as in the paper; the authors' code squares them",
+    )
+    window_overlap: float | None = setting(
+        None,
+        "--train-in-windows",
+        "cut crops into windows with this overlap, as in inference; 0.25 in the recipe",
+        metavar="OVERLAP",
+        default_text="the network sees whole crops",
+        check=SHARE_BELOW_ONE,
+    )
+    clip: float = setting(
+        0.0, "--clip", "norm to which gradients are clipped", metavar="NORM", default_text="none", check=at_least(0)
+    )
+    ema: float = setting(
+        0.0,
+        "--ema",
+        "validate and export an exponential moving average of the weights with this decay",
+        metavar="DECAY",
+        default_text="none",
+        check=SHARE_BELOW_ONE,
+    )
+    deep_supervision: bool = setting(False, "--deep-supervision", "add the losses of the decoder's coarser levels")
 
-    epochs: int = 400
-    steps: int | None = None
-    batch: int = 1
-    learning_rate: float = 2e-4
-    seed: int = 0
-    squared: bool = True
-    clip: float = 0.0
-    ema: float = 0.0
-    deep_supervision: bool = False
-    start: Path | None = None
-    window_overlap: float | None = None
+    def __post_init__(self) -> None:
+        require_valid(self)
 
     def total_steps(self, cases: int) -> int:
-        """Return the number of optimiser steps with so many cases to learn from."""
+        """Return the number of optimiser steps for this number of training cases."""
         return self.steps if self.steps is not None else max(1, -(-self.epochs * cases // self.batch))
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides which weights a run ends with, apart from the machine.
+class RunSettings:
+    """All settings that decide which weights a run ends with; a resumed run must have the same.
 
     Attributes
     ----------
     config
         Network, preprocessing, window, channels, and the terms of the weights.
     data, crops, augment, transplant, learning
-        See there.
+        Data sets and split; size and place of crops; augmentation; transplantation of lesions; optimiser and loss.
     """
 
     config: CheckpointConfig
@@ -111,62 +157,15 @@ class Recipe:
     crops: CropSettings
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     transplant: TransplantSettings = field(default_factory=TransplantSettings)
-    learning: Learning = field(default_factory=Learning)
+    learning: LearningSettings = field(default_factory=LearningSettings)
 
-    def settings(self) -> dict[str, Any]:
-        """Return all of it by name, as texts: what a resumed run must have in common with the one before."""
-        flat = {}
-        for part, values in asdict(self).items():
-            for name, value in values.items():
-                flat[f"{part}.{name}"] = repr(value)
-        return flat
+    def by_name(self) -> dict[str, str]:
+        """Return every setting as text, by its flag; by its field where it has no flag.
 
-
-@dataclass(frozen=True)
-class Machine:
-    """How a run uses the machine; may change when it is resumed, but for the precision.
-
-    Attributes
-    ----------
-    precision
-        ``float32``, ``bfloat16`` or ``float16``.
-    compiled
-        Let torch compile the network.
-    loaders
-        Processes that make crops.
-    preparers
-        Processes that prepare cases.
-    """
-
-    precision: str
-    compiled: bool = False
-    loaders: int = 1
-    preparers: int = 1
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """How often a run looks up from its work.
-
-    Attributes
-    ----------
-    log_steps
-        Steps between two lines of the log.
-    save_minutes
-        Minutes between two saved states.
-    keep
-        Saved states that are kept.
-    validate_steps
-        Steps between two validations; 0: at the end only.
-    validation_cases
-        Most held-out cases that a validation takes; 0: all.
-    validation_overlap
-        Of the windows there.
-    """
-
-    log_steps: int = 50
-    save_minutes: float = 10.0
-    keep: int = 3
-    validate_steps: int = 0
-    validation_cases: int = 0
-    validation_overlap: float = 0.5
+        A state file stores them, so that a resumed run can compare.
+        """
+        named = {each.name: repr(getattr(self.config, each.name)) for each in fields(self.config)}
+        for part in (self.data, self.crops, self.augment, self.transplant, self.learning):
+            flags = {each.name: option.flag for each, option in options_of(part)}
+            named |= {flags.get(each.name) or each.name: repr(getattr(part, each.name)) for each in fields(part)}
+        return named

@@ -1,4 +1,4 @@
-"""Asked to stop: a run finishes its step and writes its state before it ends."""
+"""Signals that stop a run: it finishes the current step and saves its state before it ends."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ from typing import NoReturn
 from swfastedit_core.system.command import Stopped
 
 
-class Request:
-    """Whether a signal asks the run to stop, and which.
+class StopRequest:
+    """The signal that asked this process to stop.
 
     Attributes
     ----------
     number
-        Of the signal; None while there is none.
+        Number of the signal; None before one arrives.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     @property
-    def asked(self) -> bool:
-        """Whether there was one."""
+    def received(self) -> bool:
+        """Whether a signal arrived."""
         return self.number is not None
 
-    def follow(self) -> NoReturn:
-        """End as the signal would have ended the program; another process's request counts as SIGTERM."""
+    def end_program(self) -> NoReturn:
+        """Raise what the signal raises outside of a run; SIGTERM where another process received the signal."""
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Stopped(self.number or signal.SIGTERM)
 
 
 @contextmanager
-def requests() -> Iterator[Request]:
-    """Note signals instead of ending; a second SIGINT ends the program as ever.
+def catch_stop_signals() -> Iterator[StopRequest]:
+    """Record SIGINT, SIGTERM and SIGHUP in a `StopRequest` instead of ending the program.
 
-    Others may come several times for one wish: from a scheduler, and passed on by torchrun.
+    A second SIGINT ends the program at once. The other signals may arrive several times for one request: from a
+    scheduler, and again from torchrun.
     """
-    request = Request()
+    request = StopRequest()
     numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
     before = {number: signal.getsignal(number) for number in numbers}
 
-    def note(number: int, _: FrameType | None) -> None:
+    def record(number: int, _: FrameType | None) -> None:
         request.number = request.number or number
         if number == signal.SIGINT:
             signal.signal(number, before[signal.SIGINT])
 
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, note)
+        if handler is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, record)
     try:
         yield request
     finally:

@@ -1,4 +1,4 @@
-"""Validation on whole scans, by the code that users run."""
+"""Validation on whole scans, with the inference of `process.py`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
+from swfastedit_core.report.projection import mip
 from swfastedit_core.train.data.sources import Scan, Source, read_source
+from swfastedit_core.volume import Volume
 
 
 @dataclass(frozen=True)
 class Score:
-    """How good one mask is.
+    """The scores of one mask.
 
     Attributes
     ----------
     case
-        Name of the scan.
+        Name of the case.
     dice
-        NaN where there is no lesion.
+        NaN where the label has no lesion.
     fpv_ml, fnv_ml
-        False positive and false negative volume; the latter NaN where there is no lesion.
+        False positive and false negative volume; the latter is NaN where the label has no lesion.
     """
 
     case: str
@@ -41,20 +43,20 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A scan seen from the front: maxima along its second axis, [Z, X], with the size of a pixel.
+    """Maximum intensity projections of a scan, its label and its mask, along y: arrays [Z, X].
 
     Attributes
     ----------
     score
-        Of the mask.
+        Scores of the mask.
     suv
-        float32.
+        float32; the scan.
     truth, found
-        bool.
+        bool; the label and the mask.
     truth_ml, found_ml
         Volumes of label and mask.
     pixel_mm
-        Along z and x.
+        Size of a pixel along z and x.
     """
 
     score: Score
@@ -75,49 +77,54 @@ def validate(
     stop: Callable[[], bool],
     warn: Callable[[str], None],
 ) -> list[Projection]:
-    """Segment scans as `process.py` does, apart from the overlap, and compare with their labels.
+    """Segment scans as `process.py` does, with this overlap, and compare the masks with the labels.
 
-    A scan that cannot be segmented, for whatever reason, is told and left out: days of learning do not end for it.
+    A scan that cannot be segmented is left out with a warning, whatever the reason: a validation does not end a run.
 
     Parameters
     ----------
     checkpoint
-        The network as it is now.
+        The network with its current weights.
     held_out
-        Scans it does not learn from. One is in memory at a time.
+        Validation set; one scan at a time is in memory.
     device
-        Of the network. Its precision there is the one that users get.
+        Device of the network; the precision is the default of that device.
     overlap
-        Share of a window's side that neighbours have in common.
+        Overlap of neighbouring windows, as a share of a window's side.
     stop
-        Asked before each scan; once it says True, the rest is left.
+        Called before each scan; the validation ends where it returns True.
     warn
-        Told of each scan that was left out, and why.
+        Takes a line for each scan that is left out.
+
+    Returns
+    -------
+    list of Projection
+        One for each scan that was segmented.
     """
     engine = make_engine(checkpoint, device=device)
     with_ct = checkpoint.config.channels.takes_ct
-    found = []
+    projections = []
     for source in takewhile(lambda _: not stop(), held_out):
         try:
             scan = read_source(source, with_ct=with_ct)
             mask = segment(scan.pet, Ensemble([engine]), ct=scan.ct, overlap=overlap).mask.array_zyx
-        except Exception as error:  # of a library as well, and where memory ran out
+        except Exception as error:  # errors of libraries as well, such as too little memory
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             warn(f"warning: {source.case} is left out of this validation: {kind}{' '.join(str(error).split())}")
             continue
-        found.append(_compared(source.case, scan, mask))
-    return found
+        projections.append(_project(source.case, scan, mask))
+    return projections
 
 
-def means(scores: Sequence[Score]) -> dict[str, float]:
-    """Average each measure over the scans in which it is defined, as the challenges do; NaN where none is."""
+def mean_scores(scores: Sequence[Score]) -> dict[str, float]:
+    """Average each score over the scans where it is defined, as the challenges do; NaN where it is defined in none."""
     columns = {name: [getattr(score, name) for score in scores] for name in ("dice", "fpv_ml", "fnv_ml")}
-    kept = {name: [v for v in values if math.isfinite(v)] for name, values in columns.items()}
-    return {name: sum(values) / len(values) if values else math.nan for name, values in kept.items()}
+    defined = {name: [value for value in values if math.isfinite(value)] for name, values in columns.items()}
+    return {name: sum(values) / len(values) if values else math.nan for name, values in defined.items()}
 
 
-def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
-    """Score a mask against a label, both [Z, Y, X] with lesions above 0."""
+def score_mask(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
+    """Score a mask against a label, both [Z, Y, X]; lesions are above 0."""
     return Score(
         case,
         dice(truth, mask),
@@ -126,10 +133,10 @@ def compare(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) 
     )
 
 
-def _compared(case: str, scan: Scan, mask: np.ndarray) -> Projection:
+def _project(case: str, scan: Scan, mask: np.ndarray) -> Projection:
+    """Score a mask [Z, Y, X] and project it with its scan and label."""
     truth, geometry = scan.label.array_zyx, scan.pet.geometry
-    score = compare(case, truth, mask, voxel_ml=geometry.voxel_ml)
-    x_mm, _, z_mm = geometry.spacing_mm
+    score = score_mask(case, truth, mask, voxel_ml=geometry.voxel_ml)
     truth_ml, found_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (truth, mask))
-    suv, truth, mask = (array.max(axis=1) for array in (scan.pet.array_zyx, truth, mask))
-    return Projection(score, suv, truth > 0, mask > 0, truth_ml, found_ml, (z_mm, x_mm))
+    suv, label, found = (mip(Volume(array, geometry)) for array in (scan.pet.array_zyx, truth, mask))
+    return Projection(score, suv.pixels, label.pixels > 0, found.pixels > 0, truth_ml, found_ml, suv.pixel_mm)

@@ -185,13 +185,13 @@ def test_gamma_changes_the_pet_between_zero_and_one():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"blur": 2.0}, "blur 2.0, expected a number from 0 to 1"),
+        ({"blur": 2.0}, "blur 2, expected a number from 0 to 1"),
         ({"gamma": -0.5}, "gamma -0.5"),
-        ({"gamma_range": (1.5, 0.5)}, "gamma_range 1.5 to 0.5"),
-        ({"scale_range": (0.0, 2.0)}, "scale_range 0.0 to 2.0"),
-        ({"grain_mm": (1.0, float("inf"))}, "grain_mm 1.0 to inf"),
-        ({"blur_mm": -1.0}, r"blur_mm -1\.0"),
-        ({"misalign_mm": (1.0, -1.0, 1.0)}, r"misalign_mm \(1\.0, -1\.0, 1\.0\), expected 0 or more"),
+        ({"gamma_range": (1.5, 0.5)}, "gamma_range 1.5 0.5"),
+        ({"scale_range": (0.0, 2.0)}, "scale_range 0 2"),
+        ({"grain_mm": (1.0, float("inf"))}, "grain_mm 1 inf"),
+        ({"blur_mm": -1.0}, "blur_mm -1"),
+        ({"misalign_mm": (1.0, -1.0, 1.0)}, "misalign_mm 1 -1 1, expected 0 or more"),
         ({"misalign_degrees": float("nan")}, "misalign_degrees nan"),
     ],
 )

@@ -123,9 +123,9 @@ def test_share_of_whole_views_is_taken_before_the_others(prepared):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": (8, 0, 8)}, r"crops of \(8, 0, 8\) voxels"),
+        ({"size": (8, 0, 8)}, "--crop 8 0 8, expected 1 or more"),
         ({"positive": 1.5}, "positive 1.5, expected a number from 0 to 1"),
-        ({"whole_view": -0.1}, "whole_view -0.1"),
+        ({"whole_view": -0.1}, "--whole-view -0.1"),
         ({"flip": float("nan")}, "flip nan"),
         ({"jitter": 0.6}, "jitter 0.6, expected a number from 0 to 0.5"),
     ],

@@ -360,12 +360,12 @@ def test_patient_is_found_in_cells_of_tissue():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"probability": 1.1}, "probability 1.1, expected a number from 0 to 1"),
-        ({"most": 0}, "most 0, expected 1 or more"),
-        ({"margin_mm": 0.0}, "margin_mm 0.0, expected a number above 0"),
-        ({"largest_ml": float("nan")}, "largest_ml nan, expected a number above 0"),
-        ({"least_contrast": float("nan")}, "least_contrast nan, expected 0 or more"),
-        ({"contrast_range": (0.0, 1.0)}, "contrast_range 0.0 to 1.0"),
+        ({"probability": 1.1}, "--transplant 1.1, expected a number from 0 to 1"),
+        ({"most": 0}, "--most-transplants 0, expected 1 or more"),
+        ({"margin_mm": 0.0}, "--margin 0, expected a number above 0"),
+        ({"largest_ml": float("nan")}, "--largest-donor nan, expected a number above 0"),
+        ({"least_contrast": float("nan")}, "--least-contrast nan, expected 0 or more"),
+        ({"contrast_range": (0.0, 1.0)}, "--contrast 0 1, expected"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -9,19 +9,28 @@ import re
 import shutil
 import signal
 import statistics
+import weakref
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from runs import ROOT, TORCHRUN, TRAIN, finished, losses, metrics, started
+from runs import NARROW, ROOT, TORCHRUN, finished, losses, metrics, started
 
 from swfastedit_core import segment
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import find_sources
 from swfastedit_core.train.run import validation
-from swfastedit_core.train.run.state import read_state, states
+from swfastedit_core.train.run.states import list_states, read_state
+from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.run.validation import validate
+
+pytestmark = pytest.mark.usefixtures("in_one_process", "without_pictures")
+
+ALL_THAT_IS_RANDOM = ["--learning-rate", "1e-2", "--log-every", "1", "--ema", "0.9", "--clip", "1", "--fold", "2/5"]
+ALL_THAT_IS_RANDOM += ["--deep-supervision", "--transplant", "0.5", "--noise", "0.5"]
 
 
 def killed_after(step, process):
@@ -35,11 +44,61 @@ def killed_after(step, process):
     raise AssertionError(process.communicate())
 
 
+class Killed(BaseException):
+    """Ends a run as a kill does: nobody catches it."""
+
+
+def kill_at(last, step):
+    if step == last:
+        raise Killed
+
+
+def when_a_step_begins(monkeypatch, do):
+    """Let `do` be called with the number of each step that is done, before the next one."""
+    learn = Trainer.learn
+
+    def watched(trainer, *given, **how):
+        do(trainer.step)
+        return learn(trainer, *given, **how)
+
+    monkeypatch.setattr(Trainer, "learn", watched)
+
+
+def assert_same_run(one, other):
+    """Compare weights, losses and validations, bit for bit."""
+    for which in ("last.safetensors", "best.safetensors"):
+        before, after = read_checkpoint(one / which), read_checkpoint(other / which)
+        for name, tensor in before.tensors.items():
+            assert tensor.equal(after.tensors[name]), (which, name)
+        assert before.config.training["validation"] == after.config.training["validation"]
+    assert losses(one) == losses(other)
+    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated"]] for run in (one, other)]
+    assert scores[0] == scores[1]
+    return [step for step, _ in scores[0]]
+
+
+def test_run_that_ends_within_two_steps_goes_on_to_the_same_weights_bit_for_bit(options, tmp_path, monkeypatch, capfd):
+    """Each time the newest state is lost as well: steps, and a validation, that were done before are done again."""
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    common = [*options, *ALL_THAT_IS_RANDOM, "--steps", "8", "--validate-every", "3"]
+    assert command.main(["--output", str(whole), *common, "--save-every", "60"]) == 0
+    arguments = ["--output", str(torn), *common, "--save-every", "0"]
+    for last, more in ((3, []), (7, ["--resume"])):
+        with monkeypatch.context() as patch:
+            when_a_step_begins(patch, partial(kill_at, last))
+            with pytest.raises(Killed):
+                command.main([*arguments, *more])
+        list_states(torn / "states")[-1].unlink()
+    capfd.readouterr()
+    assert command.main([*arguments, "--resume"]) == 0
+    assert "resumed at step 6 of 8" in capfd.readouterr().out
+    assert assert_same_run(whole, torn) == ["3", "6", "8"]
+
+
+@pytest.mark.long
 def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(options, tmp_path):
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    common = [*options, "--steps", "24", "--learning-rate", "1e-2", "--log-every", "1", "--loaders", "1"]
-    common += ["--ema", "0.9", "--clip", "1", "--deep-supervision", "--transplant", "0.5", "--noise", "0.5"]
-    common += ["--fold", "2/5", "--validate-every", "7"]
+    common = [*options, *ALL_THAT_IS_RANDOM, "--steps", "24", "--loaders", "1", "--validate-every", "7"]
     finished("--output", whole, *common, "--save-every", "60")
     # A state every few steps: kills come between two of them.
     arguments = ["--output", torn, *common, "--save-every", "0.003"]
@@ -47,15 +106,7 @@ def test_run_killed_at_three_steps_ends_with_the_same_weights_bit_for_bit(option
         killed_after(step, started(*arguments, *["--resume"] * bool(i)))
     out = finished(*arguments, "--resume")
     assert re.search(r"resumed at step [1-9]", out)
-    for which in ("last.safetensors", "best.safetensors"):
-        one, other = read_checkpoint(whole / which), read_checkpoint(torn / which)
-        for name, tensor in one.tensors.items():
-            assert tensor.equal(other.tensors[name]), (which, name)
-        assert one.config.training["validation"] == other.config.training["validation"]
-    assert losses(whole) == losses(torn)
-    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated"]] for run in (whole, torn)]
-    assert scores[0] == scores[1]
-    assert [step for step, _ in scores[0]] == ["7", "14", "21", "24"]
+    assert assert_same_run(whole, torn) == ["7", "14", "21", "24"]
 
 
 def test_what_a_kill_after_the_last_step_kept_back_is_written_by_resuming(options, tmp_path):
@@ -99,12 +150,36 @@ def test_validation_outlives_what_no_one_thought_of(data, monkeypatch):
     assert told == ["warning: blob0 is left out of this validation: RuntimeError: CUDA out of memory"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
-    """The whole group of processes gets it, those that make crops included, as from a terminal or a scheduler."""
+ENDS = "; the same command with --resume continues from the last saved state"
+SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+
+
+def assert_saved(run):
+    """The last step that is logged is in the only state and in the weights; return it."""
+    last = max(losses(run))
+    assert [path.stem for path in list_states(run / "states")] == [f"{last:08d}"]
+    assert read_config(run / "last.safetensors").training["step"] == last
+    return last
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_within_a_step_ends_the_run_after_it(number, options, tmp_path, monkeypatch, capfd):
     run = tmp_path / "run"
+    when_a_step_begins(monkeypatch, lambda step: os.kill(os.getpid(), number) if step == 2 else None)
+    arguments = ["--output", str(run), *options, "--steps", "100", "--log-every", "1", "--save-every", "60"]
+    assert command.main(arguments) == SIGNALS[number]
+    assert capfd.readouterr().err.splitlines()[-1].endswith(ENDS)
+    assert assert_saved(run) == 4  # within step 3 it comes; the processes tell each other at the next one
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.long) for number in list(SIGNALS)[1:])]
+)
+def test_signal_lets_a_run_save_and_end(number, options, surveyed, tmp_path):
+    """The whole group of processes gets it, those that make crops included, as from a terminal or a scheduler."""
+    run = surveyed(tmp_path / "run")
     arguments = ["--output", run, *options, "--steps", "100000", "--log-every", "1", "--save-every", "60"]
-    process = started(*arguments, "--loaders", "2", start_new_session=True)
+    process = started(*arguments, "--loaders", "2" if number == signal.SIGINT else "1", start_new_session=True)
     for line in process.stdout:
         if line.startswith("step 3 of"):
             break
@@ -112,11 +187,9 @@ def test_signal_lets_a_run_save_and_end(number, code, options, tmp_path):
     if number == signal.SIGTERM:  # a scheduler may send it twice
         os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert err.splitlines()[-1].endswith("the same command with --resume goes on from the last saved state")
-    last = max(losses(run))
-    assert [path.stem for path in states(run / "states")] == [f"{last:08d}"]
-    assert read_config(run / "last.safetensors").training["step"] == last
+    assert process.returncode == SIGNALS[number]
+    assert err.splitlines()[-1].endswith(ENDS)
+    assert_saved(run)
 
 
 def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd):
@@ -125,12 +198,12 @@ def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd)
     assert command.main(arguments) == 0
     before = read_checkpoint(run / "last.safetensors").tensors
     capfd.readouterr()
-    older, newest = states(run / "states")
+    older, newest = list_states(run / "states")
     assert older.stem == "00000003"
     newest.write_bytes(newest.read_bytes()[:-10])
     assert command.main([*arguments, "--resume"]) == 0
     out = capfd.readouterr().out
-    assert f"warning: {newest} is not whole, the state before it is taken" in out
+    assert f"warning: {newest} is damaged, the state before it is used" in out
     assert "resumed at step 3 of 4" in out
     after = read_checkpoint(run / "last.safetensors").tensors
     assert all(tensor.equal(after[name]) for name, tensor in before.items())
@@ -150,9 +223,9 @@ def test_run_is_not_mixed_with_another_one(options, tmp_path, capfd):
     assert command.main([*arguments, "--resume", "--learning-rate", "0.1"]) == 1
     assert command.main([*arguments, "--resume", "--fold", "0/3"]) == 1
     errors = capfd.readouterr().err.splitlines()
-    assert errors[0] == f"{run}: holds a run already; go on with --resume, or choose another --output"
-    assert f"{run}: the run was begun with another learning_rate: 0.0002, now 0.1" in errors[1]
-    assert f"{run}: the run was begun with another fold: None, now (0, 3)" in errors[2]
+    assert errors[0] == f"{run}: already holds a run; continue it with --resume, or choose another --output"
+    assert f"{run}: cannot be resumed: --learning-rate was 0.0002 and is 0.1 now; undo the change" in errors[1]
+    assert f"{run}: cannot be resumed: --fold was None and is (0, 3) now; undo the change" in errors[2]
     assert len(errors) == 3
     assert json.loads((run / "split.json").read_text())["validation"] == []  # nothing was written before
 
@@ -162,14 +235,17 @@ def test_data_that_changed_are_refused_whoever_is_held_out(data, options, tmp_pa
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--data", f"images:{ours}", "--steps", "1", "--fold", "2/5"]
     assert command.main(arguments) == 0
-    for case, which in (("blob0", "content of the cases: 4 of them"), ("blob2", "content of the held-out cases: 2 of")):
+    for case, which in (
+        ("blob0", "content of the training cases changed: 4 before"),
+        ("blob2", "content of the held-out cases changed: 2 before"),
+    ):
         label = ours / "labelsTr" / f"{case}.mha"
         before = label.read_bytes()
         shutil.copy(ours / "labelsTr" / "blob1.mha", label)
         assert command.main([*arguments, "--resume"]) == 1
         error = capfd.readouterr().err
-        assert f"the run was begun with another {which}" in error
-        assert "1 of which was not there" in error
+        assert f"cannot be resumed: {which}" in error
+        assert "1 of them new" in error
         label.write_bytes(before)
     assert command.main([*arguments, "--resume"]) == 0
 
@@ -181,7 +257,7 @@ def test_weights_without_states_are_not_replaced(options, tmp_path, capfd):
     weights = (run / "last.safetensors").read_bytes()
     shutil.rmtree(run / "states")
     assert command.main(arguments) == 1
-    assert "holds a run already" in capfd.readouterr().err
+    assert "already holds a run" in capfd.readouterr().err
     assert command.main([*arguments, "--resume"]) == 0
     assert (run / "earlier-last.safetensors").read_bytes() == weights
     assert (run / "earlier-metrics.csv").is_file()
@@ -193,14 +269,14 @@ def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--learning-rate", "2e-2", "--fold", "2/5", "--steps", "9"]
     assert command.main([*arguments, "--validate-every", "8", "--save-every", "0"]) == 0
-    judged = [read_state(path)["judged"] for path in states(run / "states")]
-    assert [each["best"]["cases"] for each in judged[-2:]] == [["blob2", "blob5"]] * 2
+    validations = [read_state(path)["validation"] for path in list_states(run / "states")]
+    assert [each["best"]["cases"] for each in validations[-2:]] == [["blob2", "blob5"]] * 2
     assert read_config(run / "last.safetensors").training["validation"]["step"] == 9
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     capfd.readouterr()
     assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
-    assert "the validation is another one than before" in capfd.readouterr().out
-    assert read_state(states(run / "states")[-1])["judged"]["best"]["cases"] == ["blob2"]
+    assert "validation cases or overlap changed" in capfd.readouterr().out
+    assert read_state(list_states(run / "states")[-1])["validation"]["best"]["cases"] == ["blob2"]
     assert read_config(run / "best.safetensors").training["step"] == 9
 
 
@@ -225,28 +301,41 @@ def test_validation_that_is_interrupted_is_made_up_for(options, tmp_path, monkey
     assert read_config(run / "best.safetensors").training["step"] == 2
 
 
-def test_two_processes_on_half_batches_learn_as_one_does(options, tmp_path):
-    common = [*options, "--steps", "6", "--learning-rate", "1e-2", "--log-every", "1", "--fold", "2/5"]
-    finished("--output", tmp_path / "one", *common)
-    two_processes = [*TORCHRUN, "-m", TRAIN[2]]
-    finished("--output", tmp_path / "two", *common, "--save-every", "0", prefix=two_processes)
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+COMMON = ["--steps", "6", "--learning-rate", "1e-2", "--log-every", "1", "--fold", "2/5"]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory, data, prepared):
+    """Let two processes learn together, once for all tests of it; return their folder and what they print."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "run").mkdir()
+    shutil.copy(prepared[1], folder / "run")
+    options = [*NARROW, "--data", f"images:{data}", "--store", str(prepared[0]), *COMMON, "--save-every", "0"]
+    program = Path(__file__).with_name("one_of_two_ranks.py")
+    return folder, finished(folder, *options, prefix=[*TORCHRUN, str(program)])
+
+
+def test_two_processes_on_half_batches_learn_as_one_does(options, two_ranks, tmp_path):
+    folder, _ = two_ranks
+    assert command.main(["--output", str(tmp_path / "one"), *options, *COMMON]) == 0
+    one, two = losses(tmp_path / "one"), losses(folder / "run")
     assert list(one) == list(two) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-4)
-    scores = [[row["dice"] for row in metrics(tmp_path / name) if row["validated"]] for name in ("one", "two")]
+    scores = [[row["dice"] for row in metrics(run) if row["validated"]] for run in (tmp_path / "one", folder / "run")]
     np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
-    before = read_checkpoint(tmp_path / "two" / "last.safetensors")
-    assert before.config.training["processes"] == 2
-    states(tmp_path / "two" / "states")[-1].unlink()
-    out = finished("--output", tmp_path / "two", *common, "--save-every", "0", "--resume", prefix=two_processes)
+    assert read_config(folder / "first.safetensors").training["processes"] == 2
+
+
+def test_two_processes_that_are_resumed_end_with_the_same_weights(two_ranks):
+    folder, out = two_ranks
     assert "resumed at step 5 of 6" in out
-    after = read_checkpoint(tmp_path / "two" / "last.safetensors")
+    before, after = read_checkpoint(folder / "first.safetensors"), read_checkpoint(folder / "run" / "last.safetensors")
+    assert before.config.training["step"] == after.config.training["step"] == 6
     assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
 
 
-def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(tmp_path):
-    finished(tmp_path, prefix=[*TORCHRUN, str(ROOT / "test" / "one_rank_with_nan.py")])
-    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(two_ranks):
+    one, two = (json.loads((two_ranks[0] / f"{rank}.json").read_text()) for rank in (0, 1))
     assert [math.isnan(loss) for loss, _ in one] == [False, True, False]
     assert one[0] == two[0]
     assert one[2] == two[2]
@@ -259,15 +348,32 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     arguments = ["--output", run, *options, "--steps", "4", "--log-every", "1", "--save-every", "0"]
     arguments += ["--device", "cuda", "--precision", "float16"]
     finished(*arguments)
-    older, newest = (read_state(path) for path in states(run / "states")[-2:])
+    older, newest = (read_state(path) for path in list_states(run / "states")[-2:])
     assert newest["trainer"]["scaler"]["scale"] > 0
-    states(run / "states")[-1].unlink()
+    list_states(run / "states")[-1].unlink()
     assert "resumed at step 3 of 4" in finished(*arguments, "--resume")
-    again = read_state(states(run / "states")[-1])
+    again = read_state(list_states(run / "states")[-1])
     assert older["trainer"]["scaler"]["_growth_tracker"] + 1 == newest["trainer"]["scaler"]["_growth_tracker"]
     assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
 
 
+@pytest.mark.parametrize("loaders", ["0", "1"])
+def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypatch):
+    learn, held, alive = Trainer.learn, [], []
+
+    def watched(trainer, image, label, **how):
+        held.extend((weakref.ref(image), weakref.ref(label)))
+        alive.append(sum(crop() is not None for crop in held))
+        return learn(trainer, image, label, **how)
+
+    monkeypatch.setattr(Trainer, "learn", watched)
+    arguments = ["--output", str(tmp_path / "run"), *options, "--steps", "8", "--transplant", "0.5"]
+    assert command.main([*arguments, "--loaders", loaders]) == 0
+    assert len(alive) == 8
+    assert max(alive) <= 4, alive  # this step's and, until the loop's variables are set anew, the last one's
+
+
+@pytest.mark.long
 def test_memory_stays_level(options, tmp_path):
     """Ten epochs and ten more: what is held in memory after the first ten is all there is."""
     psutil = pytest.importorskip("psutil")

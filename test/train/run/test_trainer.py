@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numbered import Numbered
 from torch import nn
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine.choice import cpu_has_bfloat16
 from swfastedit_core.intensity import RangeIntensity
-from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.crops.loader import Crops, Order, batches
-from swfastedit_core.train.run.loss import Learner, Objective
-from swfastedit_core.train.run.settings import Learning
-from swfastedit_core.train.run.state import newest_state, states, write_state
-from swfastedit_core.train.run.trainer import Trainer, connect, learning_rate_at, training_precision
+from swfastedit_core.train.run.fabric import launch_fabric, training_precision
+from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
+from swfastedit_core.train.run.settings import LearningSettings
+from swfastedit_core.train.run.states import list_states, read_newest_state, write_state
+from swfastedit_core.train.run.trainer import Trainer, learning_rate_at
 
 CPU = torch.device("cpu")
 SIDE = (32, 32, 32)
@@ -32,13 +34,13 @@ CONFIG = CheckpointConfig(
 
 @pytest.fixture(scope="module")
 def fabric():
-    return connect(CPU, "float32")
+    return launch_fabric(CPU, "float32")
 
 
 @pytest.fixture
 def trainer_of(fabric):
     def make(**learning):
-        return Trainer(CONFIG, Learning(**{"learning_rate": 1e-2, "seed": 5, **learning}), fabric, steps=8)
+        return Trainer(CONFIG, LearningSettings(**{"learning_rate": 1e-2, "seed": 5, **learning}), fabric, steps=8)
 
     return make
 
@@ -60,20 +62,20 @@ def logits_of(probability):
 def test_loss_is_dice_and_cross_entropy_of_the_softmax():
     label = torch.zeros((1, 1, 2, 2, 2), dtype=torch.uint8)
     label[..., 0] = 1  # half of the voxels
-    found = Objective()([logits_of(0.75)], label)
+    found = SegmentationLoss()([logits_of(0.75)], label)
     # Background: 2·4·0.25 / (8·0.0625 + 4) = 0.4444; tumour: 2·4·0.75 / (8·0.5625 + 4) = 0.7059.
     squared = 1 - (2 / 4.5 + 6 / 8.5) / 2
     entropy = -(math.log(0.75) + math.log(0.25)) / 2
     assert float(found) == pytest.approx(squared + entropy, abs=1e-4)
     # Without squares: 2 / (2 + 4) and 6 / (6 + 4).
-    assert float(Objective(squared=False)([logits_of(0.75)], label)) == pytest.approx(
+    assert float(SegmentationLoss(squared=False)([logits_of(0.75)], label)) == pytest.approx(
         1 - (2 / 6 + 6 / 10) / 2 + entropy, abs=1e-4
     )
 
 
 def test_crop_without_a_lesion_has_a_finite_loss_and_gradient():
     logits = torch.full((1, 2, 2, 2, 2), 0.0, requires_grad=True)
-    loss = Objective()([logits], torch.zeros((1, 1, 2, 2, 2), dtype=torch.uint8))
+    loss = SegmentationLoss()([logits], torch.zeros((1, 1, 2, 2, 2), dtype=torch.uint8))
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()
@@ -87,7 +89,7 @@ def test_levels_weigh_half_as_much_each_and_see_the_label_at_their_size():
     label[0, 0, 2:, 2:, 3:] = 0
     small = torch.zeros((1, 1, 2, 2, 2), dtype=torch.uint8)
     small[0, 0, 0, 0, 0] = 1
-    objective = Objective()
+    objective = SegmentationLoss()
     expected = (float(objective([fine], label)) + 0.5 * float(objective([coarse], small))) / 1.5
     assert float(objective([fine, coarse], label)) == pytest.approx(expected, abs=1e-6)
 
@@ -96,7 +98,7 @@ def test_deep_supervision_leaves_the_network_as_it_is():
     torch.manual_seed(0)
     network = build_network(CONFIG.network)
     image, _ = crop(0)
-    plain, deep = Learner(network)(image), Learner(network, deep_supervision=True)(image)
+    plain, deep = TrainingNetwork(network)(image), TrainingNetwork(network, deep_supervision=True)(image)
     torch.testing.assert_close(plain[0], deep[0])
     torch.testing.assert_close(plain[0], network(image))
     assert [tuple(level.shape) for level in deep] == [(1, 2, 32, 32, 32), (1, 2, 16, 16, 16), (1, 2, 8, 8, 8)]
@@ -118,11 +120,11 @@ class Plus(nn.Module):
 
 def test_crops_larger_than_the_window_are_run_in_windows_and_put_together():
     network, image = Plus(), torch.rand((1, 1, 48, 32, 32))
-    (logits,) = Learner(network, window=SIDE, overlap=0.25)(image)
+    (logits,) = TrainingNetwork(network, window=SIDE, overlap=0.25)(image)
     torch.testing.assert_close(logits, torch.cat((image, image + 1), dim=1))
     assert network.seen == [(2, 1, *SIDE)]  # from 0 and from 16 on
     network.seen.clear()
-    Learner(network, window=SIDE)(image)
+    TrainingNetwork(network, window=SIDE)(image)
     assert network.seen == [(1, 1, 48, 32, 32)]
 
 
@@ -143,14 +145,6 @@ def test_shares_decide_how_often_a_group_is_drawn_from():
     assert 0.72 < np.mean([case >= 90 for case in drawn]) < 0.78
     assert 0.33 < np.mean([case == 90 for case in drawn]) < 0.42
     assert len(set(drawn)) == 92
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """Crops that show their case and one random number."""
-
-    def __call__(self, index, rng):
-        return np.full((1, 2, 2, 2), index + rng.random(), np.float32), np.full((2, 2, 2), index, np.uint8)
 
 
 CROPS = Crops(Order((tuple(range(7)),), seed=11), Numbered())
@@ -181,7 +175,7 @@ def test_batches_hold_image_and_label():
 
 def weights_after(trainer, steps):
     for step in range(trainer.step, steps):
-        trainer.learn(*crop(step))
+        trainer.train_step(*crop(step))
     return trainer.weights()
 
 
@@ -201,7 +195,7 @@ def test_loaded_state_goes_on_as_if_nothing_had_happened(options, trainer_of, tm
     weights_after(first, 3)
     write_state(tmp_path, {"trainer": first.state()}, step=3, keep=1)
     second = trainer_of(**options)
-    second.load(newest_state(tmp_path, warn=print)[1]["trainer"])
+    second.load_state(read_newest_state(tmp_path, warn=print)[1]["trainer"])
     resumed = weights_after(second, 6)
     fresh = trainer_of(**options).weights()
     for name, tensor in whole.items():
@@ -209,17 +203,21 @@ def test_loaded_state_goes_on_as_if_nothing_had_happened(options, trainer_of, tm
     assert not torch.equal(fresh["bottleneck.conv1.conv.weight"], whole["bottleneck.conv1.conv.weight"])
 
 
-def test_dropout_goes_on_with_the_same_random_numbers(fabric):
-    config = CheckpointConfig(NetworkConfig("hugedynunet", (2,) * 7), CONFIG.preprocessing, window=(128, 128, 128))
-    image, label = torch.rand((1, 1, 64, 64, 128)), torch.zeros((1, 1, 64, 64, 128), dtype=torch.uint8)
+def test_dropout_goes_on_with_the_same_random_numbers(fabric, monkeypatch):
+    small = replace(ARCHITECTURES["smalldynunet"], dropout=ARCHITECTURES["hugedynunet"].dropout)
+    monkeypatch.setitem(ARCHITECTURES, "smalldynunet", small)
+    config = CheckpointConfig(NetworkConfig("smalldynunet", (2, 2, 2)), CONFIG.preprocessing, window=(16, 16, 16))
+    image, label = torch.rand((1, 1, 16, 16, 16)), torch.zeros((1, 1, 16, 16, 16), dtype=torch.uint8)
     losses = []
     for disturbance in (0, 3):  # random numbers that somebody else draws in between make no difference
-        trainer = Trainer(config, Learning(seed=1), fabric, steps=4)
-        trainer.learn(image, label)
+        trainer = Trainer(config, LearningSettings(seed=1), fabric, steps=4)
+        trainer.train_step(image, label)
         torch.rand(disturbance)
-        losses.append(trainer.learn(image, label)[0])
+        losses.append(trainer.train_step(image, label)[0])
     assert losses[0] == losses[1]
-    assert sum(isinstance(module, nn.Dropout) for module in trainer.learner.modules()) > 10
+    assert sum(isinstance(module, nn.Dropout) for module in trainer.model.modules()) > 10
+    huge = build_network(NetworkConfig("hugedynunet", (2,) * 7))
+    assert sum(isinstance(module, nn.Dropout) for module in huge.modules()) > 10
 
 
 @pytest.mark.parametrize(("decay", "kept"), [(0.1, 0.1), (0.999, 2 / 11)])
@@ -227,23 +225,23 @@ def test_average_of_the_weights_is_what_is_exported(decay, kept, trainer_of):
     """The second update keeps no more than (1 + 1) / (10 + 1): an average of two steps is not all of the first."""
     trainer = trainer_of(ema=decay)
     name = "output_block.conv.conv.weight"
-    trainer.learn(*crop(0))
-    first = trainer.learner.network.state_dict()[name].clone()
+    trainer.train_step(*crop(0))
+    first = trainer.model.network.state_dict()[name].clone()
     torch.testing.assert_close(trainer.weights()[name], first)
-    trainer.learn(*crop(1))
-    second = trainer.learner.network.state_dict()[name]
+    trainer.train_step(*crop(1))
+    second = trainer.model.network.state_dict()[name]
     assert not torch.equal(first, second)
     torch.testing.assert_close(trainer.weights()[name], kept * first + (1 - kept) * second)
 
 
 def test_gradients_are_clipped_to_the_norm(trainer_of):
     trainer = trainer_of(clip=1e-3)
-    trainer.learn(*crop(0))
-    gradients = torch.cat([p.grad.flatten() for p in trainer.learner.parameters()])
+    trainer.train_step(*crop(0))
+    gradients = torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
     assert float(gradients.norm()) == pytest.approx(1e-3, rel=1e-3)
     free = trainer_of()
-    free.learn(*crop(0))
-    assert float(torch.cat([p.grad.flatten() for p in free.learner.parameters()]).norm()) > 0.1
+    free.train_step(*crop(0))
+    assert float(torch.cat([p.grad.flatten() for p in free.model.parameters()]).norm()) > 0.1
 
 
 def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer_of):
@@ -251,16 +249,18 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
     before = trainer.weights()
     image, label = torch.full((1, 1, *SIDE), float("nan")), torch.zeros((1, 1, *SIDE), dtype=torch.uint8)
     for _ in range(19):
-        loss, _ = trainer.learn(image, label)
+        loss, _ = trainer.train_step(image, label)
         assert math.isnan(loss)
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
-    with pytest.raises(UserError, match="step 19: neither loss nor gradients were finite for 20 steps; begin"):
-        trainer.learn(image, label)
+    with pytest.raises(
+        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start another run"
+    ):
+        trainer.train_step(image, label)
     other = trainer_of()
     for _ in range(19):
-        other.learn(image, label)
-    assert math.isfinite(other.learn(*crop(0))[0])
+        other.train_step(image, label)
+    assert math.isfinite(other.train_step(*crop(0))[0])
     assert other.skipped == 0
 
 
@@ -268,30 +268,37 @@ def test_step_whose_gradients_are_no_numbers_is_left_out_and_counted(trainer_of)
     trainer = trainer_of(ema=0.5)
     weights_after(trainer, 1)
     before = trainer.weights()
-    kernel = trainer.learner.network.bottleneck.conv1.conv.weight
+    kernel = trainer.model.network.bottleneck.conv1.conv.weight
     hook = kernel.register_hook(lambda gradient: gradient * float("inf"))
-    loss, _ = trainer.learn(*crop(1))
+    loss, _ = trainer.train_step(*crop(1))
     assert np.isnan(loss)
     assert trainer.skipped == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
     hook.remove()
-    loss, _ = trainer.learn(*crop(1))
+    loss, _ = trainer.train_step(*crop(1))
     assert np.isfinite(loss)
     assert trainer.skipped == 0
 
 
 def test_bfloat16_learns_what_float32_learns(trainer_of):
-    half = Trainer(CONFIG, Learning(learning_rate=1e-2, seed=5), connect(CPU, "bfloat16"), steps=8)
+    half = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, seed=5), launch_fabric(CPU, "bfloat16"), steps=8)
     full, (image, label) = trainer_of(), crop(0)
     image, label = image.repeat(1, 1, 3, 1, 1), label.repeat(1, 1, 3, 1, 1)
-    losses = [(full.learn(image, label)[0], half.learn(image, label)[0]) for _ in range(6)]
+    losses = [(full.train_step(image, label)[0], half.train_step(image, label)[0]) for _ in range(6)]
     np.testing.assert_allclose(*zip(*losses, strict=True), rtol=0.02)
     assert losses[-1][0] < 0.95 * losses[0][0]
     assert all(tensor.dtype == torch.float32 for tensor in half.weights().values())
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not multiply bfloat16")
-@pytest.mark.parametrize("size", [(96, 64, 96), (128, 64, 64)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (96, 64, 32),
+        (128, 64, 32),
+        *(pytest.param(size, marks=pytest.mark.long) for size in ((96, 64, 96), (128, 64, 64))),
+    ],
+)
 def test_gradients_in_bfloat16_are_right_for_the_sizes_that_are_allowed(size):
     """What is wrong for smaller crops is wrong by its whole length; see `training_precision`.
 
@@ -308,7 +315,7 @@ def test_gradients_in_bfloat16_are_right_for_the_sizes_that_are_allowed(size):
         with torch.backends.mkldnn.flags(enabled=onednn):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 logits = network(image)
-            Objective()([logits], label).backward()
+            SegmentationLoss()([logits], label).backward()
         gradients.append({name: p.grad.clone() for name, p in network.named_parameters()})
     full, *rounded = gradients
     # Before the norm that follows it, the scale of this one's output is lost, and so is its gradient but for rounding.
@@ -334,11 +341,11 @@ def test_bfloat16_is_not_taken_where_a_cpu_gets_its_gradients_wrong():
 def test_last_states_are_kept_and_the_newest_is_read(tmp_path):
     for step in (2, 4, 100):
         write_state(tmp_path, {"step": step, "tensor": torch.arange(3)}, step=step, keep=2)
-    assert [path.name for path in states(tmp_path)] == ["00000004.state", "00000100.state"]
-    _, state = newest_state(tmp_path, warn=print)
+    assert [path.name for path in list_states(tmp_path)] == ["00000004.state", "00000100.state"]
+    _, state = read_newest_state(tmp_path, warn=print)
     assert state["step"] == 100
     assert torch.equal(state["tensor"], torch.arange(3))
-    assert newest_state(tmp_path / "nothing", warn=print) is None
+    assert read_newest_state(tmp_path / "nothing", warn=print) is None
 
 
 @pytest.mark.parametrize(
@@ -353,27 +360,27 @@ def test_last_states_are_kept_and_the_newest_is_read(tmp_path):
 def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     for step in (2, 4):
         write_state(tmp_path, {"step": step}, step=step, keep=3)
-    newest = states(tmp_path)[-1]
+    newest = list_states(tmp_path)[-1]
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
-    assert newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
-    assert warnings == [f"warning: {newest} is not whole, the state before it is taken"]
+    assert read_newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
+    assert warnings == [f"warning: {newest} is damaged, the state before it is used"]
     write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
-    assert [path.name for path in states(tmp_path)] == ["00000003.state"]
-    states(tmp_path)[0].write_bytes(b"x" * 100)
-    with pytest.raises(UserError, match="all 1 states are damaged; choose another --output to start again"):
-        newest_state(tmp_path, warn=warnings.append)
+    assert [path.name for path in list_states(tmp_path)] == ["00000003.state"]
+    list_states(tmp_path)[0].write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match="all 1 states are damaged; start again with another --output"):
+        read_newest_state(tmp_path, warn=warnings.append)
 
 
 def test_state_that_was_just_written_stays_whatever_else_is_there(tmp_path):
     write_state(tmp_path, {"step": 9}, step=9, keep=2)
     write_state(tmp_path, {"step": 5}, step=5, keep=1)
-    assert [path.name for path in states(tmp_path)] == ["00000005.state"]
+    assert [path.name for path in list_states(tmp_path)] == ["00000005.state"]
 
 
 def test_state_half_written_by_a_killed_run_is_never_read_and_goes(tmp_path):
     write_state(tmp_path, {"step": 2}, step=2, keep=3)
     (tmp_path / ".4711.00000004.state").write_bytes(b"half")
-    assert newest_state(tmp_path, warn=print)[1]["step"] == 2
+    assert read_newest_state(tmp_path, warn=print)[1]["step"] == 2
     remove_unfinished(tmp_path, "*.state")
     assert [path.name for path in tmp_path.iterdir()] == ["00000002.state"]

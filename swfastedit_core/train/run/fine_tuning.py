@@ -1,4 +1,4 @@
-"""Weights to begin with, instead of random ones: fine-tuning."""
+"""Fine-tuning: a run that starts with trained weights instead of random ones."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, r
 from swfastedit_core.errors import UserError
 
 
-def read_start(path: Path, config: CheckpointConfig) -> Checkpoint:
-    """Read weights that a run may go on from.
+def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
+    """Read weights for the start of a run.
 
-    They have learned what their network, channels, voxels and intensities mean, so these must be those of the run.
-    The window may be another one: the network is convolutional.
+    Network, channels and preprocessing must be those of the run, since the weights depend on them. The window may
+    differ: the network is convolutional.
 
     Parameters
     ----------
     path
         Weights of a run, or the authors' ``.pt``.
     config
-        Of the run.
+        Configuration of the run.
 
     Raises
     ------
     UserError
-        If the file cannot be read, or is for something else than the run.
+        If the file cannot be read, or its network, channels or preprocessing differ.
     """
     checkpoint = read_checkpoint(path)
     for what in ("network", "channels", "preprocessing"):
         theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
         if theirs != ours:
-            raise UserError(f"{path}: the weights have another {what} than the run: {_difference(theirs, ours)}")
+            raise UserError(
+                f"{path}: the weights have another {what} than the run: {_describe_difference(theirs, ours)}"
+            )
     return checkpoint
 
 
-def _difference(theirs: Any, ours: Any) -> str:
-    """Name the fields that differ."""
+def _describe_difference(theirs: Any, ours: Any) -> str:
+    """List the fields that differ, with both values."""
     if not is_dataclass(theirs) or type(theirs) is not type(ours):
-        return f"{_plain(theirs)}, not {_plain(ours)}"
+        return f"{_text(theirs)} instead of {_text(ours)}"
     pairs = ((field.name, getattr(theirs, field.name), getattr(ours, field.name)) for field in fields(theirs))
-    return "; ".join(f"{name} {_plain(their)}, not {_plain(our)}" for name, their, our in pairs if their != our)
+    return "; ".join(f"{name} {_text(their)} instead of {_text(our)}" for name, their, our in pairs if their != our)
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     value = value.names if isinstance(value, Channels) else value
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def origin_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what weights that began with others say of those."""
+def describe_origin(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the provenance of initial weights, as fine-tuned weights store it."""
     return {
         "file": checkpoint.path.name,
         "licence": checkpoint.config.licence,

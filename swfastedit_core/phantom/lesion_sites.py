@@ -1,32 +1,32 @@
-"""Where lesions grow, and which diseases prefer which places."""
+"""Anatomical sites of lesions, and how often each disease affects them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swfastedit_core.phantom.build import Build
+from swfastedit_core.phantom.anatomy import Habitus
 from swfastedit_core.phantom.skeleton import spine_point
 from swfastedit_core.phantom.space import Vector
 
 
 @dataclass(frozen=True)
-class Station:
-    """A place for lesions.
+class Site:
+    """An anatomical site where lesions occur.
 
     Attributes
     ----------
-    site
-        Name of the place.
+    name
+        Such as "neck node" or "liver".
     centre_mm, spread_mm
-        Middle, LPS, and how far a lesion's middle may be from it along x, y, z.
+        Centre, LPS, and the largest distance of a lesion's centre from it along x, y, z.
     median_ml, largest_ml
-        Volumes that occur.
+        Median and largest volume of a lesion.
     nodal
-        Whether lesions merge into conglomerates.
+        Whether lesions may merge into conglomerates.
     """
 
-    site: str
+    name: str
     centre_mm: Vector
     spread_mm: Vector
     median_ml: float
@@ -36,19 +36,19 @@ class Station:
 
 @dataclass(frozen=True)
 class Disease:
-    """What a disease prefers: the weight of each site, by how its name ends, and the typical contrast."""
+    """A disease: typical contrast of its lesions, and the weight of each site by the end of the site's name."""
 
     name: str
     contrast: float
     weights: tuple[tuple[str, float], ...]
 
-    def weight(self, station: Station) -> float:
-        """Return how likely the disease takes a station, relative to others."""
-        matching = (weight for ending, weight in self.weights if station.site.endswith(ending))
+    def weight(self, site: Site) -> float:
+        """Return the relative frequency of lesions at a site."""
+        matching = (weight for ending, weight in self.weights if site.name.endswith(ending))
         return next(matching, 0.01)
 
 
-# Contrast is to the surroundings: lymphoma SUV 5 to 20 over 0.5 to 1.5, sarcoma about 2.5 to 8.
+# Contrast is relative to the surroundings: SUV 5 to 20 over 0.5 to 1.5 in lymphoma, about 2.5 to 8 in sarcoma.
 DISEASES = (
     Disease("lymphoma", 8.0, (("node", 1.0), ("spleen", 0.5), ("vertebra", 0.1), ("bone", 0.1))),
     Disease(
@@ -75,7 +75,7 @@ DISEASES = (
     Disease("cancer of head and neck", 7.0, (("throat", 4.0), ("neck node", 2.0), ("lung", 0.1))),
 )  # fmt: skip
 
-# Site, x of the left one, y, z, spread along x, y, z in the reference body, median and largest ml.
+# Name, x on the left side, y, z, spread along x, y, z in the reference body, median and largest ml.
 PAIRED: tuple[tuple[str, float, float, float, Vector, float, float], ...] = (
     ("neck node", 44, 8, -215, (8, 12, 25), 2.2, 60), ("neck node", 42, 16, -265, (12, 10, 15), 2.2, 60),
     ("axillary node", 142, 4, -362, (14, 14, 22), 2.2, 90),
@@ -104,22 +104,22 @@ SINGLE: tuple[tuple[str, float, float, float, Vector, float, float], ...] = (
 )  # fmt: skip
 
 
-def stations(build: Build) -> tuple[Station, ...]:
-    """Return every place for lesions in a patient."""
-    return tuple(_stations(build))
+def sites(habitus: Habitus) -> tuple[Site, ...]:
+    """Return all sites of a patient."""
+    return tuple(_sites(habitus))
 
 
-def _stations(build: Build) -> Iterator[Station]:
-    for site, x, y, z, spread, median_ml, largest_ml in PAIRED:
+def _sites(habitus: Habitus) -> Iterator[Site]:
+    for name, x, y, z, spread, median_ml, largest_ml in PAIRED:
         for side in (-1, 1):
-            yield _station(build, site, (side * x, y, z), spread=spread, volumes_ml=(median_ml, largest_ml))
-    for site, x, y, z, spread, median_ml, largest_ml in SINGLE:
-        yield _station(build, site, (x, y, z), spread=spread, volumes_ml=(median_ml, largest_ml))
+            yield _site(habitus, name, (side * x, y, z), spread=spread, volumes_ml=(median_ml, largest_ml))
+    for name, x, y, z, spread, median_ml, largest_ml in SINGLE:
+        yield _site(habitus, name, (x, y, z), spread=spread, volumes_ml=(median_ml, largest_ml))
     for z in range(-735, -300, 35):
-        yield _station(build, "vertebra", spine_point(z), spread=(8, 8, 8), volumes_ml=(3, 30))
+        yield _site(habitus, "vertebra", spine_point(z), spread=(8, 8, 8), volumes_ml=(3, 30))
 
 
-def _station(build: Build, site: str, at: Vector, *, spread: Vector, volumes_ml: tuple[float, float]) -> Station:
-    wide, high = build.frame_scale, build.height_scale
+def _site(habitus: Habitus, name: str, at: Vector, *, spread: Vector, volumes_ml: tuple[float, float]) -> Site:
+    wide, high = habitus.frame_scale, habitus.height_scale
     spread_mm = (spread[0] * wide, spread[1] * wide, spread[2] * high)
-    return Station(site, build.place(*at), spread_mm, *volumes_ml, nodal=site.endswith("node"))
+    return Site(name, habitus.to_patient(*at), spread_mm, *volumes_ml, nodal=name.endswith("node"))

@@ -1,4 +1,4 @@
-"""One run of a program in a process of its own: its report, its wall time and its memory."""
+"""Programs of this repository, each run in its own process: report, wall time, memory."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
 
 ROOT = Path(__file__).parent.parent
-TOLD = 1000  # characters of what a program said before it failed
-BEFORE_THE_FIRST_WINDOW = ("start", "load", "read", "prepare", "plan", "compile")
+MAX_OUTPUT = 1000  # characters of the output of a failed program in the error message
+STAGES_BEFORE_NETWORK = ("start", "load", "read", "prepare", "plan", "compile")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of `process.py`.
+class ProgramRun:
+    """One run of `process.py`.
 
     Attributes
     ----------
     wall_seconds
-        From outside, from starting the process to its end.
+        From the start of the process to its end, measured outside of it.
     report
-        What it printed.
+        The JSON that it printed.
     mask
-        File that it wrote.
+        The file that it wrote.
     """
 
     wall_seconds: float
@@ -42,23 +42,23 @@ class Run:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """By stage."""
+        """Seconds by stage, as reported."""
         seconds: dict[str, float] = self.report["seconds"]
         return seconds
 
     @property
     def first_window_seconds(self) -> float:
-        """From the start of the process to the first window."""
-        return sum(self.seconds[stage] for stage in BEFORE_THE_FIRST_WINDOW)
+        """Seconds from the start of the process to the first window."""
+        return sum(self.seconds[stage] for stage in STAGES_BEFORE_NETWORK)
 
     @property
     def network_share(self) -> float:
-        """Of the network in the wall time."""
+        """Share of the network in the wall time."""
         return self.seconds["network"] / self.wall_seconds
 
 
-def run_program(scan: Path, weights: Path, output: Path, *options: str) -> Run:
-    """Segment a scan as a user does.
+def run_program(scan: Path, weights: Path, output: Path, *options: str) -> ProgramRun:
+    """Segment a scan with `process.py`.
 
     Raises
     ------
@@ -67,26 +67,26 @@ def run_program(scan: Path, weights: Path, output: Path, *options: str) -> Run:
     """
     program = [str(ROOT / "process.py"), "--pet", str(scan), "--weights", str(weights), "--output", str(output)]
     start = time.perf_counter()
-    report = _report_of([*program, "--quiet", *options])
-    return Run(time.perf_counter() - start, report, Path(report["output"]))
+    report = run_for_report([*program, "--quiet", *options])
+    return ProgramRun(time.perf_counter() - start, report, Path(report["output"]))
 
 
 def run_reference(scan: Path, weights: Path, *, windows: int | None) -> dict[str, Any]:
-    """Run the recipe made of MONAI's parts; see `bench.reference`.
+    """Run the recipe built from MONAI's parts; see `bench.reference`.
 
     Raises
     ------
     UserError
         If it fails.
     """
-    few = [] if windows is None else ["--windows", str(windows)]
-    return _report_of(["-m", "bench.reference", str(scan), str(weights), *few])
+    limit = [] if windows is None else ["--windows", str(windows)]
+    return run_for_report(["-m", "bench.reference", str(scan), str(weights), *limit])
 
 
 def gflop_per_window(config: CheckpointConfig) -> float:
-    """Count the operations of a window's convolutions, in 10⁹: two for each multiplication and addition.
+    """Count the operations of the convolutions for one window, in 10⁹; a multiplication with an addition is two.
 
-    Those of the published network, whatever an engine makes of it: OpenVINO's graph does a ninth less.
+    They are counted in the published network. The OpenVINO graph has a ninth fewer.
     """
     with torch.device("meta"):
         network = build_network(config.network)
@@ -96,10 +96,17 @@ def gflop_per_window(config: CheckpointConfig) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def _report_of(arguments: list[str]) -> dict[str, Any]:
+def run_for_report(arguments: list[str]) -> dict[str, Any]:
+    """Run Python with arguments; return the JSON object in its last line.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        told = f"{done.stderr.strip()} {done.stdout.strip()[-TOLD:]}".strip()
-        raise UserError(f"{' '.join(arguments[:4])}: {' '.join(told.split())}")
+        output = f"{done.stderr.strip()} {done.stdout.strip()[-MAX_OUTPUT:]}".strip()
+        raise UserError(f"{' '.join(arguments[:4])}: {' '.join(output.split())}")
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return report

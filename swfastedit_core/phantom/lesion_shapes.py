@@ -1,4 +1,4 @@
-"""Shapes of lesions, and how much of a small one's uptake the scanner shows."""
+"""Shapes of lesions, and the recovery coefficient of small ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from math import erf, exp, pi, sqrt
 import numpy as np
 
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
-from swfastedit_core.phantom.shapes import Ellipsoid, Lumpy, Shape, Union, draw_waves, turned
+from swfastedit_core.phantom.shapes import Displaced, Ellipsoid, Shape, Union, rotation, sample_noise
 from swfastedit_core.phantom.space import Vector, as_vector
 
 
 def recovery(radius_mm: float, *, fwhm_mm: float) -> float:
-    """Peak of a sphere of contrast 1 after a Gaussian blur, between 0 and 1 (Kessler et al., JCAT 1984)."""
+    """Recovery coefficient: peak of a sphere of contrast 1 after a Gaussian blur (Kessler et al., JCAT 1984)."""
     ratio = radius_mm * FWHM_PER_SIGMA / fwhm_mm
     return erf(ratio / sqrt(2)) - sqrt(2 / pi) * ratio * exp(-ratio * ratio / 2)
 
@@ -22,34 +22,34 @@ def radius_of_ml(volume_ml: float) -> float:
     return float((volume_ml * 1000 * 3 / (4 * pi)) ** (1 / 3))
 
 
-def draw_solid(rng: np.random.Generator, *, centre_mm: Vector, radius_mm: float, merged: bool) -> Shape:
-    """Draw a lesion's outline: one to five lumpy ellipsoids, together about as large as a sphere.
+def sample_shape(rng: np.random.Generator, *, centre_mm: Vector, radius_mm: float, merged: bool) -> Shape:
+    """Sample the shape of a lesion: one to five ellipsoids with an irregular surface.
 
     Parameters
     ----------
     rng
-        Source of chance.
+        Random number generator.
     centre_mm
-        Middle of the first ellipsoid, LPS.
+        Centre of the first ellipsoid, LPS.
     radius_mm
-        Of the sphere. Below 7 mm there is one ellipsoid only.
+        Radius of a sphere of about the same volume. Up to 7 mm there is only one ellipsoid.
     merged
-        Whether it is likely a conglomerate, as of lymph nodes.
+        Whether conglomerates are likely, as among lymph nodes.
     """
     parts = 1
     if radius_mm > 7:
         parts = int(rng.integers(2, 6)) if merged and rng.random() < 0.6 else int(rng.integers(1, 4))
     share = radius_mm / parts ** (1 / 3) * (1.0 if parts == 1 else 1.12)
     centre = np.array(centre_mm)
-    place = centre
-    blobs: list[Shape] = []
+    position = centre
+    ellipsoids: list[Shape] = []
     for _ in range(parts):
         stretch = np.exp(rng.normal(0, 0.2, 3))
         stretch /= np.prod(stretch) ** (1 / 3)
         size = share * (1.0 if parts == 1 else float(rng.uniform(0.8, 1.2)))
         turn = as_vector(rng.uniform(0, 180, 3))
-        blobs.append(Ellipsoid(as_vector(place), as_vector(stretch * size), turned(turn)))
+        ellipsoids.append(Ellipsoid(as_vector(position), as_vector(stretch * size), rotation(turn)))
         step = rng.standard_normal(3)
-        place = centre + step / np.linalg.norm(step) * share * float(rng.uniform(0.6, 1.25))
-    lumps = draw_waves(rng, amplitude=0.08 * radius_mm, wavelength_mm=1.6 * radius_mm, count=5)
-    return Lumpy(Union(tuple(blobs)), lumps)
+        position = centre + step / np.linalg.norm(step) * share * float(rng.uniform(0.6, 1.25))
+    displacement = sample_noise(rng, amplitude=0.08 * radius_mm, wavelength_mm=1.6 * radius_mm, count=5)
+    return Displaced(Union(tuple(ellipsoids)), displacement)

@@ -1,0 +1,1 @@
+"""Pictures of scans with the outlines of masks."""

@@ -1,0 +1,61 @@
+"""TOML files with options of the training command, such as ``weights/demo.toml``."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from swfastedit_core.errors import UserError
+
+NOT_IN_FILES = ("--recipe", "--help")
+
+
+def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: Container[str] = ()) -> list[str]:
+    """Turn a TOML file into command-line arguments.
+
+    Parameters
+    ----------
+    path
+        Each key is the name of an option: ``learning-rate = 1e-3``, ``data = ["phantom:400"]``,
+        ``deep-supervision = true``. Tables group keys and mean nothing. Paths start at the working directory.
+    parser
+        The parser whose options the file may hold.
+    without
+        Options that are skipped, such as ``--steps``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is not TOML, or has a key that is not an option.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file of options ({error})") from error
+    known = {name for action in parser._actions for name in action.option_strings}
+    arguments: list[str] = []
+    for key, value in _keys_and_values(content):
+        option = f"--{key}"
+        if option not in known or option in NOT_IN_FILES:
+            raise UserError(f"{path}: '{key}' is no option of {parser.prog}; see its --help")
+        if option in without:
+            continue
+        if isinstance(value, bool):
+            arguments.append(option if value else f"--no-{key}")
+        else:
+            arguments += [option, *map(str, value if isinstance(value, list) else [value])]
+    return arguments
+
+
+def _keys_and_values(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of all tables with their values."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _keys_and_values(value)
+        else:
+            yield key, value

@@ -1,0 +1,42 @@
+"""Provenance of trained weights: the command and its options, without the folders of files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from typing import Any
+
+LEFT_OUT = {"output", "recipe", "resume", "store", "licence", "attribution", "demonstration"}
+NAMING_FILES = {"data", "donors", "split", "start_from"}
+
+
+def describe_command(program: str, options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
+    """Return command, seed and the value of every option, as they are stored with the weights.
+
+    Folders are left out: they may name people or places, and weights may be published where data may not.
+
+    Parameters
+    ----------
+    program
+        How the program is started, such as ``python -m swfastedit_core.train``.
+    options
+        From `options.parse`.
+    arguments
+        The command line behind the program's name.
+    """
+    values = {name: value for name, value in vars(options).items() if name not in LEFT_OUT}
+    return {
+        "command": shlex.join([*program.split(), *map(_without_folders, arguments)]),
+        "options": {name: _without_folders(value) if name in NAMING_FILES else value for name, value in values.items()},
+        "seed": options.seed,
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    """Replace folders in a path, or in each path of several, by ``...``; a fold such as ``0/5`` stays."""
+    if isinstance(value, list | tuple):
+        return [_without_folders(one) for one in value]
+    if value is None or re.fullmatch(r"(--fold=)?[0-9]+/[0-9]+", str(value)):
+        return value
+    return re.sub(r"[^:=]*/", ".../", str(value))

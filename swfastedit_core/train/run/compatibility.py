@@ -1,0 +1,90 @@
+"""Checks of settings against each other: what cannot be combined, and what would have no effect."""
+
+from __future__ import annotations
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.intensity import PercentileIntensity
+from swfastedit_core.train.data.sources import PHANTOM
+from swfastedit_core.train.run.execution import Schedule
+from swfastedit_core.train.run.settings import DataSettings, RunSettings
+from swfastedit_core.train.setting import text_of
+
+
+def donor_data_sets(specs: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the data sets whose lesions are transplanted: those that were asked for, or all that are not phantoms.
+
+    Raises
+    ------
+    UserError
+        If one that was asked for is not among the data sets.
+    """
+    unknown = next((spec for spec in asked if spec not in specs), None)
+    if unknown is not None:
+        raise UserError(f"--donors {unknown} is none of --data")
+    return asked or tuple(spec for spec in specs if not spec.startswith(f"{PHANTOM}:"))
+
+
+def require_distinct(specs: tuple[str, ...]) -> None:
+    """Refuse a data set that is named twice.
+
+    Raises
+    ------
+    UserError
+        If there is one.
+    """
+    repeated = next((spec for spec in specs if specs.count(spec) > 1), None)
+    if repeated is not None:
+        raise UserError(f"--data names {repeated} twice; use --shares to take more crops of it")
+
+
+def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
+    """Refuse settings that do not fit each other.
+
+    Raises
+    ------
+    UserError
+        If settings exclude each other, or one has no effect beside the others.
+    """
+    _require_shares(settings.data)
+    _require_effect(settings, schedule)
+    learning = settings.learning
+    if learning.window_overlap is None:
+        _require_crop_size(settings)
+    elif learning.deep_supervision:
+        raise UserError(
+            "--deep-supervision and --train-in-windows cannot be combined: only the network's own output is blended "
+            "from windows"
+        )
+
+
+def _require_shares(data: DataSettings) -> None:
+    """Refuse shares that are not one positive number for each data set."""
+    if data.shares and (len(data.shares) != len(data.specs) or not all(share > 0 for share in data.shares)):
+        raise UserError(
+            f"--shares {text_of(data.shares)}, expected a number above 0 for each of the {len(data.specs)} data sets"
+        )
+
+
+def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
+    """Refuse options that would have no effect."""
+    config, data = settings.config, settings.data
+    no_validation_set = data.fold is None and data.split_file is None
+    if no_validation_set and (schedule.validate_steps or schedule.validation_cases):
+        raise UserError("--validate-every and --validation-cases need held-out cases: give --fold or --split")
+    if settings.augment.misalign and not config.channels.takes_ct:
+        raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
+    if settings.augment.scale and isinstance(config.preprocessing.intensity, PercentileIntensity):
+        raise UserError("--scale has no effect with percentiles, which scale along with the SUV; it needs --suv-range")
+    if settings.transplant.probability and not data.donors:
+        raise UserError("--transplant: by default phantoms are no donors; name data sets with --donors")
+
+
+def _require_crop_size(settings: RunSettings) -> None:
+    """Refuse crops that the network cannot take."""
+    network, size = settings.config.network, settings.crops.size
+    cells = [side / divisor for side, divisor in zip(size, network.divisor_xyz, strict=True)]
+    if any(cell < 1 or cell != int(cell) for cell in cells) or max(cells) < 2:  # instance norm of one voxel
+        raise UserError(
+            f"--crop {text_of(size)}, expected multiples of {text_of(network.divisor_xyz)} for '{network.name}', "
+            "one of them at least twice that"
+        )

@@ -1,0 +1,90 @@
+"""Resuming a run: its newest valid state, and the settings that must be the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.train.data.gather import Say
+from swfastedit_core.train.run.recorder import BEST, LAST, STATES
+from swfastedit_core.train.run.states import DamagedStateError, read_newest_state, read_state
+
+
+def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:
+    """Read the newest valid state of a run; all processes read the file that the first process chooses.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    fabric
+        The processes of the run.
+    resume
+        Whether the user wants to resume.
+    say
+        Takes lines for the user.
+
+    Returns
+    -------
+    dict or None
+        The state; None where there is none, and the run starts at step 0.
+
+    Raises
+    ------
+    UserError
+        If the folder holds a run that should not be resumed, or this process cannot read the state.
+    """
+    newest = read_newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
+    path = fabric.broadcast(None if newest is None else newest[0])
+    if not resume and (path is not None or any((folder / name).exists() for name in (BEST, LAST))):
+        raise UserError(f"{folder}: already holds a run; continue it with --resume, or choose another --output")
+    if path is None:
+        if resume:
+            say(f"{folder}: holds no state to resume, the run starts at step 0")
+        return None
+    if newest is not None:
+        return newest[1]
+    try:
+        return read_state(path)
+    except DamagedStateError as error:
+        raise UserError(f"{path}: {error}, although the first process could read it") from error
+
+
+def require_same_settings(state: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
+    """Refuse to resume a run with other settings or other data.
+
+    Parameters
+    ----------
+    state
+        The state to resume; its ``settings`` are those of the run before.
+    settings
+        Settings of this run by name; lists hold digests or names of cases.
+    folder
+        Folder of the run.
+
+    Raises
+    ------
+    UserError
+        If a setting differs, or the state does not hold it.
+    """
+    before = state["settings"]
+    for name, now in settings.items():
+        if name not in before:
+            raise UserError(
+                f"{folder}: cannot be resumed: its state was saved by another version of this program and does not "
+                f"hold '{name}'; resume with that version, or choose another --output"
+            )
+        if before[name] != now:
+            raise UserError(
+                f"{folder}: cannot be resumed: {_describe_change(name, before[name], now)}; undo the change, or choose "
+                "another --output"
+            )
+
+
+def _describe_change(name: str, before: object, now: object) -> str:
+    if not isinstance(before, list) or not isinstance(now, list):
+        return f"{name} was {before} and is {now} now"
+    return f"{name} changed: {len(before)} before, {len(now)} now, {len(set(now) - set(before))} of them new"

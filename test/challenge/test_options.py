@@ -1,0 +1,96 @@
+"""A command line that cannot be followed fails in one line, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+import SimpleITK as sitk
+from program import CONFIG, assert_failed, files, scan, spoil
+
+from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
+from swfastedit_core.model import NetworkConfig, build_network
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weights", "{nowhere}"], "no such file or folder"),
+        (["--weights", "{empty}"], "the folder holds no weights"),
+        (["--weights", "{damaged}"], "not a readable .safetensors file"),
+        (["--weights", "{clicks}"], "takes 3 channels"),
+        (["--device", "tpu"], "expected auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "use --device cpu or auto"),
+        (["--precision", "int8"], "invalid choice: 'int8'"),
+        (["--precision", "float16", "--device", "cpu"], "float16"),
+        (["--overlap", "1"], "--overlap 1.0, expected 0 or more and less than 1"),
+        (["--overlap", "nan"], "--overlap nan"),
+        (["--window-batch", "0"], "--window-batch 0, expected 1 or more"),
+        (["--window-batch", "many"], "invalid int value"),
+        (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
+        (["--region", "head"], "invalid choice: 'head'"),
+        (["--input", "{empty}"], "not allowed with argument"),
+        (
+            ["--api-method", "invoke"],
+            "--pet takes one file, and --api-method invoke",
+        ),
+        (
+            ["--data-centric", "true"],
+            "--pet takes one file, and --api-method invoke",
+        ),
+        (["--data-centric", "yes"], "invalid choice: 'yes'"),
+        (["--task", "autopet9"], "invalid choice: 'autopet9'"),
+        (["--port", "0"], "--port 0, expected 1 to 65535"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
+        (["--output", "{file}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", "{file}"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
+        (["--output", ""], "an empty name, expected a file or folder"),
+        (["--weights", "{pipe}"], "is not a file or folder, expected weights"),
+        (["--weights", "{good}", "--weights", "{good}"], "these weights are named twice"),
+        (["--output", "{here}"], "the mask would replace the scan"),
+    ],
+)
+def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights, run):
+    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "link", "pipe", "damaged", "clicks")}
+    places["good"] = weights / "1.safetensors"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    pet = tmp_path / "here" / "scan.mha"
+    pet.parent.mkdir()
+    sitk.WriteImage(scan(), str(pet))
+    places["here"] = pet.parent
+    places["damaged"] = tmp_path / "damaged.safetensors"
+    places["damaged"].write_bytes((weights / "1.safetensors").read_bytes())
+    spoil(places["damaged"])
+    if "{clicks}" in arguments:
+        network = NetworkConfig("dynunet", (2,) * 6, in_channels=3)
+        config = replace(CONFIG, network=network, channels=Channels.PET_CLICKS)
+        places["clicks"] = tmp_path / "clicks.safetensors"
+        write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), places["clicks"])
+    before = files(tmp_path)
+    given = [argument.format(**places) for argument in arguments]
+    common = ["--pet", pet, "--output", tmp_path / "out"] if "--output" not in given else ["--pet", pet]
+    if "--weights" not in given:
+        common += ["--weights", weights / "1.safetensors"]
+    assert_failed(run(*common, *given), words)
+    assert files(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_options_of_an_image_fail_in_one_line(tmp_path, run):
+    assert_failed(run(baked_in="--region 'full"), "SWFASTEDIT_OPTIONS: No closing quotation")
+    assert_failed(run(baked_in="--region head"), "invalid choice: 'head'")
+
+
+def test_input_folder_without_a_scan_fails(tmp_path, run):
+    assert_failed(run("--input", tmp_path, "--output", tmp_path / "out"), "no such folder, expected the PET there")
+    (tmp_path / "images/pet").mkdir(parents=True)
+    (tmp_path / "images/pet/scan.nii.gz").touch()
+    done = run("--input", tmp_path, "--output", tmp_path / "out")
+    assert_failed(done, "found scan.nii.gz, expected one .mha file")
+    assert_failed(run("--pet", tmp_path / "scan.mha"), "--pet needs --output DIR")
+    assert not (tmp_path / "out").exists()

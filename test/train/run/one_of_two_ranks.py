@@ -1,0 +1,68 @@
+"""One process of two that learn together. Started by torchrun with a folder and the options of a run.
+
+First a crop of NaN comes to one of them; then they do a run of the command, lose its newest state, and resume it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.model import NetworkConfig
+from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.run.fabric import connect
+from swfastedit_core.train.run.settings import LearningSettings
+from swfastedit_core.train.run.states import list_states
+from swfastedit_core.train.run.trainer import Trainer
+
+RANKS = 2
+BAD_STEP = 1
+SIDE = (32, 32, 32)
+CONFIG = CheckpointConfig(NetworkConfig("dynunet", (4,) * 6), window=SIDE)
+
+
+def digest(trainer: Trainer) -> str:
+    """Return a checksum of the weights."""
+    content = hashlib.sha256()
+    for tensor in trainer.weights().values():
+        content.update(tensor.numpy().tobytes())
+    return content.hexdigest()
+
+
+def learn_from_nan(folder: Path) -> int:
+    """Learn for three steps; write each step's loss and weights to a file of this rank's. Return the rank."""
+    fabric = connect(torch.device("cpu"), "float32", ranks_here=RANKS)
+    trainer = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
+    rows = []
+    for step in range(3):
+        rng = np.random.default_rng(step * RANKS + fabric.global_rank)
+        image = torch.from_numpy(rng.random((1, 1, *SIDE), dtype=np.float32))
+        label = (image > 0.9).to(torch.uint8)
+        if step == BAD_STEP and fabric.global_rank == RANKS - 1:
+            image = torch.full_like(image, float("nan"))
+        loss, _ = trainer.train_step(image, label)
+        rows.append([loss, digest(trainer)])
+    (folder / f"{fabric.global_rank}.json").write_text(json.dumps(rows))
+    return fabric.global_rank
+
+
+def main(folder: Path, options: list[str]) -> int:
+    """Do all of it; the weights of the run before it is resumed are called first.safetensors."""
+    rank, run = learn_from_nan(folder), folder / "run"
+    code = command.main(["--output", str(run), *options])
+    if rank == 0:
+        shutil.copy(run / "last.safetensors", folder / "first.safetensors")
+        list_states(run / "states")[-1].unlink()
+    torch.distributed.barrier()
+    return code or command.main(["--output", str(run), *options, "--resume"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

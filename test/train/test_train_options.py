@@ -1,0 +1,176 @@
+"""Options made of settings, settings made of options, and option files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+from swfastedit_core import UserError
+from swfastedit_core.checkpoint import Channels, CheckpointConfig
+from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.model import NetworkConfig
+from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.system.command import Parser
+from swfastedit_core.train.arguments import add_settings, settings_of
+from swfastedit_core.train.crops.augment import AugmentSettings
+from swfastedit_core.train.crops.crops import CropSettings
+from swfastedit_core.train.crops.transplant import TransplantSettings
+from swfastedit_core.train.options import GROUPS, parse, run_settings_of
+from swfastedit_core.train.provenance import describe_command
+from swfastedit_core.train.run.execution import MachineSettings, Schedule
+from swfastedit_core.train.run.settings import DataSettings, LearningSettings, RunSettings
+from swfastedit_core.train.setting import options_of, required_setting, setting
+
+LEAST = ["--output", "run", "--data", "phantom:1"]
+
+
+@dataclass(frozen=True)
+class Example:
+    names: tuple[str, ...] = required_setting("--names", "names", metavar="NAME")
+    sides: tuple[int, int, int] = setting((1, 2, 3), "--sides", "sides", metavar="N")
+    limits: tuple[float, float] | None = setting(None, "--limits", "limits", metavar=("LOW", "HIGH"))
+    file: Path | None = setting(None, "--some-file", "a file", default_text="none")
+    switch: bool = setting(False, "--switch", "a switch")
+    fold: tuple[int, int] | None = setting(
+        None, "--fold", "a fold", parse=lambda text: tuple(int(number) for number in text.split("/"))
+    )
+    hidden: float = setting(0.5)
+
+
+def read(*arguments: str) -> Example:
+    parser = Parser(prog="example")
+    add_settings(parser, Example)
+    return settings_of(Example, parser.parse_args(["--names", "a", *arguments]))
+
+
+def test_options_have_the_types_and_defaults_of_the_fields():
+    assert read() == Example(names=("a",))
+    given = read(
+        *("--names", "b", "c", "--sides", "4", "5", "6", "--limits", "0", "1.5"),
+        *("--some-file", "x", "--switch", "--fold", "2/5"),
+    )
+    assert given == Example(("b", "c"), (4, 5, 6), (0.0, 1.5), Path("x"), switch=True, fold=(2, 5))
+    assert [type(side) for side in given.sides] == [int, int, int]
+    assert read("--switch", "--no-switch") == read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sides", "1", "2"), "--sides: expected 3 arguments"),
+        (("--sides", "1", "2", "x"), "--sides: invalid int value: 'x'"),
+        (("--some-file", ""), "--some-file: an empty name, expected a file or folder"),
+        (("--hidden", "1"), "unrecognized arguments: --hidden 1"),
+    ],
+)
+def test_option_of_another_type_is_refused(arguments, message):
+    with pytest.raises(UserError) as refusal:
+        read(*arguments)
+    assert message in str(refusal.value)
+
+
+def test_help_shows_meaning_and_default():
+    parser = Parser(prog="example")
+    add_settings(parser, Example)
+    lines = {line.split()[0]: " ".join(line.split()) for line in parser.format_help().splitlines() if "--" in line}
+    assert lines["--sides"] == "--sides N N N sides (default: 1 2 3)"
+    assert lines["--limits"] == "--limits LOW HIGH limits"
+    assert "(default: none)" in parser.format_help()
+    assert "hidden" not in parser.format_help()
+
+
+def test_required_option_and_a_choice_of_fields():
+    parser = Parser(prog="example")
+    add_settings(parser, Example, only=("names", "switch"))
+    with pytest.raises(UserError, match="required: --names"):
+        parser.parse_args(["--switch"])
+    options = parser.parse_args(["--names", "a", "--switch"])
+    assert settings_of(Example, options, hidden=0.75) == Example(("a",), switch=True, hidden=0.75)
+
+
+def test_command_line_without_options_gives_the_defaults_of_the_settings():
+    options = parse(LEAST)
+    assert run_settings_of(options, Schedule()) == RunSettings(
+        CheckpointConfig(NetworkConfig()), DataSettings(("phantom:1",)), CropSettings()
+    )
+    assert settings_of(Schedule, options) == Schedule()
+    assert settings_of(MachineSettings, options) == MachineSettings()
+
+
+def test_every_flag_stands_once_and_says_what_it_does():
+    options = [option for _, kinds in GROUPS for kind in kinds for _, option in options_of(kind) if option.flag]
+    assert len(options) == len({option.flag for option in options}) == 59
+    assert all(option.meaning for option in options)
+
+
+def test_options_reach_the_settings():
+    arguments = [
+        *("--data", "images:a", "phantom:3", "--channels", "pet,ct", "--spacing", "4", "4", "4", "--seed", "7"),
+        *("--suv-range", "0", "10", "--window", "32", "32", "32", "--crop", "64", "32", "32", "--fold", "1/5"),
+        *("--contrast", "1", "1.5", "--misalign", "0.5", "--plain-dice", "--start-from", "weights", "--clip", "1"),
+    ]
+    settings = run_settings_of(parse(["--output", "run", *arguments]), Schedule())
+    channels = Channels.PET_CT
+    preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
+    assert settings == RunSettings(
+        CheckpointConfig(NetworkConfig(in_channels=2), preprocessing, (32, 32, 32), channels),
+        DataSettings(("images:a", "phantom:3"), fold=(1, 5), donors=("images:a",), seed=7),
+        CropSettings(size=(64, 32, 32)),
+        AugmentSettings(misalign=0.5),
+        TransplantSettings(contrast_range=(1.0, 1.5)),
+        LearningSettings(seed=7, plain_dice=True, initial_weights=Path("weights"), clip=1.0),
+    )
+
+
+def test_every_field_of_run_settings_is_compared_when_a_run_is_resumed():
+    settings = RunSettings(CheckpointConfig(NetworkConfig()), DataSettings(("phantom:1",)), CropSettings())
+    parts = [settings.config, settings.data, settings.crops, settings.augment, settings.transplant, settings.learning]
+    names = settings.by_name()
+    assert len(names) == sum(len(fields(part)) for part in parts)
+    assert (names["--learning-rate"], names["--crop"], names["blur_mm"]) == ("0.0002", "(224, 224, 224)", "6.0")
+    changed = replace(settings, learning=LearningSettings(ema=0.5)).by_name()
+    assert {name for name in names if names[name] != changed[name]} == {"--ema"}
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-phantoms", "demo-tumours"])
+def test_option_files_of_the_demonstration_are_read(name):
+    options = parse(["--recipe", str(ROOT / "weights" / f"{name}.toml"), "--output", "run"])
+    settings = run_settings_of(options, Schedule())
+    assert settings.config.network.filters == (8, 16, 32, 64, 80, 80)
+    assert settings.config.preprocessing == Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0))
+    assert settings.config.demonstration
+    assert settings.crops.small_lesion_exponent == 0.6
+    assert settings.learning.steps == {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500}[name]
+    assert (settings.learning.clip, settings.learning.ema, settings.learning.deep_supervision) == (1.0, 0.999, True)
+
+
+def test_file_gives_way_to_the_exclusive_option_of_the_command_line(tmp_path):
+    file = tmp_path / "options.toml"
+    file.write_text("steps = 3\npercentiles = [1, 99]\n")
+    options = parse([*LEAST, "--recipe", str(file), "--epochs", "2", "--suv-range", "0", "5"])
+    assert (options.steps, options.epochs, options.percentiles) == (None, 2, (0.05, 99.95))
+
+
+def test_provenance_holds_every_option_and_no_folder():
+    arguments = [
+        *LEAST,
+        "--data",
+        "images:/home/someone/data",
+        "--fold",
+        "0/5",
+        "--start-from",
+        "/home/x/w.safetensors",
+    ]
+    about = describe_command("python -m program", parse(arguments), arguments)
+    assert about["command"].startswith(
+        "python -m program --output run --data phantom:1 --data images:.../data --fold 0/5"
+    )
+    assert about["options"]["data"] == ["images:.../data"]
+    assert about["options"]["start_from"] == ".../w.safetensors"
+    assert about["options"]["fold"] == "0/5"
+    assert about["options"]["learning_rate"] == 0.0002
+    assert about["seed"] == 0
+    assert {"output", "store", "licence", "recipe", "resume"}.isdisjoint(about["options"])
