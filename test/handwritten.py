@@ -1,4 +1,4 @@
-"""Image files written by hand or damaged, and what reading them says."""
+"""Image files written by hand, and the message that refuses a file."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def nifti(path, *, size=(4, 3, 2), spacing_mm=(2.0, 2.0, 3.0), order="<"):
     return path
 
 
-def packed_mha(path, size_line, flag="True"):
+def packed_mha(path, size_line, flag="True", level=-1):
     """Write a whole compressed MetaImage with a CompressedDataSize line of choice."""
-    packed = zlib.compress(np.arange(24, dtype="<f4").tobytes())
+    packed = zlib.compress(VOXELS, level)
     lines = f"CompressedData = {flag}\n" + size_line.format(len(packed))
     return mha(path, "CompressedData = False\n", lines, packed)

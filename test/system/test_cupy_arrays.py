@@ -1,4 +1,4 @@
-"""cupy is played here: what counts is that a cupy which does not work costs speed and nothing else."""
+"""Tests with a fake cupy: where cupy does not work, the caller gets None and computes without it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 
-def played_cupy(freed):
+def fake_cupy(freed):
     pool = SimpleNamespace(free_all_blocks=lambda: freed.append(True))
     return SimpleNamespace(
         cuda=SimpleNamespace(Device=lambda index: nullcontext(index)),
@@ -29,16 +29,16 @@ def environment(monkeypatch):
     monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
 
 
-def test_array_is_computed_with_cupy_and_its_memory_given_back(monkeypatch):
+def test_array_is_computed_with_cupy_and_its_memory_is_freed(monkeypatch):
     freed = []
-    monkeypatch.setitem(sys.modules, "cupy", played_cupy(freed))
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(freed))
     assert compute_with_cupy(torch.arange(5.0), lambda array: float(np.median(array))) == 2.0
     assert freed == [True]
 
 
 @pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError, MemoryError])
-def test_cupy_that_does_not_work_is_gone_without(error, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "cupy", played_cupy([]))
+def test_cupy_that_does_not_work_gives_none(error, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy([]))
 
     def fails(array):
         raise error("no\nNVRTC")
@@ -48,19 +48,19 @@ def test_cupy_that_does_not_work_is_gone_without(error, monkeypatch, caplog):
     assert caplog.messages == ["computing without cupy: no NVRTC"]
 
 
-def test_missing_cupy_is_gone_without(monkeypatch):
+def test_missing_cupy_gives_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert compute_with_cupy(torch.zeros(3), lambda array: pytest.fail("was called")) is None
 
 
 def test_errors_of_our_own_are_not_hidden(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", played_cupy([]))
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy([]))
     with pytest.raises(ZeroDivisionError):
         compute_with_cupy(torch.zeros(3), lambda array: 1 // 0)
 
 
 @pytest.mark.parametrize(("home", "moved"), [("writable", False), ("missing", True)])
-def test_kernels_are_kept_where_a_container_can_write(home, moved, tmp_path, monkeypatch):
+def test_kernel_cache_is_in_a_writable_folder(home, moved, tmp_path, monkeypatch):
     (tmp_path / "writable").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / home))
     monkeypatch.setitem(sys.modules, "cupy", None)

@@ -16,7 +16,7 @@ def sixteen(monkeypatch):
 
 
 def groups(folder, lines, **quotas):
-    """Lay out control groups: `lines` of /proc/self/cgroup, and files by their path with __ for a slash."""
+    """Write control groups: `lines` of /proc/self/cgroup, and files by their path with __ for a slash."""
     (folder / "cgroup").write_text(lines)
     mount = folder / "mount"
     for name, text in quotas.items():
@@ -59,7 +59,7 @@ def test_quota_of_the_control_group_counts(lines, quotas, expected, tmp_path):
     assert available_cpus(**groups(tmp_path, lines, **quotas)) == expected
 
 
-def test_affinity_counts_where_no_control_group_is_told(tmp_path):
+def test_affinity_counts_without_a_control_group(tmp_path):
     code = (
         "import os, pathlib; from swfastedit_core.system.processors import available_cpus;"
         "os.sched_setaffinity(0, {0});"
@@ -69,5 +69,5 @@ def test_affinity_counts_where_no_control_group_is_told(tmp_path):
     assert done.stdout == "1\n"
 
 
-def test_this_machine_has_some():
+def test_this_machine_has_at_least_one_and_at_most_all():
     assert 1 <= available_cpus() <= os.cpu_count()
