@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from image_archives import configured, image_archive
 from places import ROOT
-from test_trial_archive import configured, image_archive
 
 COPIED = ("run.sh", "build.sh", "test.sh", "export.sh", ".ci", "Dockerfile", ".dockerignore", "LICENSE", "process.py")
 COPIED += ("requirements.txt", "pyproject.toml", "test/trial")

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trial.cases import cases
+from trial.checks import failures
 from trial.containers import Engine
-from trial.judge import failures
 from trial.limits import GIB, MIB, Limits, default_memory
-from trial.rows import Trial
-from trial.scans import cases
+from trial.table import Trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def _tried(options: argparse.Namespace) -> int:
     trial = Trial(engine, engine.inspect(options.image), limits, chosen, options.model)
     begin, failed = time.monotonic(), 0
     print(f"{'check':34} {'result':8} {'time':>8} {'memory':>9}  remarks", flush=True)
-    for row in trial.rows(options.methods):
+    for row in trial.table(options.methods):
         wrong = failures(row.checks)
         failed += len(wrong)
         result = f"{len(wrong)} WRONG" if wrong else f"ok ({len(row.checks)})"

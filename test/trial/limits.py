@@ -68,7 +68,7 @@ class Limits:
 
 
 def judge_limits(seen: Mapping[str, object], limits: Limits) -> list[Check]:
-    """Hold what a container saw (`inside.seen`) against what it was to be given, so that no limit is only asked for."""
+    """Hold what a container saw (`probe.seen`) against what it was to be given, so that no limit is only asked for."""
     wanted: dict[str, object] = {
         "/input": f"link to {CASE}, 755, read only, empty",
         "/output": "777, writable, empty",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from trial.checks import failures
 from trial.containers import Engine
-from trial.judge import failures
 from trial.limits import GIB, Limits, judge_limits, temporary_folders
-from trial.rows import INSIDE
+from trial.table import INSIDE
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 ENGINE, IMAGE = os.environ.get("TRIAL_ENGINE", ""), os.environ.get("TRIAL_IMAGE", "")
 
 pytestmark = [

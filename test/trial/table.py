@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from trial.calls import Server, served
+from trial.cases import Case
+from trial.checks import CREATED, Wanted, judge_image, judge_outcome
 from trial.containers import Engine, Outcome
 from trial.image import Check, Image
-from trial.judge import CREATED, Wanted, judge_image, judge_outcome
 from trial.limits import NOTES, Folders, Limits, judge_limits, temporary_folders
-from trial.scans import Case
+from trial.server import Server, served
 
-INSIDE = (Path(__file__).parent / "inside.py").read_text()
+INSIDE = (Path(__file__).parent / "probe.py").read_text()
 SOCKETS = {
     "autopet2": Path("images/automated-petct-lesion-segmentation"),
     "autopet4": Path("images/tumor-lesion-segmentation"),

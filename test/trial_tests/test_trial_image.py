@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from trial.checks import failures, judge_image
+from trial_examples import IMAGE, LABELS
+
+
+def labelled(**values):
+    return replace(IMAGE, labels={**LABELS, **{name.replace("_", "."): value for name, value in values.items()}})
+
+
+@pytest.mark.parametrize(
+    ("image", "cuda", "uid", "named"),
+    [
+        (IMAGE, None, 10001, {}),
+        (IMAGE, "12.6 sm_75 sm_90", 10001, {}),
+        (replace(IMAGE, user="algorithm"), None, 10001, {}),
+        (IMAGE, "13.0 sm_75", 10001, {"CUDA version": "13.0, expected 12.6 at most"}),
+        (IMAGE, "12.8 sm_75", 10001, {"CUDA version": "12.8, expected 12.6 at most"}),
+        (IMAGE, "12.6 sm_80 sm_90", 10001, {"CUDA for T4": "sm_80 sm_90, expected sm_75 among them"}),
+        (
+            replace(IMAGE, user=""),
+            None,
+            0,
+            {"image user": "not set, expected one that is not root", "image uid": "0"},
+        ),
+        (
+            replace(IMAGE, user="00:1"),
+            None,
+            0,
+            {"image user": "00:1, expected one that is not root", "image uid": "0"},
+        ),
+        (replace(IMAGE, user="admin"), None, 0, {"image uid": "0"}),  # a name for root
+        (
+            replace(IMAGE, user="my-user"),
+            None,
+            1,
+            {"image user": "my-user, expected letters and digits only, as in 10001:10001"},
+        ),
+        (
+            replace(IMAGE, architecture="linux/arm64"),
+            None,
+            1,
+            {"image architecture": "linux/arm64, expected linux/amd64"},
+        ),
+        (
+            replace(IMAGE, labels={**LABELS, "org.grand-challenge.api-method": "http"}),
+            None,
+            1,
+            {"image api-method": "http, expected exec or invoke"},
+        ),
+        (replace(IMAGE, entrypoint=[]), None, 1, {"image entrypoint": "none, and no command"}),
+        (
+            replace(IMAGE, labels={**LABELS, "org.opencontainers.image.licenses": ""}),
+            None,
+            1,
+            {"image labels": "no org.opencontainers.image.licenses: build with ./build.sh"},
+        ),
+        (
+            replace(IMAGE, labels={**LABELS, "org.opencontainers.image.version": "unknown"}),
+            None,
+            1,
+            {"image labels": "no org.opencontainers.image.version: build with ./build.sh"},
+        ),
+    ],
+)
+def test_wrong_image_is_named(image, cuda, uid, named):
+    version, *architectures = cuda.split() if cuda else [None]
+    checks = judge_image(image, cuda=version, architectures=architectures, uid=uid)
+    assert {check.name: check.found for check in failures(checks)} == named

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from trial.checks import failures
+from trial.limits import GIB, judge_limits
+from trial_examples import LIMITS, SEEN
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("/input", "755, read only, empty"),
+        ("/output", "777, writable, images"),
+        ("/tmp", "777, writable, cache"),
+        ("/opt/ml", "no folder"),
+        ("network", ["lo", "eth0"]),
+        ("capabilities", [0, 0xA80425FB]),
+        ("no new privileges", 0),
+        ("memory", "max"),
+        ("memory and swap", 32 * GIB),
+        ("shared memory", 64 * 2**20),
+        ("data segment", -1),
+        ("processes", 4096),
+        ("LOG_LEVEL", None),
+    ],
+)
+def test_limit_that_a_container_does_not_see_is_named(name, value):
+    assert failures(judge_limits(SEEN, LIMITS)) == []
+    (check,) = failures(judge_limits({**SEEN, name: value}, LIMITS))
+    assert (check.name, check.found) == (f"limit: {name}", f"{value}, expected {SEEN[name]}")
+    (check,) = failures(judge_limits({key: kept for key, kept in SEEN.items() if key != name}, LIMITS))
+    assert check.name == f"limit: {name}"
