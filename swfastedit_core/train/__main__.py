@@ -88,14 +88,14 @@ def _say_nothing(_: str) -> None:
 
 def _survey(arguments: list[str]) -> None:
     from swfastedit_core.train.arguments import settings_of
-    from swfastedit_core.train.data.gather import examine
     from swfastedit_core.train.options import data_settings_of, survey_parser
     from swfastedit_core.train.run.execution import MachineSettings
     from swfastedit_core.train.run.network_settings import NetworkSettings
+    from swfastedit_core.train.store.training_data import survey_data
 
     options = survey_parser().parse_args(arguments)
     network = settings_of(NetworkSettings, options)
-    examine(
+    survey_data(
         data_settings_of(options),
         spacing_mm=network.spacing_mm,
         with_ct=network.takes_ct,

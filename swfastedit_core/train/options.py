@@ -10,11 +10,12 @@ from swfastedit_core.train.arguments import add_settings, settings_of
 from swfastedit_core.train.crops.augment import AugmentSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
+from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.options_file import read_options_file
 from swfastedit_core.train.run.compatibility import donor_data_sets, require_compatible, require_distinct
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
 from swfastedit_core.train.run.network_settings import NetworkSettings, Terms
-from swfastedit_core.train.run.settings import DataSettings, LearningSettings, RunSettings
+from swfastedit_core.train.run.settings import LearningSettings, RunSettings
 
 PROGRAM = "python -m swfastedit_core.train"
 EXCLUSIVE = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # one of each pair

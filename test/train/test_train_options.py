@@ -18,10 +18,11 @@ from swfastedit_core.train.arguments import add_settings, settings_of
 from swfastedit_core.train.crops.augment import AugmentSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
+from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.options import GROUPS, parse, run_settings_of
 from swfastedit_core.train.provenance import describe_command
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
-from swfastedit_core.train.run.settings import DataSettings, LearningSettings, RunSettings
+from swfastedit_core.train.run.settings import LearningSettings, RunSettings
 from swfastedit_core.train.setting import options_of, required_setting, setting
 
 LEAST = ["--output", "run", "--data", "phantom:1"]

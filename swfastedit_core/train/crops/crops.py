@@ -1,7 +1,7 @@
-"""Crops: where one lies, reading it, turning it, making it the network's input.
+"""Crops: the place of a crop, its voxels, flips and rotations, and the network input.
 
-The order for one crop is `draw_box`, `read_crop`, then what speaks of SUV and HU (`transplant`, `turned`, `augment`),
-then `to_network_input`.
+The order is `sample_box`, `read_crop`, then the steps in SUV and HU (`transplant`, `flip_and_rotate`, `augment`), then
+`to_network_input`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swfastedit_core.box import Box, Triple, triple
+from swfastedit_core.box import Box, Triple
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.setting import SHARE, at_least, each_number, require_valid, setting
 from swfastedit_core.train.store.case_store import PreparedCase
@@ -82,21 +82,21 @@ class CropSettings:
         require_valid(self)
 
 
-def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:
-    """Draw where a crop lies.
+def sample_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:
+    """Sample the place of a crop.
 
     Returns
     -------
     box : Box
-        Of `settings.size`, within the volume. Where the volume is smaller it lies around it, as far on both sides:
-        it starts below 0 then and stops beyond the volume.
+        Of `settings.size`, inside the volume. Along an axis on which the volume is smaller, the box lies around its
+        middle: it starts before voxel 0 and stops behind the last voxel.
     empty : bool
-        Whether this is a whole view, without a lesion, which it should stay.
+        Whether this is a whole view, which has no lesion and must get none.
     """
     if rng.random() < settings.whole_view:
         for centre in rng.choice(case.body, WHOLE_VIEW_TRIES):
             box = _box_around(centre, case.shape, settings.size)
-            if not any(_meet(box, component.box) for component in case.components):
+            if not any(box.meets(component.box) for component in case.components):
                 return box, True
     if case.components and rng.random() < settings.positive:
         centre = _voxel_of_a_lesion(case, rng, settings) + _shift(rng, settings)
@@ -108,7 +108,7 @@ def draw_box(case: PreparedCase, rng: np.random.Generator, settings: CropSetting
 
 
 def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Read a crop; what the box has beyond the volume is air, what is not finite becomes 0.
+    """Read a crop. Voxels beyond the volume are air; voxels that are not finite become 0.
 
     Returns
     -------
@@ -117,13 +117,10 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
     label : ndarray
         uint8 [X, Y, Z].
     """
-    inside = Box(
-        triple(max(start, 0) for start in box.start),
-        triple(min(stop, side) for stop, side in zip(box.stop, case.shape, strict=True)),
-    )
+    inside = box.clipped(Box.whole(case.shape))
     image, label = case.read(inside)
     if inside != box:
-        there = tuple(slice(a - o, b - o) for a, b, o in zip(inside.start, inside.stop, box.start, strict=True))
+        there = inside.relative_to(box).slices
         padded_image, padded_label = np.empty((len(image), *box.shape), np.float32), np.zeros(box.shape, np.uint8)
         for padded, channel, values in zip(padded_image, case.channels.names, image, strict=True):
             padded[...] = AIR[channel]
@@ -133,13 +130,13 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
     return np.nan_to_num(image, copy=False, nan=0.0, posinf=0.0, neginf=0.0), label
 
 
-def turned(
+def flip_and_rotate(
     image: np.ndarray, label: np.ndarray, rng: np.random.Generator, settings: CropSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flip a crop and turn it about the body axis, by chance.
+    """Flip a crop and rotate it about the body axis, at random.
 
-    Where x and y have the same number of voxels the turn is by one, two or three quarters; otherwise only by two, so
-    that the crop keeps its shape.
+    The rotation is by 90, 180 or 270 degrees; only by 180 where x and y have different numbers of voxels, so that the
+    crop keeps its shape.
 
     Parameters
     ----------
@@ -160,7 +157,7 @@ def turned(
 
 
 def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Preprocessing) -> np.ndarray:
-    """Map SUV by the case's scale, and HU by the preprocessing's, to 0 to 1; what lies beyond is clipped.
+    """Map SUV by the scale of the case, and HU by that of the preprocessing, to [0, 1], with clipping.
 
     Parameters
     ----------
@@ -190,7 +187,7 @@ def _voxel_of_a_lesion(case: PreparedCase, rng: np.random.Generator, settings: C
 
 
 def _shift(rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
-    """Draw by how many voxels to move a crop so that the voxel in its middle stays within it."""
+    """Sample a shift of a crop, in voxels, that keeps the voxel in its middle inside."""
     sides = np.array(settings.size)
     furthest = (settings.jitter * sides).astype(int)
     # The middle of a side of 4 is voxel 2: from there it is two steps to one end and one to the other.
@@ -201,13 +198,9 @@ def _shift(rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
 
 
 def _box_around(centre: np.ndarray, shape: Triple, size: Triple) -> Box:
-    """Lay a box of a size around a voxel, moved to lie within the volume where it fits."""
+    """Return a box of a size around a voxel, moved into the volume where it fits."""
     start = [
         min(max(int(middle) - wanted // 2, 0), side - wanted) if wanted <= side else -((wanted - side) // 2)
         for middle, wanted, side in zip(centre, size, shape, strict=True)
     ]
-    return Box(triple(start), triple(a + wanted for a, wanted in zip(start, size, strict=True)))
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return all(a < d and c < b for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True))
+    return Box.at(start, size)

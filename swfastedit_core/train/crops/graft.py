@@ -92,10 +92,9 @@ def paste(
     bool
         False where the place was refused and nothing changed.
     """
-    start = np.subtract(centre, np.array(graft.lesion.shape) // 2)
-    stop = np.minimum(start + graft.lesion.shape, label.shape)
-    place = Box(triple(np.maximum(start, 0)), triple(stop))
-    graft = graft.part(Box(triple(place.start - start), triple(place.stop - start)))
+    whole = Box.at(np.subtract(centre, np.array(graft.lesion.shape) // 2), graft.lesion.shape)
+    place = whole.clipped(Box.whole(triple(label.shape)))
+    graft = graft.part(place.relative_to(whole))
     x, y, z = place.slices
     there, label_there, patient_there = image[:, x, y, z], label[x, y, z], patient[x, y, z]
     reached, ring = graft.weight > 0, graft.ring & patient_there

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from swfastedit_core.box import Box, triple
+from swfastedit_core.box import triple
 from swfastedit_core.components import label_components
 from swfastedit_core.train.crops.augment import Range, log_uniform
 from swfastedit_core.train.crops.crops import read_crop
@@ -110,8 +110,7 @@ class Donor:
     def graft(self, *, margin_mm: float, spacing_mm: Spacing) -> Graft:
         """Read the lesion with its surroundings and prepare it for pasting."""
         component = self.case.components[self.component]
-        margin = np.ceil(margin_mm / np.array(spacing_mm)).astype(int)
-        box = Box(triple(component.box.start - margin), triple(component.box.stop + margin))
+        box = component.box.grown(np.ceil(margin_mm / np.array(spacing_mm)))
         image, label = read_crop(self.case, box)
         components, _ = label_components(label)
         lesion = components == components[tuple(component.sample[0] - box.start)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity
+from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import PHANTOM
 from swfastedit_core.train.run.execution import Schedule
-from swfastedit_core.train.run.settings import DataSettings, RunSettings
+from swfastedit_core.train.run.settings import RunSettings
 from swfastedit_core.train.setting import text_of
 
 

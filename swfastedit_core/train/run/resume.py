@@ -8,9 +8,9 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.data.gather import Say
 from swfastedit_core.train.run.recorder import BEST, LAST, STATES
 from swfastedit_core.train.run.states import DamagedStateError, read_newest_state, read_state
+from swfastedit_core.train.store.training_data import Say
 
 
 def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:

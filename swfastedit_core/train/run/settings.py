@@ -9,79 +9,15 @@ from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.train.crops.augment import AugmentSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
-from swfastedit_core.train.data.layouts import LAYOUTS
-from swfastedit_core.train.data.splits import parse_fold
+from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.setting import (
     SHARE_BELOW_ONE,
     at_least,
     each_number,
     options_of,
     require_valid,
-    required_setting,
     setting,
 )
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What is learned from, and what is held out.
-
-    Attributes
-    ----------
-    specs
-        Data sets, each ``LAYOUT:PATH`` or ``phantom:N``.
-    shares
-        How often crops are taken from each data set, relative to the others; empty: every case once an epoch.
-    fold
-        Number of the fold that is held out, and of the folds; None holds out nothing.
-    split_file
-        File that says who is held out.
-    skip_bad
-        Leave out cases that cannot be used instead of refusing to begin.
-    lesion_labels
-        Label values that are lesions; empty: all above 0.
-    donors
-        Which of `specs` give lesions for transplantation.
-    seed
-        Of the phantoms.
-    """
-
-    specs: tuple[str, ...] = required_setting(
-        "--data",
-        f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
-        metavar="SPEC",
-    )
-    shares: tuple[float, ...] = setting(
-        (),
-        "--shares",
-        "how often crops come from each data set, relative to the others",
-        metavar="X",
-        default_text="every case once an epoch",
-    )
-    fold: tuple[int, int] | None = setting(
-        None, "--fold", "hold out the patients of fold K (0 to N-1) of N", metavar="K/N", parse=parse_fold
-    )
-    split_file: Path | None = setting(
-        None,
-        "--split",
-        "JSON file that lists the held-out cases, instead of --fold; with nnU-Net's splits_final.json, --fold chooses "
-        "one of its folds",
-        metavar="FILE",
-    )
-    skip_bad: bool = setting(
-        False, "--skip-bad", "leave out cases that cannot be used; without it the run refuses to start"
-    )
-    lesion_labels: tuple[int, ...] = setting(
-        (), "--lesion-labels", "label values that are lesions", metavar="V", default_text="all above 0"
-    )
-    donors: tuple[str, ...] = setting(
-        (),
-        "--donors",
-        "data sets of --data whose lesions are transplanted",
-        metavar="SPEC",
-        default_text="all but phantoms",
-    )
-    seed: int = 0
 
 
 @dataclass(frozen=True)

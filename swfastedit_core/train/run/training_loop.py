@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.crops.crop_maker import Draw
+from swfastedit_core.train.crops.crop_maker import CropMaker
 from swfastedit_core.train.crops.loader import Crops, Order, batches
-from swfastedit_core.train.data.gather import SPLIT, Data, Say, gather
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.splits import write_split
 from swfastedit_core.train.run.execution import Machine, Schedule
@@ -27,6 +26,7 @@ from swfastedit_core.train.run.signals import StopRequest, catch_stop_signals
 from swfastedit_core.train.run.step_timer import StepTimer
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.store.case_store import PreparedCase
+from swfastedit_core.train.store.training_data import SPLIT, Data, Say, gather
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,14 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     }
     if state is not None:
         require_same_settings(state, comparable, run.folder)
-    crop_maker = Draw.of(settings, data.cases)
+    crop_maker = CropMaker(
+        cases=data.cases,
+        config=settings.config,
+        crops=settings.crops,
+        augment=settings.augment,
+        transplant=settings.transplant,
+        donor_data_sets=settings.data.donors,
+    )
     if fabric.is_global_zero:
         _write_split(run.folder / SPLIT, data)
     trainer = _build_trainer(run, fabric, cases=len(data.cases), start=start)
@@ -121,7 +128,9 @@ def _gather_data(run: Run, fabric: Fabric, *, say: Say) -> Data:
     """Find and prepare the data in the first process; send the result to the others."""
     data = None
     if fabric.is_global_zero:
-        data = gather(run.settings, run.folder, store=run.store, workers=run.machine.preparers, say=say)
+        data = gather(
+            run.settings.data, run.settings.config, run.folder, store=run.store, workers=run.machine.preparers, say=say
+        )
     data = fabric.broadcast(data)
     assert data is not None
     return data

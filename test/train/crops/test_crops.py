@@ -11,7 +11,7 @@ from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity, scale_intensity
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.train.crops.crops import CropSettings, draw_box, read_crop, to_network_input, turned
+from swfastedit_core.train.crops.crops import CropSettings, flip_and_rotate, read_crop, sample_box, to_network_input
 from swfastedit_core.train.store.arrays import Arrays
 from swfastedit_core.train.store.prepared_case import open_case, write_case
 
@@ -36,7 +36,7 @@ def prepared(tmp_path):
 
 def boxes(case, count, **settings):
     rng = np.random.default_rng(1)
-    return [draw_box(case, rng, CropSettings(**settings))[0] for _ in range(count)]
+    return [sample_box(case, rng, CropSettings(**settings))[0] for _ in range(count)]
 
 
 # --------------------------------------------------------------------------------------------------- where it lies
@@ -180,7 +180,7 @@ def outcomes(shape, count, **settings):
     image, label = pair(*shape)
     rng, found = np.random.default_rng(2), Counter()
     for _ in range(count):
-        turned_image, turned_label = turned(image, label, rng, CropSettings(**settings))
+        turned_image, turned_label = flip_and_rotate(image, label, rng, CropSettings(**settings))
         np.testing.assert_array_equal(turned_image[0], turned_label * 2.0)
         np.testing.assert_array_equal(turned_image[1], turned_label * -1.0)
         torch.from_numpy(turned_image)  # refuses negative strides
