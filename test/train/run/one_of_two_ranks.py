@@ -17,7 +17,7 @@ import torch
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.run.fabric import connect
+from swfastedit_core.train.run.fabric import launch_fabric
 from swfastedit_core.train.run.settings import LearningSettings
 from swfastedit_core.train.run.states import list_states
 from swfastedit_core.train.run.trainer import Trainer
@@ -38,7 +38,7 @@ def digest(trainer: Trainer) -> str:
 
 def learn_from_nan(folder: Path) -> int:
     """Learn for three steps; write each step's loss and weights to a file of this rank's. Return the rank."""
-    fabric = connect(torch.device("cpu"), "float32", ranks_here=RANKS)
+    fabric = launch_fabric(torch.device("cpu"), "float32", local_ranks=RANKS)
     trainer = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, batch=RANKS), fabric, steps=3)
     rows = []
     for step in range(3):

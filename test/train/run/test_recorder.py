@@ -55,13 +55,13 @@ def kill_at(last, step):
 
 def when_a_step_begins(monkeypatch, do):
     """Let `do` be called with the number of each step that is done, before the next one."""
-    learn = Trainer.learn
+    train_step = Trainer.train_step
 
     def watched(trainer, *given, **how):
         do(trainer.step)
-        return learn(trainer, *given, **how)
+        return train_step(trainer, *given, **how)
 
-    monkeypatch.setattr(Trainer, "learn", watched)
+    monkeypatch.setattr(Trainer, "train_step", watched)
 
 
 def assert_same_run(one, other):
@@ -359,14 +359,14 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
 
 @pytest.mark.parametrize("loaders", ["0", "1"])
 def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypatch):
-    learn, held, alive = Trainer.learn, [], []
+    train_step, held, alive = Trainer.train_step, [], []
 
     def watched(trainer, image, label, **how):
         held.extend((weakref.ref(image), weakref.ref(label)))
         alive.append(sum(crop() is not None for crop in held))
-        return learn(trainer, image, label, **how)
+        return train_step(trainer, image, label, **how)
 
-    monkeypatch.setattr(Trainer, "learn", watched)
+    monkeypatch.setattr(Trainer, "train_step", watched)
     arguments = ["--output", str(tmp_path / "run"), *options, "--steps", "8", "--transplant", "0.5"]
     assert command.main([*arguments, "--loaders", loaders]) == 0
     assert len(alive) == 8
