@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
                 write("whole scans", scans)
             write("window by setting", measure_settings(weights, device))
     say(f"all figures: {record.path}")
-    failed = [f"{row['check']} ({row['found']}, expected {row['expected']})" for row in rows if not row["passed"]]
+    failed = [f"{row['check']} ({row['value']}, expected {row['expected']})" for row in rows if not row["passed"]]
     if failed:
         raise UserError(f"{record.content['machine']} does not compute what the CPU does: {'; '.join(failed)}")
 
@@ -132,14 +132,14 @@ def compare_with_cpu(device: torch.device) -> list[dict[str, Any]]:
     rows.append(_check("mask without small components", here.numpy(), there.numpy(), at_most=0.0))
     limits, expected = (percentiles(values, (0.05, 99.95)) for values in (suv.to(device), suv))
     near = bool(np.allclose(limits, expected, rtol=PERCENTILE_TOLERANCE))
-    rows.append({"check": "percentiles", "passed": near, "found": limits, "expected": expected})
+    rows.append({"check": "percentiles", "passed": near, "value": limits, "expected": expected})
     return rows
 
 
 def _check(name: str, expected: np.ndarray, mask: np.ndarray, *, at_most: float) -> dict[str, Any]:
     share = differing_share(expected, mask)
     row = {"check": f"{name}, differing share", "passed": share <= at_most}
-    return {**row, "found": share, "expected": f"{at_most} at most"}
+    return {**row, "value": share, "expected": f"{at_most} at most"}
 
 
 def differing_share(expected: np.ndarray, mask: np.ndarray) -> float:

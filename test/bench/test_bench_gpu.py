@@ -32,8 +32,8 @@ def test_figures_for_a_gpu_can_be_measured_on_the_cpu(tmp_path, monkeypatch, nar
     assert all(row["passed"] for row in rows)
     assert exact["voxels that differ"] == 0
     assert exact["logits, largest difference"] == 0.0
-    assert components["found"] == 0.0
-    assert limits["found"] == limits["expected"]
+    assert components["value"] == 0.0
+    assert limits["value"] == limits["expected"]
     (scan,) = found["whole scans"]
     body = scan["body"]
     assert scan["voxels"] == "24×24×20"
@@ -43,7 +43,7 @@ def test_figures_for_a_gpu_can_be_measured_on_the_cpu(tmp_path, monkeypatch, nar
     assert body["share of the matrix product"] == pytest.approx(body["gflops"] / body["matrix product, gflops"])
     assert found["window by setting"] == [{"setting": "CPU, batch 1", "seconds per window": 64**3}]
     capfd.readouterr()
-    row = {"check": "mask in float32", "passed": False, "found": 0.5, "expected": "0.0019 at most"}
+    row = {"check": "mask in float32", "passed": False, "value": 0.5, "expected": "0.0019 at most"}
     monkeypatch.setattr(gpu, "compare_with_cpu", lambda _: [row])
     monkeypatch.setattr(gpu, "measure_settings", lambda *_: [])
     assert gpu.main([*arguments[:2], "--slices", "--output", str(output)]) == 1
