@@ -1,4 +1,4 @@
-"""Archives of images, written by hand as Docker writes them."""
+"""Archives of images as Docker writes them, for tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configured(**inner):
 
 
 def image_archive(path, *, config=CONFIG, blobs=False, pack=bytes, images=1, spoil=""):
-    """Write the archive of an image with two layers, as Docker before 25 does or, with `blobs`, as it does since."""
+    """Write the archive of an image with two layers, in the layout of Docker before 25 or, with `blobs`, since."""
     layers = [b"first layer" * 1000, b"second layer" * 1000]
     digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
     config = {**config, "rootfs": {"diff_ids": [f"sha256:{digest}" for digest in digests]}}

@@ -1,4 +1,4 @@
-"""What a platform, an image and a probe that are right look like."""
+"""Values that pass every check: an image, limits, and what the probe finds in a container."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGE = Image(
     command=[],
     environment={},
 )
-SEEN = {
+FOUND_LIMITS = {
     "/input": "link to /mnt/case, 755, read only, empty",
     "/output": "777, writable, empty",
     "/tmp": "777, writable, empty",

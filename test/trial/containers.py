@@ -1,4 +1,4 @@
-"""Containers under the platform's limits: no network, no rights, a symlink for /input."""
+"""Docker and podman: run a container for one case under the platform's limits."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from trial.image import Image
-from trial.limits import CASE, NOTES, Folders, Limits
+from trial.limits import INPUT_TARGET, REPORTS, Folders, Limits
 
-PEAK = "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null"
-# Number and command line of each process but the first and the shell that runs this.
-OTHERS = """
+READ_PEAK = "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null"
+# Prints number and command line of each process except the first one and this shell.
+LIST_PROCESSES = """
 for process in /proc/[0-9]*; do
     case $process in /proc/1 | "/proc/$$") continue ;; esac
     line=$(tr '\\0' ' ' <"$process/cmdline" 2>/dev/null)
     [ -z "$line" ] || echo "${process#/proc/} $line"
 done
 """
-# The first process of the container, as the platform's shim is: starts the entrypoint, then looks who is still there.
-# What the shell itself has to say, such as "Killed", is not the program's.
+# The first process of the container, as the platform's shim is. It runs the entrypoint, then reports memory and the
+# remaining processes. Messages of the shell itself, such as "Killed", stay out of the program's stderr.
 WATCHER = f"""
 exec 3>&2 2>/dev/null
 (exec "$@" 2>&3 3>&-)
 code=$?
-{{ {PEAK}; {OTHERS} }} >{NOTES}/end
+{{ {READ_PEAK}; {LIST_PROCESSES} }} >{REPORTS}/end
 exit $code
 """
 TIMESTAMP = re.compile(r'^time="[^"]*" ')
@@ -43,48 +43,48 @@ TIMESTAMP = re.compile(r'^time="[^"]*" ')
 
 @dataclass
 class Outcome:
-    """What a container, or one call of it, left behind.
+    """The result of a container, or of one call of a server.
 
     Attributes
     ----------
     code
-        Exit code, or HTTP status; None where the time was up before there was one.
+        Exit code or HTTP status; None if there was none within the time limit.
     lines
-        Seconds since the start and bytes of each line of stdout.
+        Lines of stdout, each with its seconds since the start.
     stderr
-        As written.
+        Standard error.
     seconds
-        Until the end.
-    left
-        Command lines of processes that outlived the entrypoint, or the call that began them.
+        Wall time.
+    left_processes
+        Command lines of processes that still ran after the entrypoint, or after the call.
     peak_bytes
-        Most memory in use, file cache included, where the engine's control group tells.
+        Peak memory with file cache, from the control group; None if it does not report one.
     changes
-        The engine's list of what differs from the image: a letter and a path each.
+        Files that differ from the image as the engine lists them: a letter and a path.
     answer
-        Body of a call's answer.
-    ended
-        Exit code of a server that is not there any more; None where it is.
+        Body of the HTTP answer.
+    server_exit_code
+        Exit code of a server that has ended; None while it runs.
     """
 
     code: int | None
     lines: list[tuple[float, bytes]] = field(default_factory=list)
     stderr: bytes = b""
     seconds: float = 0.0
-    left: list[str] = field(default_factory=list)
+    left_processes: list[str] = field(default_factory=list)
     peak_bytes: int | None = None
     changes: frozenset[str] = frozenset()
     answer: bytes = b""
-    ended: int | None = None
+    server_exit_code: int | None = None
 
     @property
     def stdout(self) -> bytes:
-        """All of it."""
+        """All lines."""
         return b"".join(line for _, line in self.lines)
 
     @property
     def last_line(self) -> str:
-        """What the platform shows of a failure: the last line of stderr that is not empty."""
+        """The last line of stderr that is not empty: the platform shows it as the reason of a failure."""
         lines = [line for line in self.stderr.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
@@ -95,7 +95,7 @@ class Engine:
     Attributes
     ----------
     warnings
-        What its commands said on stderr although they succeeded, such as that the kernel cannot limit swap.
+        Lines on stderr of commands that succeeded, each line once; for example that the kernel cannot limit swap.
     """
 
     def __init__(self, command: str, *, gpu: bool | None = None) -> None:
@@ -104,7 +104,13 @@ class Engine:
         self._gpu = shutil.which("nvidia-smi") is not None if gpu is None else gpu
 
     def __call__(self, *arguments: str, **more: Any) -> str:
-        """Run a command of the engine; return its output, raise where it fails."""
+        """Run a command of the engine; return its stdout.
+
+        Raises
+        ------
+        RuntimeError
+            If the command fails.
+        """
         done = subprocess.run([self.command, *arguments], capture_output=True, check=False, **more)
         error = done.stderr.decode(errors="replace").strip()
         if done.returncode:
@@ -112,62 +118,69 @@ class Engine:
         for line in (TIMESTAMP.sub("", line) for line in error.splitlines()):
             if line not in self.warnings:
                 self.warnings.append(line)
-        return done.stdout.decode(errors="replace")
+        output: str = done.stdout.decode(errors="replace")
+        return output
 
     def inspect(self, name: str) -> Image:
-        """Describe an image."""
+        """Return the configuration of an image."""
         (about,) = json.loads(self("image", "inspect", name))
-        return Image.of(name, f"{about['Os']}/{about['Architecture']}", about["Config"])
+        return Image.from_config(name, f"{about['Os']}/{about['Architecture']}", about["Config"])
 
     def gpu_flags(self) -> list[str]:
-        """Return the flags that hand a GPU through, where the machine has one."""
+        """Return the flags that give the container the GPUs of this machine; none without a GPU."""
         if not self._gpu:
             return []
         return ["--device=nvidia.com/gpu=all"] if self.command.endswith("podman") else ["--gpus=all"]
 
-    def empty(self, image: Image, folders: Folders, *paths: str) -> None:
-        """Remove what containers wrote into mounted folders; not everybody may remove their files from outside."""
-        program = ("find", *paths, "-mindepth", "1", "-delete")
-        entrypoint, *rest = program
-        self("run", "--rm", "--network=none", *folders.mounts(), f"--entrypoint={entrypoint}", image.name, *rest)
+    def empty_folders(self, image: Image, folders: Folders, *paths: str) -> None:
+        """Empty mounted folders from inside a container: this user may lack the right to remove the files."""
+        arguments = (*paths, "-mindepth", "1", "-delete")
+        self("run", "--rm", "--network=none", *folders.flags(), "--entrypoint=find", image.name, *arguments)
 
     def changes(self, container: str) -> frozenset[str]:
-        """List what differs from the image, mounted folders apart."""
+        """Return the files that differ from the image, outside of mounted folders."""
         return frozenset(self("diff", container).splitlines())
 
     @contextmanager
-    def created(self, image: Image, folders: Folders, limits: Limits, program: Sequence[str]) -> Iterator[str]:
-        """Create a container that is ready to start; give its id, and remove it at the end."""
-        flags = [*limits.flags(), *folders.mounts(), *self.gpu_flags()]
+    def create(self, image: Image, folders: Folders, limits: Limits, program: Sequence[str]) -> Iterator[str]:
+        """Create a container; yield its id; remove it at the end."""
+        flags = [*limits.flags(), *folders.flags(), *self.gpu_flags()]
         container = self("create", *flags, f"--entrypoint={program[0]}", image.name, *program[1:]).strip()
         try:
-            # Podman leaves a copy of what is piped into it in the folder for temporary files.
-            where = {**os.environ, "TMPDIR": str(folders.case.parent)}
-            self("cp", "-", f"{container}:/", input=_link("input", CASE), env=where)
+            # Podman leaves a copy of the piped archive in the folder for temporary files.
+            environment = {**os.environ, "TMPDIR": str(folders.input.parent)}
+            self("cp", "-", f"{container}:/", input=_tar_of_link("input", INPUT_TARGET), env=environment)
             yield container
         finally:
             subprocess.run([self.command, "rm", "--force", container], capture_output=True, check=False)
 
     def run(self, image: Image, folders: Folders, limits: Limits, program: Sequence[str]) -> Outcome:
-        """Start the container, wait for its end; kill it when its time is up."""
+        """Run a container; kill it at the time limit."""
         begin = time.monotonic()
-        with self.created(image, folders, limits, ["sh", "-c", WATCHER, "watcher", *program]) as container:
-            attached = Attached(self, container, begin, folders.notes)
-            code = attached.wait(limits.seconds - (time.monotonic() - begin))
+        with self.create(image, folders, limits, ["sh", "-c", WATCHER, "watcher", *program]) as container:
+            running = RunningContainer(self, container, begin, folders.reports)
+            code = running.wait(limits.seconds - (time.monotonic() - begin))
             if code is None:
                 subprocess.run([self.command, "kill", container], capture_output=True, check=False)
             seconds = time.monotonic() - begin
-            attached.finish()
+            running.finish()
             changes = self.changes(container)
-        end = folders.notes / "end"
-        peak_bytes, left = peak_and_others(end.read_text(errors="replace") if end.is_file() else "")
-        return Outcome(code, attached.lines, attached.stderr(), seconds, list(left.values()), peak_bytes, changes)
+        report = folders.reports / "end"
+        peak_bytes, left = parse_report(report.read_text(errors="replace") if report.is_file() else "")
+        return Outcome(code, running.lines, running.stderr(), seconds, list(left.values()), peak_bytes, changes)
 
 
-class Attached:
-    """A started container with both its streams read, line by line with the time.
+class RunningContainer:
+    """A started container; threads read its streams and note the time of each line.
 
-    Podman leaves a file where it was started when a container runs out of memory: hence a folder for that.
+    Parameters
+    ----------
+    engine, container
+        The engine, and the id of a created container.
+    begin
+        `time.monotonic` from which the seconds of the lines count.
+    folder
+        Working directory of the engine: podman leaves a file there when a container runs out of memory.
     """
 
     def __init__(self, engine: Engine, container: str, begin: float, folder: Path) -> None:
@@ -188,33 +201,41 @@ class Attached:
             lines.append((time.monotonic() - self._begin, line))
 
     def stderr(self, since: int = 0) -> bytes:
-        """Return what came on stderr, all of it or from a line on."""
+        """Return stderr from a line on."""
         return b"".join(line for _, line in self.errors[since:])
 
     def wait(self, seconds: float) -> int | None:
-        """Return the exit code; None where it does not end in time."""
+        """Wait for the end; return the exit code, or None if the container still runs."""
         try:
             return self._process.wait(max(seconds, 0.0))
         except subprocess.TimeoutExpired:
             return None
 
     def finish(self) -> None:
-        """Read what is left in the streams."""
+        """Wait until both streams are read to their ends."""
         self.wait(30.0)
         for thread in self._threads:
             thread.join(5.0)
 
 
-def peak_and_others(text: str) -> tuple[int | None, dict[int, str]]:
-    """Read what `PEAK` and `OTHERS` print: most memory in use, where it is told, and processes by their number."""
+def parse_report(text: str) -> tuple[int | None, dict[int, str]]:
+    """Parse what `READ_PEAK` and `LIST_PROCESSES` print.
+
+    Returns
+    -------
+    peak_bytes : int or None
+        Peak memory; None if the control group does not report it.
+    processes : dict
+        Command lines by process number.
+    """
     lines = text.splitlines()
     peak_bytes = int(lines.pop(0)) if lines and lines[0].isdigit() else None
     pairs = (line.split(" ", 1) for line in lines if " " in line)
     return peak_bytes, {int(number): command.strip() for number, command in pairs if number.isdigit()}
 
 
-def _link(name: str, target: str) -> bytes:
-    """Return a tar archive with one symbolic link."""
+def _tar_of_link(name: str, target: str) -> bytes:
+    """Return a tar archive that contains one symbolic link."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         link = tarfile.TarInfo(name)

@@ -1,6 +1,6 @@
-"""Stands in for the program in images that break one check each: python fault.py FAULT.
+"""An algorithm with one fault, for images that fail one check: ``python fault.py FAULT``.
 
-Apart from its fault it is a correct algorithm that finds no lesions.
+Except for its fault it is correct, and writes an empty mask.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ SOCKET = Path("/output/images/automated-petct-lesion-segmentation")
 
 
 def main(fault: str) -> int:
-    """Write a mask, faulty in one way; return the exit code."""
+    """Write a mask, with the fault; return the exit code."""
     (file,) = Path("/input/images/pet").glob("*.mha")
     pet = sitk.ReadImage(str(file))
-    before(fault)
+    run_fault_before(fault)
     write_mask(pet, file.name, fault)
-    after(fault)
+    run_fault_after(fault)
     return 3 if fault == "exit code" else 0
 
 
 def write_mask(pet: sitk.Image, name: str, fault: str) -> None:
-    """Find nothing, and write that down."""
+    """Write an empty mask, or one with the fault."""
     mask = sitk.Image(pet.GetSize(), sitk.sitkFloat32 if fault == "float mask" else sitk.sitkUInt8)
     mask.CopyInformation(pet)
     if fault == "wrong spacing":
@@ -44,8 +44,8 @@ def write_mask(pet: sitk.Image, name: str, fault: str) -> None:
         sitk.WriteImage(mask, str(SOCKET / "second.mha"))
 
 
-def before(fault: str) -> None:
-    """Do what should not be done while working."""
+def run_fault_before(fault: str) -> None:
+    """Run a fault that comes before the mask is written."""
     if fault == "input":
         Path("/input/marker").touch()
     if fault == "hidden file":
@@ -55,11 +55,11 @@ def before(fault: str) -> None:
         (Path.home() / ".cache/kernels").touch()
     if fault == "network":
         urllib.request.urlopen("http://grand-challenge.org", timeout=5)
-    if fault == "heap":  # meets the limit of the data segment
+    if fault == "heap":  # reaches the limit on the data segment
         blocks = []
         while True:
             blocks.append(bytearray(2**26))
-    if fault == "shared memory":  # is no part of it, and meets the control group's limit
+    if fault == "shared memory":  # is not part of the data segment, and reaches the limit of the control group
         maps = []
         while True:
             maps.append(mmap.mmap(-1, 2**26))
@@ -68,8 +68,8 @@ def before(fault: str) -> None:
         time.sleep(3600)
 
 
-def after(fault: str) -> None:
-    """Do what should not be done at the end."""
+def run_fault_after(fault: str) -> None:
+    """Run a fault that comes after the mask is written."""
     if fault == "child":
         subprocess.Popen(["sleep", "3600"])
     if fault == "stderr":

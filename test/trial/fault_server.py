@@ -1,6 +1,6 @@
-"""Stands in for the program as a server, in images that break one check each: python fault_server.py FAULT.
+"""A server with one fault, for images that fail one check: ``python fault_server.py FAULT``.
 
-Apart from its fault it is a correct algorithm that finds no lesions.
+Except for its fault it is correct, and writes empty masks.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from fault import write_mask
 
 FAULT = sys.argv[1]
 STDERR = os.fdopen(os.dup(2), "w")
-SCRATCH = Path("/tmp/scratch")  # a server may keep files there as long as it lives
+SCRATCH = Path("/tmp/scratch")  # a server may keep files there between calls
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the platform's two calls."""
+    """Answers GET /health and POST /invoke."""
 
     def do_GET(self) -> None:
-        """Tell that it is ready."""
+        """Answer that the server is ready."""
         self.reply(500 if FAULT == "health" else 200, {"ready": True})
 
     def do_POST(self) -> None:
-        """Work on the case in /input."""
+        """Write the mask of the case in /input."""
         SCRATCH.read_bytes()
         (file,) = Path("/input/images/pet").glob("*.mha")
         try:
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200 if FAULT == "status" else 201, {})
 
     def refuse(self, file: Path) -> None:
-        """Answer that the scan cannot be used."""
+        """Refuse a scan that cannot be read."""
         reason = f"{file.name}: the scan cannot be read"
         print(reason, file=STDERR, flush=True)
         if FAULT == "fragile":
@@ -62,14 +62,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def stop(*_: object) -> None:
-    """End at once."""
+    """Exit with code 0."""
     sys.exit(0)
 
 
 if __name__ == "__main__":
     if FAULT == "dead":
         sys.exit("no weights that could be loaded")
-    if FAULT != "deaf":  # without a handler the first process of a container does not notice the signal
+    if FAULT != "deaf":  # the first process of a container ignores a signal without a handler
         signal.signal(signal.SIGTERM, stop)
     SCRATCH.touch()
     os.dup2(1, 2)  # ITK's readers and the HTTP server write there

@@ -1,4 +1,4 @@
-"""What the platform asks of an image before it runs it; the standard library is enough to tell."""
+"""The image and the checks that the platform makes at its upload. This module needs the standard library only."""
 
 from __future__ import annotations
 
@@ -11,23 +11,47 @@ from typing import Any
 API_METHOD = "org.grand-challenge.api-method"
 API_METHODS = ("exec", "invoke")
 PLATFORM = "linux/amd64"
-USER = re.compile(r"[0-9a-zA-Z]*:?[0-9a-zA-Z]*")  # the platform's own pattern: no my-user, no my_user
+USER = re.compile(r"[0-9a-zA-Z]*:?[0-9a-zA-Z]*")  # the platform's own pattern: it refuses my-user and my_user
 LABELS = ("title", "version", "revision", "licenses", "source")
-MAY_BE_UNKNOWN = ("revision", "source")  # of a build outside a git clone, or of a clone without a remote
+MAY_BE_UNKNOWN = ("revision", "source")  # a build outside a git clone has no revision, a clone without remote no source
 
 
 @dataclass(frozen=True)
 class Check:
-    """A name, whether it holds, and what was found."""
+    """The result of a check.
+
+    Attributes
+    ----------
+    name
+        What was checked, as the table prints it.
+    passed
+        Whether the check passed.
+    found
+        What was found and, if the check failed, what was expected.
+    """
 
     name: str
-    holds: bool
+    passed: bool
     found: str = ""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an engine, or an archive, says of an image."""
+    """The configuration of an image.
+
+    Attributes
+    ----------
+    name
+        The name that the engine knows; empty for an image in an archive.
+    user
+        As in the Dockerfile, such as ``10001:10001``; empty if not set.
+    architecture
+        System and processor, such as ``linux/amd64``.
+    labels, environment
+        Values by name.
+    entrypoint, command
+        Words of the command line.
+    """
 
     name: str
     user: str
@@ -38,8 +62,8 @@ class Image:
     environment: dict[str, str]
 
     @classmethod
-    def of(cls, name: str, architecture: str, config: Mapping[str, Any]) -> Image:
-        """Take over an image's configuration, whose parts may be missing or null."""
+    def from_config(cls, name: str, architecture: str, config: Mapping[str, Any]) -> Image:
+        """Read the configuration in Docker's form; every part of it may be missing or null."""
         return cls(
             name,
             user=str(config.get("User") or ""),
@@ -52,34 +76,34 @@ class Image:
 
     @property
     def api_method(self) -> str:
-        """How the platform starts it."""
+        """How the platform starts the image: ``exec`` or ``invoke``."""
         return self.labels.get(API_METHOD, "exec")
 
     @property
     def options(self) -> list[str]:
-        """The options of process.py that are baked into the image; none where it could not read them either."""
+        """The options of process.py in the image; empty if they are not a valid command line."""
         try:
             return shlex.split(self.environment.get("SWFASTEDIT_OPTIONS", ""))
         except ValueError:
             return []
 
     def program(self, arguments: Sequence[str] = ()) -> list[str]:
-        """Return the command line that its start runs."""
+        """Return the command line of a container with these arguments; without arguments the image's own command."""
         return [*self.entrypoint, *(arguments or self.command)]
 
 
-def judge_config(image: Image) -> list[Check]:
-    """Look at what the upload looks at, and at the labels that say where an image comes from."""
+def check_config(image: Image) -> list[Check]:
+    """Check what the platform checks at the upload, and the labels that name the image's origin."""
     return [
-        _judge_user(image.user),
-        _expected("image architecture", image.architecture, (PLATFORM,)),
-        _expected("image api-method", image.api_method, API_METHODS),
+        _check_user(image.user),
+        _check_choice("image architecture", image.architecture, (PLATFORM,)),
+        _check_choice("image api-method", image.api_method, API_METHODS),
         Check("image entrypoint", bool(image.program()), " ".join(image.program()) or "none, and no command"),
-        _judge_labels(image.labels),
+        _check_labels(image.labels),
     ]
 
 
-def _judge_user(user: str) -> Check:
+def _check_user(user: str) -> Check:
     if user.split(":")[0].lstrip("0") in ("", "root"):
         return Check("image user", False, f"{user or 'not set'}, expected one that is not root")
     if not USER.fullmatch(user):
@@ -87,17 +111,16 @@ def _judge_user(user: str) -> Check:
     return Check("image user", True, user)
 
 
-def _judge_labels(labels: Mapping[str, str]) -> Check:
+def _check_labels(labels: Mapping[str, str]) -> Check:
     values = {name: labels.get(f"org.opencontainers.image.{name}", "") for name in LABELS}
-    missing = [name for name, value in values.items() if value in ("", *_not_told(name))]
+    missing = [
+        name for name, value in values.items() if not value or (value == "unknown" and name not in MAY_BE_UNKNOWN)
+    ]
     if missing:
         return Check("image labels", False, f"no org.opencontainers.image.{', '.join(missing)}: build with ./build.sh")
     return Check("image labels", True, ", ".join(f"{name} {value}" for name, value in values.items()))
 
 
-def _not_told(name: str) -> tuple[str, ...]:
-    return () if name in MAY_BE_UNKNOWN else ("unknown",)
-
-
-def _expected(name: str, found: str, wanted: Sequence[str]) -> Check:
-    return Check(name, found in wanted, found if found in wanted else f"{found}, expected {' or '.join(wanted)}")
+def _check_choice(name: str, found: str, choices: Sequence[str]) -> Check:
+    passed = found in choices
+    return Check(name, passed, found if passed else f"{found}, expected {' or '.join(choices)}")

@@ -1,4 +1,4 @@
-"""What the platform allows a container: memory, time, and a few folders."""
+"""The platform's limits on a container, and the folders that it mounts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pathlib import Path
 from trial.image import Check
 
 MIB, GIB = 2**20, 2**30
-CASE = "/mnt/case"  # /input is a symlink to it
-MODEL = "/opt/ml"  # with the uploaded model in its folder `model`, if there is one
-NOTES = "/mnt/notes"  # where the watcher leaves what it saw
-PROCESSES = 256
+INPUT_TARGET = "/mnt/case"  # /input is a symlink to it
+MODEL_MOUNT = "/opt/ml"  # an uploaded model lies in its folder `model`
+REPORTS = "/mnt/notes"  # where the first process of the container writes memory and processes
+MAX_PROCESSES = 256
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a container may use.
+    """The limits on a container.
 
     Attributes
     ----------
     seconds
-        Wall time of one case, from the container's creation or the call.
+        Wall time of one case, from the creation of the container or from the call.
     memory_bytes
-        Of the instance: half of it is shared memory, and one GiB less the data segment of a process.
+        Memory of the instance. Half of it may be shared memory; the data segment of a process may have 1 GiB less.
     start_seconds
-        Until a container answers that it is ready for calls.
+        Wall time from the creation of a server until its health is 200.
     """
 
     seconds: float
@@ -40,23 +40,23 @@ class Limits:
 
     @property
     def shared_bytes(self) -> int:
-        """Size of /dev/shm."""
+        """Size of /dev/shm in bytes."""
         return self.memory_bytes // 2
 
     @property
     def data_bytes(self) -> int:
-        """Of a process: its heap and its private writable maps."""
+        """Data segment of a process in bytes: its heap and its private writable maps."""
         return max(self.memory_bytes - GIB, self.memory_bytes // 2)
 
     def flags(self) -> list[str]:
-        """Return the engine's flags."""
+        """Return the flags of Docker and podman."""
         memory = self.memory_bytes
-        # nofile and nproc are repeated because some engines forget their defaults as soon as one limit is given.
+        # Some engines drop their defaults of nofile and nproc as soon as one ulimit is given.
         limits = (f"data={self.data_bytes}", "nofile=1024:1024", "nproc=4096:4096")
         return [
             "--network=none", f"--memory={memory}", f"--memory-swap={memory}", f"--shm-size={self.shared_bytes}",
             *(f"--ulimit={limit}" for limit in limits),
-            "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--pids-limit={PROCESSES}",
+            "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--pids-limit={MAX_PROCESSES}",
             "--env=LOG_LEVEL=INFO", "--env=PYTHONUNBUFFERED=1",
         ]  # fmt: skip
 
@@ -67,10 +67,10 @@ class Limits:
         return f"{sizes}; {self.seconds:g} s a case"
 
 
-def judge_limits(seen: Mapping[str, object], limits: Limits) -> list[Check]:
-    """Hold what a container saw (`probe.seen`) against what it was to be given, so that no limit is only asked for."""
-    wanted: dict[str, object] = {
-        "/input": f"link to {CASE}, 755, read only, empty",
+def check_limits(found: Mapping[str, object], limits: Limits) -> list[Check]:
+    """Compare what `probe.read_limits` found in a container with the limits: an engine may ignore a flag."""
+    expected: dict[str, object] = {
+        "/input": f"link to {INPUT_TARGET}, 755, read only, empty",
         "/output": "777, writable, empty",
         "/tmp": "777, writable, empty",
         "/opt/ml": "755, read only, empty",
@@ -81,70 +81,81 @@ def judge_limits(seen: Mapping[str, object], limits: Limits) -> list[Check]:
         "memory and swap": limits.memory_bytes,
         "shared memory": limits.shared_bytes,
         "data segment": limits.data_bytes,
-        "processes": PROCESSES,
+        "processes": MAX_PROCESSES,
         "LOG_LEVEL": "INFO",
     }
     return [
-        Check(f"limit: {name}", seen.get(name) == value, f"{seen.get(name)}, expected {value}")
-        for name, value in wanted.items()
+        Check(f"limit: {name}", found.get(name) == value, f"{found.get(name)}, expected {value}")
+        for name, value in expected.items()
     ]
 
 
 @dataclass
 class Folders:
-    """What is mounted; `make` gives them as the platform does."""
+    """The folders on the host that a container mounts.
 
-    case: Path
+    Attributes
+    ----------
+    input, output, tmp, model
+        Mounted where /input points, and at /output, /tmp and /opt/ml.
+    reports
+        For what the first process of the container reports.
+    """
+
+    input: Path
     output: Path
-    scratch: Path
-    notes: Path
+    tmp: Path
+    reports: Path
     model: Path
 
     @classmethod
-    def make(cls, top: Path) -> Folders:
-        """Make the folders, all empty; /output and /tmp open to everybody, /input and /opt/ml to readers."""
-        folders = cls(*(top / name for name in ("case", "output", "scratch", "notes", "model")))
-        for folder in (folders.case, folders.output, folders.scratch, folders.notes, folders.model):
+    def create(cls, top: Path) -> Folders:
+        """Create empty folders: all users may read /input and /opt/ml, and write to the others."""
+        folders = cls(*(top / name for name in ("input", "output", "tmp", "reports", "model")))
+        for folder in (folders.input, folders.output, folders.tmp, folders.reports, folders.model):
             folder.mkdir()
-            folder.chmod(0o755 if folder in (folders.case, folders.model) else 0o777)
+            folder.chmod(0o755 if folder in (folders.input, folders.model) else 0o777)
         return folders
 
-    def clear_case(self) -> None:
-        """Empty the input, as between two cases of one container."""
-        for path in self.case.iterdir():
+    def clear_input(self) -> None:
+        """Empty the input folder between two calls of a server."""
+        for path in self.input.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def unpack_model(self, tarball: Path) -> None:
-        """Put an uploaded model where the platform does, with the tarball's own modes."""
+        """Unpack a model to /opt/ml/model; the files keep the modes that they have in the tarball."""
         target = self.model / "model"
         target.mkdir()
         subprocess.run(["tar", "-xpzf", str(tarball), "-C", str(target)], check=True)
         for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
 
-    def mounts(self) -> list[str]:
-        """Return the engine's flags; without an upload /opt/ml is there as well, and hides what an image has there."""
+    def flags(self) -> list[str]:
+        """Return the flags of Docker and podman.
+
+        /opt/ml is mounted without a model, too. It hides what the image has there, as on the platform.
+        """
         return [
-            f"--volume={self.case}:{CASE}:ro",
+            f"--volume={self.input}:{INPUT_TARGET}:ro",
             f"--volume={self.output}:/output",
-            f"--volume={self.scratch}:/tmp",
-            f"--volume={self.notes}:{NOTES}",
-            f"--volume={self.model}:{MODEL}:ro",
+            f"--volume={self.tmp}:/tmp",
+            f"--volume={self.reports}:{REPORTS}",
+            f"--volume={self.model}:{MODEL_MOUNT}:ro",
         ]
 
 
 @contextmanager
 def temporary_folders() -> Iterator[Folders]:
-    """Give fresh folders and remove them, whoever owns what was written there."""
+    """Create folders; remove them at the end, as far as this user may."""
     top = Path(tempfile.mkdtemp(prefix="trial."))
     top.chmod(0o755)
     try:
-        yield Folders.make(top)
+        yield Folders.create(top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
 
 def default_memory(platform_gib: int = 16) -> int:
-    """Return the platform's smallest instance in bytes, or what this machine has less one GiB, if that is less."""
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(platform_gib * GIB, (here - GIB) // MIB * MIB)
+    """Return the memory in bytes of the platform's smallest instance, or of this machine less 1 GiB if that is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(platform_gib * GIB, (machine - GIB) // MIB * MIB)

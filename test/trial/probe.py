@@ -1,4 +1,7 @@
-"""Runs in a container: prints what it finds there of the platform's limits, as JSON; `limits` holds it against them."""
+"""Print the limits and folders of the container in which this runs, as JSON; `limits.check_limits` checks them.
+
+It runs as ``python -c``, so it imports nothing of this package.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,30 @@ import resource
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-UP = 1  # a network interface's flag; kernels show some that are down in every container
+UP = 1  # flag of a network interface; some kernels list interfaces that are down in every container
 
 
-def seen() -> dict[str, object]:
-    """Look around."""
+def read_limits() -> dict[str, object]:
+    """Return limits and folders by the names that `limits.check_limits` knows."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     shared = os.statvfs("/dev/shm")
-    memory = first(CGROUP / "memory.max", CGROUP / "memory/memory.limit_in_bytes")
+    memory = read_first(CGROUP / "memory.max", CGROUP / "memory/memory.limit_in_bytes")
     return {
-        **{path: folder(Path(path)) for path in ("/input", "/output", "/tmp", "/opt/ml")},
+        **{path: describe_folder(Path(path)) for path in ("/input", "/output", "/tmp", "/opt/ml")},
         "network": [path.name for path in Path("/sys/class/net").iterdir() if is_up(path)],
         "capabilities": [int(status[name], 16) for name in ("CapEff", "CapBnd")],
         "no new privileges": int(status["NoNewPrivs"]),
-        "memory": number(memory),
+        "memory": parse_number(memory),
         "memory and swap": memory_and_swap(memory),
         "shared memory": shared.f_blocks * shared.f_frsize,
         "data segment": resource.getrlimit(resource.RLIMIT_DATA)[0],
-        "processes": number(first(CGROUP / "pids.max", CGROUP / "pids/pids.max")),
+        "processes": parse_number(read_first(CGROUP / "pids.max", CGROUP / "pids/pids.max")),
         "LOG_LEVEL": os.environ.get("LOG_LEVEL"),
     }
 
 
-def folder(path: Path) -> str:
-    """Describe a folder: where a link leads, its mode, whether its file system takes files, what is in it."""
+def describe_folder(path: Path) -> str:
+    """Return the target of a link, the mode, whether the file system is writable, and the names inside."""
     if not path.is_dir():
         return "no folder"
     link = f"link to {path.readlink()}, " if path.is_symlink() else ""
@@ -41,36 +44,40 @@ def folder(path: Path) -> str:
 
 
 def is_up(interface: Path) -> bool:
-    """Tell whether a network interface is in use; some kernels keep plain files among them."""
+    """Return whether a network interface is up; some kernels keep plain files beside the interfaces."""
     return interface.is_dir() and bool(int((interface / "flags").read_text(), 16) & UP)
 
 
 def memory_and_swap(memory: str) -> int | str:
-    """Add the limit of swap; where the kernel does not count swap, none at all on the machine is as good."""
-    swap, both = first(CGROUP / "memory.swap.max"), first(CGROUP / "memory/memory.memsw.limit_in_bytes")
+    """Return the limit on memory and swap together.
+
+    A kernel that does not count swap sets no limit. A machine without swap needs none.
+    """
+    swap, both = read_first(CGROUP / "memory.swap.max"), read_first(CGROUP / "memory/memory.memsw.limit_in_bytes")
     if swap.isdigit() and memory.isdigit():
         return int(memory) + int(swap)
     if swap or both:
-        return number(swap or both)
-    return number(memory) if "SwapTotal: 0 kB" in " ".join(first(Path("/proc/meminfo")).split()) else "swap not limited"
+        return parse_number(swap or both)
+    no_swap = "SwapTotal: 0 kB" in " ".join(read_first(Path("/proc/meminfo")).split())
+    return parse_number(memory) if no_swap else "swap not limited"
 
 
-def first(*files: Path) -> str:
-    """Return the content of the first file that is there, nothing where none is."""
+def read_first(*files: Path) -> str:
+    """Return the content of the first file that exists; empty if none does."""
     return next((file.read_text().strip() for file in files if file.is_file()), "")
 
 
-def number(text: str) -> int | str:
-    """Return a number, or the word that stands there instead of one."""
-    return int(text) if text.isdigit() else text or "not told"
+def parse_number(text: str) -> int | str:
+    """Return the number; else the text itself, such as ``max``; ``unknown`` if it is empty."""
+    return int(text) if text.isdigit() else text or "unknown"
 
 
-def torch() -> dict[str, object]:
-    """Return torch's version of CUDA and its architectures; None where it has no CUDA."""
+def read_torch_build() -> dict[str, object]:
+    """Return the CUDA version of torch, None without CUDA, and the GPU architectures that it was compiled for."""
     import torch
 
     return {"cuda": torch.version.cuda, "architectures": torch.cuda.get_arch_list()}
 
 
 if __name__ == "__main__":
-    print(json.dumps({"uid": os.getuid(), "limits": seen(), **torch()}))
+    print(json.dumps({"uid": os.getuid(), "limits": read_limits(), **read_torch_build()}))

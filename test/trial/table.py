@@ -1,4 +1,4 @@
-"""The table's rows: what is looked at, started and called, one after the other."""
+"""The table of a trial: run everything, one row after the other."""
 
 from __future__ import annotations
 
@@ -9,25 +9,37 @@ from itertools import pairwise
 from pathlib import Path
 
 from trial.cases import Case
-from trial.checks import CREATED, Wanted, judge_image, judge_outcome
+from trial.checks import CREATED, Expected, check_image, check_outcome
 from trial.containers import Engine, Outcome
 from trial.image import Check, Image
-from trial.limits import NOTES, Folders, Limits, judge_limits, temporary_folders
-from trial.server import Server, served
+from trial.limits import REPORTS, Folders, Limits, check_limits, temporary_folders
+from trial.server import Server, start_server
 
-INSIDE = (Path(__file__).parent / "probe.py").read_text()
+PROBE = (Path(__file__).parent / "probe.py").read_text()
 SOCKETS = {
     "autopet2": Path("images/automated-petct-lesion-segmentation"),
     "autopet4": Path("images/tumor-lesion-segmentation"),
 }
-CALLED = ("test/input", "truncated PET", "left-handed PET")  # in this order, of one server
-STOPPED = (0, 143)
-PROMPT_SECONDS = 5.0
+CALLS = ("test/input", "truncated PET", "left-handed PET")  # in this order, by one server
+SIGTERM_CODES = (0, 143)
+SIGTERM_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table, with the checks behind it."""
+    """A row of the table.
+
+    Attributes
+    ----------
+    name
+        What was checked: the image, the limits, or method and case.
+    checks
+        The checks, failed or not.
+    seconds, peak_bytes
+        Wall time and peak memory; None where there is none.
+    remark
+        Further findings in words.
+    """
 
     name: str
     checks: Sequence[Check]
@@ -38,14 +50,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Trial:
-    """An image, the cases, and where it is run.
+    """A trial of an image on cases, by an engine under limits.
 
     Attributes
     ----------
     model
-        Tarball with weights, as it is uploaded; None leaves out the rows that need one.
-    changes
-        What the engine itself changes in a container, as its diff lists it.
+        Tarball with weights, as for a model upload; None leaves out the rows that need one.
+    engine_changes
+        Changes that the engine itself makes in every container, as it lists them.
     """
 
     engine: Engine
@@ -53,124 +65,126 @@ class Trial:
     limits: Limits
     cases: Sequence[Case]
     model: Path | None = None
-    changes: frozenset[str] = frozenset()
+    engine_changes: frozenset[str] = frozenset()
 
     def rows(self, methods: Sequence[str]) -> Iterator[Row]:
-        """Do everything."""
-        probed = self._probe()
-        yield from self._first_rows(probed)
-        informed = replace(self, changes=probed.changes)
+        """Run the trial with these API methods; yield each row when it is done."""
+        probe = self._run_probe()
+        yield from self._image_and_limits_rows(probe)
+        trial = replace(self, engine_changes=probe.changes)
         if "exec" in methods:
-            yield from informed._exec_rows()
+            yield from trial._exec_rows()
         if "invoke" in methods:
-            yield from informed._invoke_rows()
+            yield from trial._invoke_rows()
 
-    def _probe(self) -> Outcome:
-        """Start a container that looks around and does nothing else."""
+    def _run_probe(self) -> Outcome:
+        """Run `probe` in a container of the image."""
         with temporary_folders() as folders:
-            outcome = self.engine.run(self.image, folders, self.limits, ("python", "-c", INSIDE))
+            outcome = self.engine.run(self.image, folders, self.limits, ("python", "-c", PROBE))
             self._empty(folders)
         return outcome
 
-    def _first_rows(self, probed: Outcome) -> Iterator[Row]:
-        """Judge the image, and the limits under which the other rows run it."""
-        if probed.code != 0:
-            yield Row("image", [Check("image has Python with torch", False, probed.last_line or f"{probed.code}")])
+    def _image_and_limits_rows(self, probe: Outcome) -> Iterator[Row]:
+        """Check the image, and that the limits hold in a container."""
+        if probe.code != 0:
+            yield Row("image", [Check("image has Python with torch", False, probe.last_line or f"{probe.code}")])
             return
-        told = json.loads(probed.stdout)
-        checks = judge_image(self.image, cuda=told["cuda"], architectures=told["architectures"], uid=told["uid"])
+        found = json.loads(probe.stdout)
+        checks = check_image(self.image, cuda=found["cuda"], architectures=found["architectures"], uid=found["uid"])
         remark = "; ".join(f"{check.name.removeprefix('image ')} {check.found}" for check in checks[:3])
         yield Row("image", checks, remark=remark)
-        yield Row("limits", judge_limits(told["limits"], self.limits), remark=str(self.limits))
+        yield Row("limits", check_limits(found["limits"], self.limits), remark=str(self.limits))
 
     def _exec_rows(self) -> Iterator[Row]:
-        """Run each case from a container's start to its end."""
+        """Run each case in a container of its own."""
         for case in self.cases:
             yield self._exec_row(case)
-        usable = [case for case in self.cases if case.usable]
-        if usable and self.model is not None:
-            yield self._exec_row(usable[0], name="model tarball", model=self.model)
+        valid = [case for case in self.cases if case.valid]
+        if valid and self.model is not None:
+            yield self._exec_row(valid[0], name="model tarball", model=self.model)
             sockets = ("--task", "autopet4", "--data-centric", "true")
-            yield self._exec_row(usable[0], name="autoPET IV sockets", extra=sockets)
+            yield self._exec_row(valid[0], name="autoPET IV sockets", extra=sockets)
 
     def _exec_row(self, case: Case, *, name: str = "", extra: Sequence[str] = (), model: Path | None = None) -> Row:
         with temporary_folders() as folders:
-            pet = case.put(folders.case)
+            pet = case.write_readable(folders.input)
             if model is not None:
                 folders.unpack_model(model)
             program = self.image.program([*self._method("exec"), *extra])
             outcome = self.engine.run(self.image, folders, self.limits, program)
-            checks = judge_outcome(outcome, self.limits, self._wanted(case, pet, extra, 0), folders.output)
+            checks = check_outcome(outcome, self.limits, self._expected(case, pet, extra, 0), folders.output)
             if model is not None and outcome.code is not None:
                 used = b"/opt/ml/model/" in outcome.stdout
-                checks.append(Check("mounted model used", used, "no file of /opt/ml/model in the log"))
+                checks.append(Check("mounted model used", used, "the log names no file in /opt/ml/model"))
             self._empty(folders)
-        remark = ", ".join([_moments(outcome), *(f"Dice {c.found}" for c in checks if c.name.startswith("Dice"))])
+        remark = ", ".join([_times(outcome), *(f"Dice {c.found}" for c in checks if c.name.startswith("Dice"))])
         return Row(f"exec: {name or case.name}", checks, outcome.seconds, outcome.peak_bytes, remark.strip(", "))
 
     def _invoke_rows(self) -> Iterator[Row]:
-        """Call one server again and again, with the contents of its folders changing."""
-        called = [case for name in CALLED for case in self.cases if case.name == name]
+        """Start one server and call it for several cases."""
+        cases = [case for name in CALLS for case in self.cases if case.name == name]
         program = self.image.program(self._method("invoke"))
         with temporary_folders() as folders:
-            with served(self.engine, self.image, folders, self.limits, program) as server:
-                health = server.healthy()
+            with start_server(self.engine, self.image, folders, self.limits, program) as server:
+                health = server.wait_until_healthy()
                 yield _health_row(health)
-                for case in called if health.code == 200 else ():
-                    if server.ended is None:
+                for case in cases if health.code == 200 else ():
+                    if server.exit_code is None:
                         yield self._call_row(server, case, folders)
-                if server.ended is None:
-                    yield _stop_row(server)
+                if server.exit_code is None:
+                    yield _sigterm_row(server)
             self._empty(folders)
 
     def _call_row(self, server: Server, case: Case, folders: Folders) -> Row:
-        pet = case.put(folders.case)
-        outcome = server.call()
-        checks = judge_outcome(outcome, self.limits, self._wanted(case, pet, (), CREATED), folders.output)
-        self.engine.empty(self.image, folders, "/output")  # /tmp is the server's own as long as it lives
-        folders.clear_case()
+        pet = case.write_readable(folders.input)
+        outcome = server.invoke()
+        checks = check_outcome(outcome, self.limits, self._expected(case, pet, (), CREATED), folders.output)
+        self.engine.empty_folders(self.image, folders, "/output")  # the server keeps its files in /tmp
+        folders.clear_input()
         return Row(f"invoke: {case.name}", checks, outcome.seconds, outcome.peak_bytes)
 
     def _empty(self, folders: Folders) -> None:
-        self.engine.empty(self.image, folders, "/output", "/tmp", NOTES)
+        self.engine.empty_folders(self.image, folders, "/output", "/tmp", REPORTS)
 
     def _method(self, name: str) -> list[str]:
-        """Return the arguments that make the image speak an API method, none where it does by itself."""
+        """Return the arguments that choose an API method; none for the image's own."""
         return [] if self.image.api_method == name else ["--api-method", name]
 
-    def _wanted(self, case: Case, pet: Path, extra: Sequence[str], success: int) -> Wanted:
+    def _expected(self, case: Case, pet: Path, extra: Sequence[str], success: int) -> Expected:
         options = [*self.image.options, *extra]
         task = _value(options, "--task") or "autopet2"
         data_centric = _value(options, "--data-centric")
         values = () if data_centric is None else (("data-centric-model.json", data_centric == "true"),)
-        socket = SOCKETS.get(task, SOCKETS["autopet2"])  # an unknown one is the container's to refuse
-        return Wanted(pet if case.usable else None, socket, success, case.expected, values, self.changes)
+        socket = SOCKETS.get(task, SOCKETS["autopet2"])  # the container refuses an unknown task
+        return Expected(pet if case.valid else None, socket, success, case.expected, values, self.engine_changes)
 
 
 def _health_row(health: Outcome) -> Row:
     answer = health.answer.decode(errors="replace")
-    found = f"{health.code} {answer}" if health.ended is None else f"it ended with {health.ended}; {health.last_line}"
+    found = f"{health.code} {answer}"
+    if health.server_exit_code is not None:
+        found = f"the server ended with exit code {health.server_exit_code}; {health.last_line}"
     return Row("invoke: health", [Check("health 200", health.code == 200, found)], health.seconds)
 
 
-def _stop_row(server: Server) -> Row:
+def _sigterm_row(server: Server) -> Row:
     outcome = server.stop()
-    prompt = outcome.code in STOPPED and outcome.seconds < PROMPT_SECONDS
+    passed = outcome.code in SIGTERM_CODES and outcome.seconds < SIGTERM_SECONDS
     found = "still running" if outcome.code is None else f"exit code {outcome.code}"
-    found = f"{found} after {outcome.seconds:.1f} s, expected 0 or 143 within {PROMPT_SECONDS:g} s"
-    check = Check("SIGTERM ends it at once", prompt, found)
+    found = f"{found} after {outcome.seconds:.1f} s, expected 0 or 143 within {SIGTERM_SECONDS:g} s"
+    check = Check("SIGTERM ends the server", passed, found)
     return Row("invoke: SIGTERM", [check], outcome.seconds)
 
 
 def _value(options: Sequence[str], name: str) -> str | None:
-    """Return the value of an option on a command line; the last one counts."""
+    """Return the value of an option on a command line, the last one if it is repeated; None without the option."""
     values = [b for a, b in pairwise(options) if a == name]
     values += [item.removeprefix(f"{name}=") for item in options if item.startswith(f"{name}=")]
     return values[-1] if values else None
 
 
-def _moments(outcome: Outcome) -> str:
-    """Say when the first window was done and when the mask was there, since the container was created."""
+def _times(outcome: Outcome) -> str:
+    """Return the times of the first window and of the mask, since the creation of the container."""
     first = next((seconds for seconds, line in outcome.lines if line.endswith(b"windows\n")), None)
     mask = next((seconds for seconds, line in outcome.lines if line.startswith(b'{"output"')), None)
     return "" if first is None or mask is None else f"first window {first:.1f} s, mask {mask:.1f} s"

@@ -1,5 +1,3 @@
-"""The check of what is to be uploaded, on archives made by hand."""
-
 from __future__ import annotations
 
 import bz2
@@ -12,22 +10,22 @@ from image_archives import CONFIG, LABELS, configured, image_archive
 from trial import archive
 
 
-def in_members(content):
-    """Pack as parallel writers do: one gzip member after the other."""
+def gzip_in_members(content):
+    """Compress as parallel writers do: one gzip member after the other."""
     return b"".join(gzip.compress(content[begin : begin + 700]) for begin in range(0, len(content), 700))
 
 
-def in_zstd(content):
-    """Pretend: a frame's first bytes are what tells it."""
+def as_zstd(content):
+    """Write the first bytes of a zstd frame, by which it is recognised."""
     return b"\x28\xb5\x2f\xfd" + content
 
 
 @pytest.mark.parametrize("blobs", [False, True])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, in_members])
-@pytest.mark.parametrize("block", [archive.BLOCK, 100, 7])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, gzip_in_members])
+@pytest.mark.parametrize("block", [archive.BLOCK_BYTES, 100, 7])
 def test_right_image_archive_of_either_layout_passes(blobs, pack, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "BLOCK", block)  # members of a layer begin anywhere in a block
-    found = archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=blobs, pack=pack))
+    monkeypatch.setattr(archive, "BLOCK_BYTES", block)  # gzip members may begin anywhere in a block
+    found = archive.check_image_archive(image_archive(tmp_path / "x.tar.gz", blobs=blobs, pack=pack))
     assert found[1:] == [
         "one image of 2 layers",
         "user 10001:10001",
@@ -39,11 +37,11 @@ def test_right_image_archive_of_either_layout_passes(blobs, pack, block, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("pack", "name"), [(in_zstd, "zstd"), (lzma.compress, "xz"), (bz2.compress, "bzip2")], ids=["zstd", "xz", "bzip2"]
+    ("pack", "name"), [(as_zstd, "zstd"), (lzma.compress, "xz"), (bz2.compress, "bzip2")], ids=["zstd", "xz", "bzip2"]
 )
-def test_compression_that_is_not_known_is_named(pack, name, tmp_path):
-    with pytest.raises(archive.Unfit, match=f"^layers are compressed with {name}, expected gzip or none"):
-        archive.check_image(image_archive(tmp_path / "x.tar.gz", blobs=True, pack=pack))
+def test_other_compression_is_refused_by_name(pack, name, tmp_path):
+    with pytest.raises(archive.ArchiveError, match=f"^layers are compressed with {name}, expected gzip or none"):
+        archive.check_image_archive(image_archive(tmp_path / "x.tar.gz", blobs=True, pack=pack))
 
 
 def test_linked_layers_are_followed(tmp_path):
@@ -57,7 +55,7 @@ def test_linked_layers_are_followed(tmp_path):
                 new.addfile(link)
                 member.name = f"{member.name.split('/')[0]}.tar"
             new.addfile(member, file)
-    assert "one image of 2 layers" in archive.check_image(tmp_path / "x.tar.gz")
+    assert "one image of 2 layers" in archive.check_image_archive(tmp_path / "x.tar.gz")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +84,9 @@ def test_linked_layers_are_followed(tmp_path):
         ),
     ],
 )
-def test_unfit_image_archive_is_refused(change, words, tmp_path):
-    with pytest.raises(archive.Unfit) as caught:
-        archive.check_image(image_archive(tmp_path / "x.tar.gz", **change))
+def test_image_that_the_platform_refuses_is_refused(change, words, tmp_path):
+    with pytest.raises(archive.ArchiveError) as caught:
+        archive.check_image_archive(image_archive(tmp_path / "x.tar.gz", **change))
     assert words in str(caught.value)
 
 
@@ -99,27 +97,35 @@ def test_damaged_archives_are_refused(tmp_path, capsys):
     assert "not a readable archive" in capsys.readouterr().err
     path.write_bytes(b"hello")
     assert archive.main([str(path)]) == 1
+    assert "not a readable archive" in capsys.readouterr().err
     assert archive.main([str(tmp_path / "none.tar.gz")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_image_above_the_platforms_limit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_BYTES", 100)
+    with pytest.raises(archive.ArchiveError, match="GB, the platform takes 0 GB at most"):
+        archive.check_image_archive(image_archive(tmp_path / "x.tar.gz"))
 
 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
         (["0.safetensors", "1.pt"], None),
-        (["folder/0.safetensors"], "expected weights on the top level"),
-        (["README.md"], "expected weights on the top level"),
+        (["folder/0.safetensors"], "expected weights at the top level"),
+        (["README.md"], "expected weights at the top level"),
         ([], "found nothing"),
-        (["../0.safetensors"], "holds what is no plain file"),
-        (["/0.safetensors"], "holds what is no plain file"),
+        (["../0.safetensors"], "expected plain files with relative names"),
+        (["/0.safetensors"], "expected plain files with relative names"),
     ],
 )
-def test_model_tarball_holds_weights_on_its_top_level(names, words, tmp_path):
+def test_model_tarball_needs_weights_at_its_top_level(names, words, tmp_path):
     path = tmp_path / "model.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         for name in names:
             tar.addfile(tarfile.TarInfo(name))
     if words is None:
-        assert archive.check_model(path)[1:] == ["0.safetensors (0.0 MB)", "1.pt (0.0 MB)"]
+        assert archive.check_model_archive(path)[1:] == ["0.safetensors (0.0 MB)", "1.pt (0.0 MB)"]
         return
-    with pytest.raises(archive.Unfit, match=words):
-        archive.check_model(path)
+    with pytest.raises(archive.ArchiveError, match=words):
+        archive.check_model_archive(path)

@@ -1,25 +1,25 @@
-"""The checks on outcomes made by hand: no engine needed."""
-
 from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
-from trial.checks import Wanted, failures, judge_outcome
+from trial.checks import Expected, check_outcome, failures
 from trial.containers import Outcome
+from trial.image import Check
 from trial_examples import LIMITS, SOCKET
 
-GOOD = b"scan.mha: truncated, 5 bytes of voxel data\n"
+REASON = b"scan.mha: truncated, 5 bytes of voxel data\n"
 
 
-def wrong(outcome, wanted, output):
-    return [check.name for check in failures(judge_outcome(outcome, LIMITS, wanted, output))]
+def failed(outcome, expected, output):
+    return [check.name for check in failures(check_outcome(outcome, LIMITS, expected, output))]
 
 
 def test_right_outcome_passes_every_check(pet, output):
-    wanted = Wanted(pet, SOCKET, expected=output)
-    checks = judge_outcome(Outcome(0), LIMITS, wanted, output)
+    expected = Expected(pet, SOCKET, mask_folder=output)
+    checks = check_outcome(Outcome(0), LIMITS, expected, output)
     assert failures(checks) == []
     assert len({check.name for check in checks}) == len(checks) == 13
     assert checks[-1].found == "1.0000, expected 0.95 at least"
@@ -34,7 +34,7 @@ def test_right_outcome_passes_every_check(pet, output):
         (Outcome(None), ["time"]),
         (Outcome(137), ["memory", "exit code"]),
         (Outcome(1, [(1.0, b"numpy MemoryError\n")]), ["memory", "exit code"]),
-        (Outcome(0, left=["sleep 60"]), ["no process left"]),
+        (Outcome(0, left_processes=["sleep 60"]), ["no process left"]),
         (Outcome(0, [(1.0, b"caf\xe9\n")]), ["log is UTF-8"]),
         (Outcome(0, [(1.0, "café\n".encode())]), []),
         (Outcome(0, [(1.0, b"socket.gaierror: [Errno -3]\n")]), ["no network"]),
@@ -44,8 +44,8 @@ def test_right_outcome_passes_every_check(pet, output):
         (Outcome(0, changes=frozenset({"A /input"})), []),
     ],
 )
-def test_wrong_end_is_named(outcome, names, pet, output):
-    assert wrong(outcome, Wanted(pet, SOCKET, changes=frozenset({"A /input", "C /opt"})), output) == names
+def test_check_names_each_fault_of_an_exec(outcome, names, pet, output):
+    assert failed(outcome, Expected(pet, SOCKET, engine_changes=frozenset({"A /input", "C /opt"})), output) == names
 
 
 @pytest.mark.parametrize(
@@ -55,35 +55,40 @@ def test_wrong_end_is_named(outcome, names, pet, output):
         (Outcome(200), ["HTTP status"]),
         (Outcome(None), ["time"]),
         (Outcome(0, answer=b"Connection refused"), ["HTTP status"]),
-        (Outcome(1, ended=1, stderr=b"no weights\n"), ["server lives on", "HTTP status", "stderr empty"]),
-        (Outcome(201, ended=0), ["server lives on"]),
-        (Outcome(201, ended=137), ["memory", "server lives on"]),
+        (
+            Outcome(1, server_exit_code=1, stderr=b"no weights\n"),
+            ["server keeps running", "HTTP status", "stderr empty"],
+        ),
+        (Outcome(201, server_exit_code=0), ["server keeps running"]),
+        (Outcome(201, server_exit_code=137), ["memory", "server keeps running"]),
         (Outcome(201, answer=b"caf\xe9"), ["log is UTF-8"]),
         (Outcome(500, answer=b"MemoryError"), ["memory", "HTTP status"]),
-        (Outcome(201, left=["sleep 60"]), ["no process left"]),
+        (Outcome(201, left_processes=["sleep 60"]), ["no process left"]),
     ],
 )
-def test_wrong_end_of_a_call_is_named(outcome, names, pet, output):
-    assert wrong(outcome, Wanted(pet, SOCKET, success=201), output) == names
+def test_check_names_each_fault_of_a_call(outcome, names, pet, output):
+    assert failed(outcome, Expected(pet, SOCKET, success=201), output) == names
 
 
-def test_what_is_found_is_the_reason(pet, output):
-    dead = Outcome(4, stderr=b"loading\nno weights in x\n \n", ended=4, changes=frozenset({"A /a", "A /ab", "A /a/b"}))
-    found = {c.name: c.found for c in judge_outcome(dead, LIMITS, Wanted(pet, SOCKET, success=201), output)}
-    assert found["server lives on"] == "it ended with 4; no weights in x"
+def test_failed_check_says_what_was_found(pet, output):
+    dead = Outcome(
+        4, stderr=b"loading\nno weights in x\n \n", server_exit_code=4, changes=frozenset({"A /a", "A /ab", "A /a/b"})
+    )
+    found = {c.name: c.found for c in check_outcome(dead, LIMITS, Expected(pet, SOCKET, success=201), output)}
+    assert found["server keeps running"] == "it ended with exit code 4; no weights in x"
     assert found["HTTP status"] == "4, expected 201; no weights in x"
     assert found["only /output and /tmp written"] == "/a/b, /ab"
-    found = {c.name: c.found for c in judge_outcome(Outcome(137), LIMITS, Wanted(pet, SOCKET), output)}
+    found = {c.name: c.found for c in check_outcome(Outcome(137), LIMITS, Expected(pet, SOCKET), output)}
     assert found["memory"] == "exit code 137; limit 16 GiB"
     assert found["exit code"] == "137, expected 0"
 
 
-def edited(path, edit):
+def edit_file(path, edit):
     image = edit(sitk.ReadImage(str(path)))
     sitk.WriteImage(image, str(path))
 
 
-def placed(image, *, spacing=None, origin=None, direction=None):
+def with_geometry(image, *, spacing=None, origin=None, direction=None):
     image.SetSpacing(spacing or image.GetSpacing())
     image.SetOrigin(origin or image.GetOrigin())
     image.SetDirection(direction or image.GetDirection())
@@ -96,58 +101,85 @@ def placed(image, *, spacing=None, origin=None, direction=None):
         (lambda mask: sitk.Cast(mask, sitk.sitkFloat32), ["mask is uint8 of 0 and 1"]),
         (lambda mask: sitk.Cast(mask, sitk.sitkInt16), ["mask is uint8 of 0 and 1"]),
         (lambda mask: mask * 255, ["mask is uint8 of 0 and 1"]),
-        (lambda mask: placed(mask, spacing=(2.0, 2.0, 3.1)), ["geometry equals the PET's"]),
-        (lambda mask: placed(mask, origin=(0.0, 0.0, 1.0)), ["geometry equals the PET's"]),
-        (lambda mask: placed(mask, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), ["geometry equals the PET's"]),
+        (lambda mask: with_geometry(mask, spacing=(2.0, 2.0, 3.1)), ["geometry equals the PET's"]),
+        (lambda mask: with_geometry(mask, origin=(0.0, 0.0, 1.0)), ["geometry equals the PET's"]),
+        (lambda mask: with_geometry(mask, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), ["geometry equals the PET's"]),
         (lambda mask: mask[:, :, :2], ["geometry equals the PET's", "Dice against expected_output"]),
         (lambda mask: mask * 0, ["Dice against expected_output"]),
     ],
 )
-def test_wrong_mask_is_named(edit, names, pet, output, tmp_path):
-    expected = tmp_path / "expected"
-    expected.mkdir()
-    (expected / "mask.mha").write_bytes((output / SOCKET / "mask.mha").read_bytes())
-    edited(output / SOCKET / "mask.mha", edit)
-    assert wrong(Outcome(0), Wanted(pet, SOCKET, expected=expected), output) == names
+def test_check_names_each_fault_of_a_mask(edit, names, pet, output, tmp_path):
+    folder = tmp_path / "expected"
+    folder.mkdir()
+    (folder / "mask.mha").write_bytes((output / SOCKET / "mask.mha").read_bytes())
+    edit_file(output / SOCKET / "mask.mha", edit)
+    assert failed(Outcome(0), Expected(pet, SOCKET, mask_folder=folder), output) == names
 
 
-def test_missing_doubled_and_unreadable_masks_are_named(pet, output):
+@pytest.mark.parametrize(
+    ("expected", "found", "dice"),
+    [
+        ([1, 1, 1, 1, 0], [1, 1, 1, 0, 1], "0.7500"),  # 2 · 3 / (4 + 4)
+        ([1] * 20, [1] * 19 + [0], "0.9744"),  # 2 · 19 / (20 + 19)
+        ([0, 0], [0, 0], "1.0000"),
+        ([0, 0], [0, 1], "0.0000"),
+        ([0, 1], [0, 0], "0.0000"),
+    ],
+)
+def test_dice_against_the_expected_mask(expected, found, dice, tmp_path):
+    files = tmp_path / "pet.mha", tmp_path / "output" / SOCKET / "mask.mha", tmp_path / "expected" / "mask.mha"
+    for file, values in zip(files, (expected, found, expected), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(np.array([[values]], dtype=np.uint8)), str(file))
+    checks = check_outcome(
+        Outcome(0), LIMITS, Expected(files[0], SOCKET, mask_folder=files[2].parent), tmp_path / "output"
+    )
+    assert checks[-1] == Check("Dice against expected_output", float(dice) >= 0.95, f"{dice}, expected 0.95 at least")
+
+
+def test_expected_mask_must_be_one_file(pet, output, tmp_path):
+    expected = Expected(pet, SOCKET, mask_folder=tmp_path / "none")
+    (check,) = failures(check_outcome(Outcome(0), LIMITS, expected, output))
+    assert check.found == f"{tmp_path / 'none'} holds 0 masks, expected one"
+
+
+def test_missing_doubled_and_unreadable_files_fail(pet, output):
     mask = output / SOCKET / "mask.mha"
-    wanted = Wanted(pet, SOCKET, values=(("data-centric-model.json", True),))
-    assert wrong(Outcome(0), wanted, output) == ["data-centric-model.json"]
+    expected = Expected(pet, SOCKET, json_values=(("data-centric-model.json", True),))
+    assert failed(Outcome(0), expected, output) == ["data-centric-model.json"]
     (output / "data-centric-model.json").write_text("true")
-    assert wrong(Outcome(0), wanted, output) == []
+    assert failed(Outcome(0), expected, output) == []
     (output / SOCKET / "second.mha").write_bytes(mask.read_bytes())
-    assert wrong(Outcome(0), wanted, output) == ["exactly one .mha"]
+    assert failed(Outcome(0), expected, output) == ["exactly one .mha"]
     (output / SOCKET / "second.mha").unlink()
     mask.write_bytes(mask.read_bytes()[:100])
-    assert wrong(Outcome(0), wanted, output) == ["mask can be read"]
+    assert failed(Outcome(0), expected, output) == ["mask can be read"]
     mask.unlink()
-    assert wrong(Outcome(0), wanted, output) == ["exactly one .mha"]
+    assert failed(Outcome(0), expected, output) == ["exactly one .mha"]
 
 
-def test_failure_is_one_useful_line_and_no_mask(output, tmp_path):
+def test_refusal_needs_one_useful_line_and_no_output(output, tmp_path):
     (tmp_path / "empty").mkdir()
-    wanted = Wanted(None, SOCKET)
-    assert wrong(Outcome(1, stderr=GOOD), wanted, tmp_path / "empty") == []
-    assert wrong(Outcome(0, stderr=GOOD), wanted, tmp_path / "empty") == ["exit code"]
-    assert wrong(Outcome(1, stderr=GOOD), wanted, output) == ["no mask of a failure"]
-    for bad in (b"", b"failed\n", b"Traceback (most recent call last):\n  one\n", GOOD * 2):
-        assert wrong(Outcome(1, stderr=bad), wanted, tmp_path / "empty") == ["one useful line on stderr"]
+    expected = Expected(None, SOCKET)
+    assert failed(Outcome(1, stderr=REASON), expected, tmp_path / "empty") == []
+    assert failed(Outcome(0, stderr=REASON), expected, tmp_path / "empty") == ["exit code"]
+    assert failed(Outcome(1, stderr=REASON), expected, output) == ["no output after a failure"]
+    for bad in (b"", b"failed\n", b"Traceback (most recent call last):\n  one\n", REASON * 2):
+        assert failed(Outcome(1, stderr=bad), expected, tmp_path / "empty") == ["one useful line on stderr"]
 
 
-def test_failure_of_a_call_says_the_same_in_both_places(tmp_path):
-    def named(outcome):
-        return wrong(outcome, Wanted(None, SOCKET, success=201), tmp_path)
+def test_refused_call_needs_the_same_reason_in_answer_and_stderr(tmp_path):
+    def failed_call(outcome):
+        return failed(outcome, Expected(None, SOCKET, success=201), tmp_path)
 
-    right = json.dumps({"detail": GOOD.decode().strip()}).encode()
-    assert named(Outcome(422, stderr=GOOD, answer=right)) == []
-    assert named(Outcome(500, stderr=GOOD, answer=right)) == []
-    assert named(Outcome(201, stderr=GOOD, answer=right)) == ["HTTP status"]
-    assert named(Outcome(302, stderr=GOOD, answer=right)) == ["HTTP status"]
+    right = json.dumps({"detail": REASON.decode().strip()}).encode()
+    assert failed_call(Outcome(422, stderr=REASON, answer=right)) == []
+    assert failed_call(Outcome(500, stderr=REASON, answer=right)) == []
+    assert failed_call(Outcome(201, stderr=REASON, answer=right)) == ["HTTP status"]
+    assert failed_call(Outcome(302, stderr=REASON, answer=right)) == ["HTTP status"]
     for other in (b"", b"no", b"[]", b"{}", b'{"detail": "bad input"}'):
-        assert named(Outcome(422, stderr=GOOD, answer=other)) == ["answer is the line on stderr"]
-    assert named(Outcome(422, stderr=GOOD * 2, answer=right)) == [
+        assert failed_call(Outcome(422, stderr=REASON, answer=other)) == ["answer equals the line on stderr"]
+    assert failed_call(Outcome(422, stderr=REASON * 2, answer=right)) == [
         "one useful line on stderr",
-        "answer is the line on stderr",
+        "answer equals the line on stderr",
     ]

@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trial.containers import Engine, peak_and_others
+from trial.containers import Engine, parse_report
 
 
-def test_processes_of_a_container_are_told_from_its_peak():
-    assert peak_and_others("12345\n7 sleep 60 \n19 python -c x\n") == (12345, {7: "sleep 60", 19: "python -c x"})
-    assert peak_and_others("7 sleep 60 \n") == (None, {7: "sleep 60"})
-    assert peak_and_others("") == (None, {})
+def test_report_is_parsed_into_peak_and_processes():
+    assert parse_report("12345\n7 sleep 60 \n19 python -c x\n") == (12345, {7: "sleep 60", 19: "python -c x"})
+    assert parse_report("7 sleep 60 \n") == (None, {7: "sleep 60"})
+    assert parse_report("") == (None, {})
 
 
 def test_warnings_of_an_engine_are_kept_once(tmp_path):

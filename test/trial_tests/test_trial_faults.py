@@ -1,4 +1,4 @@
-"""Images that break one check each make the trial fail with that check's name; needs an engine and a built image."""
+"""Images with one fault each: the trial names the check that fails. Needs a container engine and a built image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from trial.checks import failures
 from trial.containers import Engine
-from trial.limits import GIB, Limits, judge_limits, temporary_folders
-from trial.table import INSIDE
+from trial.limits import GIB, Limits, check_limits, temporary_folders
+from trial.table import PROBE
 
 HERE = Path(__file__).parents[1]
 ENGINE, IMAGE = os.environ.get("TRIAL_ENGINE", ""), os.environ.get("TRIAL_IMAGE", "")
@@ -25,14 +25,16 @@ pytestmark = [
 ]
 
 
-def tried(image, method, *options):
+def run_trial(image, method, *options):
     command = [sys.executable, "-m", "trial", "--engine", ENGINE, "--image", image, "--methods", method, *options]
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=HERE.parent, timeout=600
+    )
 
 
 def assert_fails(done, *checks):
-    """Each of these checks fails, and no other."""
+    """Assert that these checks fail and no other."""
     assert done.returncode == 1, done.stdout + done.stderr
     found = [line.removeprefix("    FAILED ") for line in done.stdout.splitlines() if line.startswith("    FAILED ")]
     assert len(found) == len(checks), done.stdout
@@ -42,7 +44,7 @@ def assert_fails(done, *checks):
 
 @pytest.fixture
 def built():
-    """Return a function that builds an image on top of the real one, named in the test's own way."""
+    """Return a function that builds an image on top of the real one."""
     tags = []
 
     def build(name, lines):
@@ -64,7 +66,7 @@ def with_fault(built):
             f"{method} {name}",
             [
                 "COPY fault.py fault_server.py /opt/",
-                "COPY fault.py /opt/ml/model/weights",  # is there in each of them, and to be used by none
+                "COPY fault.py /opt/ml/model/weights",  # the mount of /opt/ml hides it
                 f'ENTRYPOINT ["python", "/opt/{program}", "{name}"]',
                 'ENV SWFASTEDIT_OPTIONS=""',
                 f"LABEL org.grand-challenge.api-method={method}",
@@ -75,9 +77,9 @@ def with_fault(built):
 
 
 def test_image_without_a_fault_passes(with_fault):
-    done = tried(with_fault("none"), "exec", "--only", "left-handed PET")
+    done = run_trial(with_fault("none"), "exec", "--only", "left-handed PET")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "all checks hold" in done.stdout
+    assert "all checks passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -118,8 +120,8 @@ def test_image_without_a_fault_passes(with_fault):
         ("exit code", ["exit code: 3, expected 0"], ()),
     ],
 )
-def test_fault_is_found_by_name(fault, checks, options, with_fault):
-    assert_fails(tried(with_fault(fault), "exec", "--only", "left-handed PET", *options), *checks)
+def test_fault_of_an_exec_is_found_by_name(fault, checks, options, with_fault):
+    assert_fails(run_trial(with_fault(fault), "exec", "--only", "left-handed PET", *options), *checks)
 
 
 @pytest.mark.parametrize(
@@ -128,26 +130,26 @@ def test_fault_is_found_by_name(fault, checks, options, with_fault):
         ("none", []),
         ("health", ["health 200: 500 "]),
         ("loopback", ["health 200: 0 [Errno 111] Connection refused"]),
-        ("dead", ["health 200: it ended with 1; no weights that could be loaded"]),
+        ("dead", ["health 200: the server ended with exit code 1; no weights that could be loaded"]),
         ("status", ["HTTP status: 200, expected 201"]),
-        ("detail", ["answer is the line on stderr: bad input, on stderr 0b6e4b0e"]),
+        ("detail", ["answer equals the line on stderr: bad input, on stderr 0b6e4b0e"]),
         (
             "fragile",
             [
-                "server lives on: it ended with 4; 0b6e4b0e",
+                "server keeps running: it ended with exit code 4; 0b6e4b0e",
                 "HTTP status: 4, expected 4xx or 5xx",
-                "answer is the line on stderr",
+                "answer equals the line on stderr",
             ],
         ),
         ("child", ["no process left: sleep 3600"]),
         ("cache", ["only /output and /tmp written: /home/algorithm/kernels"]),
-        ("deaf", ["SIGTERM ends it at once: still running after 1"]),
+        ("deaf", ["SIGTERM ends the server: still running after 1"]),
     ],
 )
 def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
     calls = ("truncated PET", "left-handed PET")
-    patience = ("--start-limit", "10") if fault in ("health", "loopback") else ()
-    done = tried(with_fault(fault, "invoke"), "invoke", *patience, "--only", *calls)
+    options = ("--start-limit", "10") if fault in ("health", "loopback") else ()
+    done = run_trial(with_fault(fault, "invoke"), "invoke", *options, "--only", *calls)
     if checks:
         assert_fails(done, *checks)
     else:
@@ -174,21 +176,21 @@ def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
     ],
 )
 def test_wrong_image_is_found_by_name(name, lines, checks, built):
-    assert_fails(tried(built(name, lines), "exec", "--only", "truncated PET"), *checks)
+    assert_fails(run_trial(built(name, lines), "exec", "--only", "truncated PET"), *checks)
 
 
 def test_mask_that_differs_and_a_model_that_is_not_used_are_found(with_fault, tmp_path):
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("1.pt"))
-    done = tried(with_fault("none"), "exec", "--only", "test/input", "--model", str(tmp_path / "model.tar.gz"))
+    done = run_trial(with_fault("none"), "exec", "--only", "test/input", "--model", str(tmp_path / "model.tar.gz"))
     dice = "Dice against expected_output: 0.0000"
     socket = "exactly one .mha: images/tumor-lesion-segmentation: nothing"
     assert_fails(done, dice, dice, "mounted model used", socket, "data-centric-model.json: nothing")
 
 
 @dataclass(frozen=True)
-class Laxer(Limits):
-    """Limits that are not all asked for; the host's network is there on every machine, unlike the engine's own."""
+class LimitsWithout(Limits):
+    """Limits without some flags. The host's network replaces a missing --network=none: every machine has it."""
 
     without: tuple[str, ...] = ()
 
@@ -211,11 +213,11 @@ class Laxer(Limits):
         (("--env=LOG_LEVEL=",), ["LOG_LEVEL"]),
     ],
 )
-def test_limit_that_is_not_asked_for_is_found_by_name(without, names):
-    engine, limits = Engine(ENGINE), Laxer(60.0, GIB, without=without)
+def test_missing_limit_is_found_by_name(without, names):
+    engine, limits = Engine(ENGINE), LimitsWithout(60.0, GIB, without=without)
     image = engine.inspect(IMAGE)
     with temporary_folders() as folders:
-        outcome = engine.run(image, folders, limits, ("python", "-c", INSIDE))
-        engine.empty(image, folders, "/mnt/notes")
-    checks = judge_limits(json.loads(outcome.stdout)["limits"], limits)
+        outcome = engine.run(image, folders, limits, ("python", "-c", PROBE))
+        engine.empty_folders(image, folders, "/mnt/notes")
+    checks = check_limits(json.loads(outcome.stdout)["limits"], limits)
     assert [check.name for check in failures(checks)] == [f"limit: {name}" for name in names]

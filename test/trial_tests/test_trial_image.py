@@ -3,16 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from trial.checks import failures, judge_image
+from trial.checks import check_image, failures
 from trial_examples import IMAGE, LABELS
 
 
-def labelled(**values):
-    return replace(IMAGE, labels={**LABELS, **{name.replace("_", "."): value for name, value in values.items()}})
-
-
 @pytest.mark.parametrize(
-    ("image", "cuda", "uid", "named"),
+    ("image", "cuda", "uid", "expected"),
     [
         (IMAGE, None, 10001, {}),
         (IMAGE, "12.6 sm_75 sm_90", 10001, {}),
@@ -66,7 +62,7 @@ def labelled(**values):
         ),
     ],
 )
-def test_wrong_image_is_named(image, cuda, uid, named):
+def test_check_of_an_image_names_each_fault(image, cuda, uid, expected):
     version, *architectures = cuda.split() if cuda else [None]
-    checks = judge_image(image, cuda=version, architectures=architectures, uid=uid)
-    assert {check.name: check.found for check in failures(checks)} == named
+    checks = check_image(image, cuda=version, architectures=architectures, uid=uid)
+    assert {check.name: check.found for check in failures(checks)} == expected

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from trial.checks import failures
-from trial.limits import GIB, judge_limits
-from trial_examples import LIMITS, SEEN
+from trial.limits import GIB, check_limits
+from trial_examples import FOUND_LIMITS, LIMITS
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ from trial_examples import LIMITS, SEEN
         ("LOG_LEVEL", None),
     ],
 )
-def test_limit_that_a_container_does_not_see_is_named(name, value):
-    assert failures(judge_limits(SEEN, LIMITS)) == []
-    (check,) = failures(judge_limits({**SEEN, name: value}, LIMITS))
-    assert (check.name, check.found) == (f"limit: {name}", f"{value}, expected {SEEN[name]}")
-    (check,) = failures(judge_limits({key: kept for key, kept in SEEN.items() if key != name}, LIMITS))
+def test_limit_that_does_not_hold_in_the_container_fails(name, value):
+    assert failures(check_limits(FOUND_LIMITS, LIMITS)) == []
+    (check,) = failures(check_limits({**FOUND_LIMITS, name: value}, LIMITS))
+    assert (check.name, check.found) == (f"limit: {name}", f"{value}, expected {FOUND_LIMITS[name]}")
+    (check,) = failures(check_limits({key: kept for key, kept in FOUND_LIMITS.items() if key != name}, LIMITS))
     assert check.name == f"limit: {name}"
