@@ -1,13 +1,18 @@
-# Sourced by run.sh and test.sh: makes a virtual environment with the pinned requirements, once.
+# shellcheck shell=bash
+# Sourced by the scripts: makes a virtual environment with the pinned requirements, once.
 #
 #   environment FOLDER          what process.py needs
 #   environment FOLDER dev      the same, and the named extras of pyproject.toml
 #
 # FOLDER is the repository. Settings: PYTHON names the interpreter; SWFASTEDIT_VENV names the environment's folder
 # (default: .venv in the repository). PYTHON and VENV are set to the environment's interpreter and folder. pip's own
-# settings (index, proxy, certificates) are respected.
+# settings (index, proxy, certificates) are respected, except those that name another place to install to.
 #
 # A file named .swfastedit marks a folder as made here. Any other folder that is not empty is refused, never changed.
+# In a marked folder, only the environment's own files are ever removed.
+
+# A relative path is relative to the folder in which the user calls the script.
+case ${SWFASTEDIT_VENV:-/} in /*) ;; *) SWFASTEDIT_VENV=$PWD/$SWFASTEDIT_VENV ;; esac
 
 environment() {
     local folder=$1 python=${PYTHON:-python3} wanted
@@ -20,32 +25,37 @@ environment() {
     _require_own "$folder" || return 1
     wanted=$(_wanted "$folder" "$@") || return 1
     PYTHON=$VENV/bin/python
-    if [ -f "$VENV/installed.txt" ] && ! grep -vxFf "$VENV/installed.txt" <<<"$wanted" >/dev/null; then
+    if [ -x "$PYTHON" ] && [ -f "$VENV/installed.txt" ] && ! grep -vxFf "$VENV/installed.txt" <<<"$wanted" >/dev/null; then
         return
     fi
     { mkdir -p "$VENV" && touch "$VENV/.swfastedit"; } 2>/dev/null ||
         { echo "$VENV: cannot be written; set SWFASTEDIT_VENV to a folder for the environment" >&2; return 1; }
     rm -f "$VENV/installed.txt"
-    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        find "$VENV" -mindepth 1 -maxdepth 1 ! -name .swfastedit -exec rm -rf {} +
+    if ! _pip --version >/dev/null 2>&1; then
+        rm -rf "${VENV:?}"/{bin,include,lib,lib64,pyvenv.cfg}
         "$python" -m venv "$VENV" ||
             { echo "$VENV: no environment could be made; is Python's venv module installed (Debian: python3-venv)?" >&2
               return 1; }
     fi
     echo "installing the requirements into $VENV (once; about 2 GB, more with CUDA)"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement <(printf '%s\n' "$wanted") || return 1
+    _pip install --quiet --disable-pip-version-check --requirement <(printf '%s\n' "$wanted") || return 1
     printf '%s\n' "$wanted" >"$VENV/installed.txt"
 }
 
 # Fails unless VENV is marked as made here, empty, or not there yet. Versions before the mark made .venv with an
-# installed.txt in it.
+# installed.txt in it; such an environment is used as long as its pip works.
 _require_own() {
-    local folder=$1
+    local folder=$1 entries
     if [ -e "$VENV/.swfastedit" ] || [ ! -e "$VENV" ]; then return; fi
-    if [ -d "$VENV" ] && [ -z "$(ls -A "$VENV")" ]; then return; fi
-    if [ "$VENV" = "$folder/.venv" ] && [ -f "$VENV/installed.txt" ]; then return; fi
+    if [ -d "$VENV" ] && entries=$(ls -A "$VENV" 2>/dev/null) && [ -z "$entries" ]; then return; fi
+    if [ "$VENV" = "$folder/.venv" ] && [ -f "$VENV/installed.txt" ] && _pip --version >/dev/null 2>&1; then return; fi
     echo "$VENV: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder" >&2
     return 1
+}
+
+# Runs the environment's pip, which installs into this environment only.
+_pip() {
+    env -u PIP_PYTHON -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_USER "$VENV/bin/python" -m pip "$@"
 }
 
 # Prints the requirements, one a line; cupy only where there is an NVIDIA GPU.

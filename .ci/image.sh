@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034  # the scripts use the variables
 # Sourced by build.sh, test.sh and export.sh: which engine, which image, and what it is made of.
 #
 #   find_engine             sets ENGINE to docker or podman, whichever answers; CONTAINER_ENGINE names one

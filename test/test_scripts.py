@@ -1,4 +1,4 @@
-"""build.sh, test.sh and export.sh in a copy of the repository, with stand-ins for Docker, podman and the tools."""
+"""The shell scripts in a copy of the repository, with stand-ins for Docker, podman and the tools."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NO_ENGINE = "no container engine answers: install Docker or podman and start it,
 
 
 class Clone:
-    """A copy of the repository, and the engines beside it: none of them answers until it is told to."""
+    """A copy of the repository, and engines beside it. No engine answers before `answers` is called."""
 
     def __init__(self, top):
         self.top, self.bin, self.venv = top / "clone", top / "bin", top / "venv"
@@ -220,7 +220,7 @@ FAULTS = ["python -m pytest -m container", "TRIAL_ENGINE=docker TRIAL_IMAGE=swfa
         ("docker", (), [*NATIVE, TRIAL, *FAULTS]),
         ("docker", ("--container",), [TRIAL, *FAULTS]),
         (None, ("--long",), [PYTEST + "long and not container"]),
-        (None, ("--real", "-x"), [PYTEST + "real and not long and not container -x"]),
+        (None, ("--real", "-x"), [PYTEST + "real and not container -x"]),
         ("docker", ("--container", "--no-faults"), [TRIAL]),
         (
             "docker",
@@ -241,6 +241,59 @@ def test_parts_of_the_test_command(engine, arguments, ran, clone, tmp_path):
     assert done.stdout.endswith("\nall tests passed\n")
     assert (left_out in done.stdout) == (engine is None and not arguments)
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "clone", "venv"}  # nothing left behind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--long",), 0), (("--long", "-k", "typo"), 5), (("--real",), 5), (("--native",), 5), (("-k", "typo"), 5)],
+)
+def test_only_the_long_part_may_be_without_tests(arguments, code, clone):
+    put(clone.venv / "bin/python", TOOL + 'case "$*" in "-m pytest"*) exit 5 ;; esac\n')
+    done = clone.run("test.sh", *arguments)
+    assert (done.returncode, "all tests passed" in done.stdout) == (code, code == 0)
+
+
+def test_failure_of_a_long_test_is_a_failure(clone):
+    put(clone.venv / "bin/python", TOOL + 'case "$*" in "-m pytest"*) exit 1 ;; esac\n')
+    assert clone.run("test.sh", "--long").returncode == 1
+
+
+# Stands for a script that .ci/run calls: writes down where, with which home and with which settings it is called.
+CALLED = r"""#!/usr/bin/env bash
+top=$(cd "$(dirname "$0")" && pwd)
+find "$HOME" -mindepth 1 -print -quit | grep -q . && home=used || home=empty
+beside=$(ls -A "$top/..")
+echo "${0##*/} $*|$top|$home|${beside//$'
+'/ }|$SWFASTEDIT_VENV" >>"$SWFASTEDIT_VENV/../called"
+"""
+
+
+@pytest.mark.parametrize("setting", ["venv", "../venv"])
+def test_integration_runs_native_and_long_tests_in_a_lone_copy(setting, clone, tmp_path):
+    for name in ("build.sh", "test.sh", "export.sh"):
+        put(clone.top / name, CALLED)
+    git = ("git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false")
+    for command in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "x")):
+        subprocess.run([*git, *command], cwd=clone.top, check=True)
+    shallow = ("clone", "--quiet", "--depth=1", clone.top.as_uri(), str(tmp_path / "shallow"))
+    subprocess.run([*git, *shallow], check=True)
+    clone.answers("docker")
+    put(tmp_path / "home/.config/pip/pip.conf", "")
+    (tmp_path / "scratch").mkdir()
+    venv = str(clone.venv) if setting == "venv" else setting
+    shallow, scratch = tmp_path / "shallow", tmp_path / "scratch"
+    done = clone.run(str(shallow / ".ci/run"), HOME=str(tmp_path / "home"), TMPDIR=str(scratch), SWFASTEDIT_VENV=venv)
+    assert (done.returncode, done.stderr) == (0, "")
+    called = [line.split("|") for line in (tmp_path / "called").read_text().splitlines()]
+    assert [line[0].strip() for line in called] == [
+        *("test.sh --native", "test.sh --long", "test.sh --real"),
+        *("build.sh", "test.sh --container --no-faults", "build.sh", "test.sh --container", "export.sh"),
+    ]
+    for _, top, home, beside, _ in called[:2]:
+        assert (Path(top).name, Path(top).is_relative_to(scratch), home, beside) == ("clone", True, "empty", "clone")
+    assert {(top, home) for _, top, home, *_ in called[2:]} == {(str(shallow), "used")}
+    assert {Path(line[-1]).resolve() for line in called} == {clone.venv}
+    assert list(scratch.iterdir()) == []
 
 
 def saved(clone, **change):
@@ -384,16 +437,20 @@ def test_interrupted_trial_removes_its_container_and_folders(number, tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-# Makes environments as Python does, but with nothing in them: pip notes its call, and fails where a file says so.
+# Makes environments without packages. `BREAKS` ends venv half-way; a file named offline in the environment fails pip.
 PLAYED_PYTHON = r"""#!/usr/bin/env bash
 here=$(dirname "$0")
 case "$*" in
-"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
+"-m venv "*)
+    if [ -n "${BREAKS:-}" ]; then mkdir -p "$3/lib/half" && exit 1; fi
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg"
+    ;;
 "-m pip --version") [ -f "$here/../pyvenv.cfg" ] ;;
-"-m pip install"*) echo "$*" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
+"-m pip install"*) echo "$* ${PIP_TARGET:-}" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
 *) exec {python} "$@" ;;
 esac
 """
+NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # if a check fails, pip ends at once
 REFUSED = "{}: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder\n"
 
 
@@ -406,8 +463,14 @@ def make_environment(clone, **settings):
 
 
 def content(folder):
-    """Return the bytes of each file below a folder."""
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Return what is below a folder: the bytes and mode of files, the targets of links, None for folders."""
+
+    def entry(path):
+        if path.is_symlink():
+            return path.readlink()
+        return None if path.is_dir() else (path.read_bytes(), path.stat().st_mode)
+
+    return {str(path.relative_to(folder)): entry(path) for path in folder.rglob("*")}
 
 
 def test_environment_is_made_marked_and_used_again(clone, tmp_path):
@@ -435,11 +498,71 @@ def test_folder_of_somebody_else_is_refused_and_left_as_it_is(files, clone, tmp_
 
 def test_environment_of_another_project_in_the_settings_is_not_looked_at(clone, tmp_path):
     put(tmp_path / "other/pyvenv.cfg", "theirs")
+    before = content(tmp_path / "other")
     done = make_environment(
         clone, VENV=str(tmp_path / "other"), VIRTUAL_ENV=str(tmp_path / "other"), SWFASTEDIT_VENV=""
     )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"VENV={clone.top / '.venv'}")
-    assert content(tmp_path / "other") == {Path("pyvenv.cfg"): b"theirs"}
+    assert content(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize("command", [("run.sh",), ("test.sh", "--native")])
+@pytest.mark.parametrize("pip", ["--without-pip", "--system-site-packages"])  # the first one as uv makes it
+def test_scripts_refuse_a_real_environment_of_another_project(command, pip, clone, tmp_path):
+    venv = tmp_path / "an environment"
+    subprocess.run([sys.executable, "-m", "venv", pip, str(venv)], check=True)
+    before = content(venv)
+    done = clone.run(*command, SWFASTEDIT_VENV=str(venv), **NO_PACKAGES)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", REFUSED.format(venv))
+    assert content(venv) == before
+
+
+def test_environment_in_the_clone_that_another_tool_made_is_refused(clone):
+    put(clone.top / ".venv/pyvenv.cfg", "uv = 0.9")
+    before = content(clone.top / ".venv")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(clone.top / ".venv"))
+    assert content(clone.top / ".venv") == before
+
+
+def test_folder_that_cannot_be_listed_is_refused(clone, tmp_path, without_rights):
+    put(tmp_path / "mine/thesis.tex", "mine")
+    (tmp_path / "mine").chmod(0o333)
+    command = (*without_rights, "bash", "-euc", 'source .ci/environment.sh; environment "$PWD"')
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": str(tmp_path / "mine")}
+    done = subprocess.run(command, cwd=clone.top, env=env, capture_output=True, text=True, check=False)
+    (tmp_path / "mine").chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_clone_that_cannot_be_written_names_the_setting(clone, without_rights):
+    clone.top.chmod(0o555)
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": ""}
+    command = (*without_rights, "bash", str(clone.top / "run.sh"))
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, check=False)
+    clone.top.chmod(0o755)
+    reason = f"{clone.top}/.venv: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+def test_relative_folder_is_relative_to_the_caller(script, clone, tmp_path):
+    """The stand-in environment is complete, so that the script goes on."""
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": "venv"}
+    arguments = ["--native"] if script == "test.sh" else ["--help"]
+    done = subprocess.run(
+        ["bash", clone.top / script, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert any("process.py" in line for line in clone.tools())
+    assert not (clone.top / "venv").exists()
+
+
+def test_pip_installs_nowhere_else(clone, tmp_path):
+    venv = tmp_path / "environment"
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv), PIP_TARGET=str(tmp_path / "other")).returncode == 0
+    assert str(tmp_path / "other") not in (venv / "bin/pip.log").read_text()
 
 
 def test_file_in_place_of_the_environment_is_refused(clone, tmp_path):
@@ -463,12 +586,27 @@ def test_interrupted_installation_is_completed(clone, tmp_path):
     assert (venv / "installed.txt").is_file()
 
 
-def test_environment_without_pip_that_was_made_here_is_made_again(clone, tmp_path):
+def test_environment_of_which_venv_made_half_is_made_again(clone, tmp_path):
     venv = tmp_path / "environment"
-    put(venv / ".swfastedit", "")
-    put(venv / "lib/half", "of an environment")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv), BREAKS="yes")
+    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?\n"
+    assert (done.returncode, done.stderr) == (1, reason)
+    assert sorted(content(venv)) == [".swfastedit", "lib", "lib/half"]
+    put(venv / "thesis.tex", "a file that a user adds")
     assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
     assert not (venv / "lib").exists()
+    assert (venv / "installed.txt").is_file()
+    assert (venv / "thesis.tex").read_text() == "a file that a user adds"
+
+
+def test_environment_whose_interpreter_is_gone_is_made_again(clone, tmp_path):
+    venv = tmp_path / "environment"
+    make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    (venv / "bin/python").unlink()
+    (venv / "bin/python").symlink_to(tmp_path / "removed")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (venv / "bin/python").is_symlink()
 
 
 def test_environment_of_an_earlier_version_is_taken_over(clone):
@@ -477,6 +615,14 @@ def test_environment_of_an_earlier_version_is_taken_over(clone):
     put(clone.top / ".venv/bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
     assert make_environment(clone, SWFASTEDIT_VENV="").returncode == 0
     assert (clone.top / ".venv/.swfastedit").is_file()
+
+
+def test_environment_of_an_earlier_version_is_not_cleared_when_its_pip_fails(clone):
+    put(clone.top / ".venv/installed.txt", "torch==1.0\n")
+    before = content(clone.top / ".venv")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(clone.top / ".venv"))
+    assert content(clone.top / ".venv") == before
 
 
 def test_folder_that_cannot_be_written_is_said_in_one_line(clone, tmp_path):
