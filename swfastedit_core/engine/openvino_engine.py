@@ -106,8 +106,7 @@ class OpenVinoEngine:
     def _compile(self, batch: int) -> openvino.CompiledModel:
         checkpoint, window = self._checkpoint, self.config.window
         weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
-        exact = self.precision == "float32"
-        graph = dynunet_graph(checkpoint.config.network, weights, window=window, exact=exact)
+        graph = dynunet_graph(checkpoint.config.network, weights, window=window, precision=self.precision)
         return openvino.Core().compile_model(graph, "CPU", self.options(batch))
 
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:

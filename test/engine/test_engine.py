@@ -104,7 +104,7 @@ def test_float32_is_as_exact_as_torch_in_a_large_window_with_constant_air():
         both = checkpoint.network()(window[None])
     expected = both[:, 1] - both[:, 0]
     logits = answer(engine_of(checkpoint, "openvino"), window)
-    assert (logits - expected).abs().max() < 1e-3 * expected.std()
+    assert (logits - expected).abs().max() < 2e-4 * expected.std()
 
 
 def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):
