@@ -263,6 +263,7 @@ CALLED = r"""#!/usr/bin/env bash
 top=$(cd "$(dirname "$0")" && pwd)
 find "$HOME" -mindepth 1 -print -quit | grep -q . && home=used || home=empty
 beside=$(ls -A "$top/..")
+touch "$HOME/settings"
 echo "${0##*/} $*|$top|$home|${beside//$'
 '/ }|$SWFASTEDIT_VENV" >>"$TMPDIR/../called"
 """
