@@ -263,12 +263,13 @@ CALLED = r"""#!/usr/bin/env bash
 top=$(cd "$(dirname "$0")" && pwd)
 find "$HOME" -mindepth 1 -print -quit | grep -q . && home=used || home=empty
 beside=$(ls -A "$top/..")
+touch "$HOME/settings"
 echo "${0##*/} $*|$top|$home|${beside//$'
-'/ }|$SWFASTEDIT_VENV" >>"$SWFASTEDIT_VENV/../called"
+'/ }|$SWFASTEDIT_VENV" >>"$TMPDIR/../called"
 """
 
 
-@pytest.mark.parametrize("setting", ["venv", "../venv"])
+@pytest.mark.parametrize("setting", ["absolute", "../venv", ""])
 def test_integration_runs_native_and_long_tests_in_a_lone_copy(setting, clone, tmp_path):
     for name in ("build.sh", "test.sh", "export.sh"):
         put(clone.top / name, CALLED)
@@ -280,8 +281,9 @@ def test_integration_runs_native_and_long_tests_in_a_lone_copy(setting, clone, t
     clone.answers("docker")
     put(tmp_path / "home/.config/pip/pip.conf", "")
     (tmp_path / "scratch").mkdir()
-    venv = str(clone.venv) if setting == "venv" else setting
+    venv = str(clone.venv) if setting == "absolute" else setting
     shallow, scratch = tmp_path / "shallow", tmp_path / "scratch"
+    shutil.copytree(clone.venv, shallow / ".venv")
     done = clone.run(str(shallow / ".ci/run"), HOME=str(tmp_path / "home"), TMPDIR=str(scratch), SWFASTEDIT_VENV=venv)
     assert (done.returncode, done.stderr) == (0, "")
     called = [line.split("|") for line in (tmp_path / "called").read_text().splitlines()]
@@ -292,7 +294,7 @@ def test_integration_runs_native_and_long_tests_in_a_lone_copy(setting, clone, t
     for _, top, home, beside, _ in called[:2]:
         assert (Path(top).name, Path(top).is_relative_to(scratch), home, beside) == ("clone", True, "empty", "clone")
     assert {(top, home) for _, top, home, *_ in called[2:]} == {(str(shallow), "used")}
-    assert {Path(line[-1]).resolve() for line in called} == {clone.venv}
+    assert {Path(line[-1]).resolve() for line in called} == {clone.venv if setting else shallow / ".venv"}
     assert list(scratch.iterdir()) == []
 
 
