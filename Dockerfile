@@ -1,8 +1,8 @@
-# The algorithm for grand-challenge.org. ./build.sh passes the arguments; a plain `docker build .` works as well.
+# The algorithm image for grand-challenge.org. ./build.sh passes the arguments; `docker build .` works, too.
 ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
 FROM ${BASE_IMAGE}
 
-# The platform lets a container write to /output and /tmp only.
+# On the platform a container can write to /output and /tmp only.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     CUPY_CACHE_DIR=/tmp/cupy \
@@ -13,7 +13,7 @@ RUN groupadd --gid 10001 algorithm \
 
 WORKDIR /opt/algorithm
 
-# torch is the base image's: the first installation finds it there or fails, and downloads nothing.
+# torch comes from the base image. The first installation downloads nothing; it fails if the base has another version.
 COPY requirements.txt ./
 RUN export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     && grep '^torch==' requirements.txt >runtime.txt \
@@ -28,7 +28,7 @@ COPY swfastedit_core swfastedit_core
 RUN python -m compileall -q --invalidation-mode unchecked-hash swfastedit_core
 
 COPY weights weights
-# A umask of the one who builds must not keep the algorithm's user from its own files.
+# The algorithm's user can read all files, whatever the umask of the build was.
 RUN find . ! -perm -o=r -exec chmod o+r {} + && find . -type d ! -perm -o=x -exec chmod o+x {} +
 
 ARG API_METHOD=exec
@@ -37,7 +37,7 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
 ARG CONTENT=unknown
-# Some engines look at a changed argument in RUN only, and would take ENV and LABEL of the build before from their cache.
+# If an argument changes, some engines still take ENV and LABEL from their cache, unless a RUN before uses the argument.
 RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT}" \
     "options --api-method ${API_METHOD} ${OPTIONS}" >build.txt
 
