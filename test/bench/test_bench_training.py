@@ -40,7 +40,7 @@ def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
 
 def test_run_that_fails_and_settings_that_are_not_there_are_told(tmp_path, capfd):
     setting = bench.Setting("too small", ("--crop", "33", "32", "32"), 1)
-    with pytest.raises(UserError, match=r"too small: .*--crop \[33, 32, 32\], expected multiples"):
+    with pytest.raises(UserError, match=r"too small: .*--crop 33 32 32, expected multiples"):
         bench.measure(setting, device="cpu", donors=None, work=tmp_path)
     assert bench.main(["--device", "cpu", "--only", "none of them"]) == 1
     assert "no such setting" in capfd.readouterr().err
