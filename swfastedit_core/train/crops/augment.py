@@ -1,6 +1,6 @@
-"""Augmentation: what another scanner, another dose, another breath would have made of the same patient.
+"""Augmentation: the same patient with another scanner, dose or breath.
 
-All of it is off by default, as in the recipe. `augmented` works on SUV and HU, `with_gamma` on the network's input.
+All of it is off by default, as in the recipe. `augmented` changes SUV and HU, `with_gamma` the network input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from swfastedit_core.checkpoint import Channels
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
 from swfastedit_core.train.setting import FINITE_AT_LEAST_0, RANGE_ABOVE_0, SHARE, require_valid, setting
 
-RANDOMS_SUV = 1e-3  # as in the phantom: air is not quite free of noise
+RANDOMS_SUV = 1e-3  # as in the phantom: air has a little noise
 Range = tuple[float, float]
 
 
@@ -28,19 +28,19 @@ class AugmentSettings:
     Attributes
     ----------
     blur, blur_mm
-        Probability that the PET is blurred, and the FWHM of the widest Gaussian; the drawn one is uniform below it.
+        Probability that the PET is blurred, and the largest FWHM of the Gaussian; it is sampled uniformly.
     noise, noise_level, grain_mm
-        Probability of added PET noise; lowest and highest standard deviation at an SUV of 1, from where it grows with
-        the root of the SUV; FWHM of its correlation.
+        Probability of added PET noise; lowest and highest standard deviation at an SUV of 1 (it grows with the root of
+        the SUV); FWHM of its correlation.
     scale, scale_range
         Probability that all SUV are multiplied by a factor (dose, weight and calibration are off), and its range.
     misalign, misalign_mm, misalign_degrees
-        Probability that the CT is moved against the PET, rigidly; the furthest way along x, y, z, most along z where
-        the diaphragm moves; the largest turn about each of these axes through the crop's middle.
+        Probability that the CT is moved rigidly against the PET; largest shift along x, y, z, most along z, where the
+        diaphragm moves; largest rotation about each axis through the middle of the crop.
     gamma, gamma_range
         Probability that the PET's network input is raised to a power, and the range of the exponent.
 
-    Factors and exponents are drawn uniformly on a logarithmic scale.
+    Factors and exponents are sampled uniformly on a logarithmic scale.
     """
 
     blur: float = setting(0.0, "--blur", "probability of a wider point spread", metavar="P", check=SHARE)
@@ -61,7 +61,7 @@ class AugmentSettings:
 
 
 def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
-    """Draw from a range so that halving and doubling are equally likely."""
+    """Sample from a range, uniformly on a logarithmic scale."""
     return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
 
 
@@ -73,9 +73,9 @@ def augmented(
     spacing_mm: tuple[float, float, float],
     channels: Channels,
 ) -> np.ndarray:
-    """Change a crop by chance, in the order of a measurement: calibration, resolution, noise.
+    """Change a crop at random, in the order of a measurement: calibration, resolution, noise.
 
-    The label stays valid: it is the PET's, and nothing in the PET moves.
+    The label stays valid: the PET is not moved.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def augmented(
 def with_gamma(
     network_input: np.ndarray, rng: np.random.Generator, settings: AugmentSettings, *, channels: Channels
 ) -> np.ndarray:
-    """Raise the PET's network input, 0 to 1, to a power by chance; HU are calibrated and stay.
+    """Raise the PET's network input, 0 to 1, to a power at random. HU are calibrated and are not changed.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def with_noise(
     grain_mm: float,
     spacing_mm: tuple[float, float, float],
 ) -> np.ndarray:
-    """Add noise as the phantom's scanner does: of variance ``level² · SUV``, correlated over `grain_mm` (FWHM).
+    """Add noise like the phantom's scanner: variance ``level² · SUV``, correlated over `grain_mm` (FWHM).
 
     Returns
     -------
@@ -156,7 +156,7 @@ def with_noise(
 def moved(
     ct: np.ndarray, *, shift_mm: np.ndarray, degrees: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """Turn a volume about its middle and shift it, rigidly in mm, with linear interpolation.
+    """Rotate a volume about its middle and shift it, rigidly in mm, with linear interpolation.
 
     What comes in from beyond the crop is the crop's outermost voxel again: a crop ends within the patient as a rule,
     and a rim of air there would tell the network that the CT was moved.

@@ -1,9 +1,9 @@
-"""A graft: a lesion with its surroundings, and how it is pasted into a crop of another patient.
+"""Grafts: a lesion with its surroundings, pasted into a crop of another patient.
 
-A graft has a weight: 1 on the lesion, falling smoothly to 0 at the margin. The recipient becomes
-``(1 - weight) · recipient + weight · graft``, with the graft brought to the recipient's level: the two are compared by
-their medians over the outer half of the margin, beyond the lesion's own blur, so that no halo of the donor's level
-remains. HU are absolute and stay as they are; a place is refused where the CT says another tissue.
+The weight of a graft is 1 on the lesion and falls smoothly to 0 at the margin. The recipient becomes
+``(1 - weight) · recipient + weight · graft``. Before that the graft is brought to the background of the recipient, so
+that no halo remains: both backgrounds are medians over the outer half of the margin, beyond the blur of the lesion. HU
+are absolute and are not changed; a place is refused where the CT shows another tissue.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from swfastedit_core.box import Box, Triple, triple
 
-IN_PATIENT = 0.9  # share of a lesion's voxels in view that lie in the patient; a superficial one may bulge
-HOT_SUV = 4.0  # bladder, brain, heart, kidneys: half an organ left beside a lesion is what no scanner sees
-HOT_SHARE = 0.05  # of the voxels that a graft reaches
-SAME_TISSUE_HU = 250.0  # fat and muscle are, lung and muscle are not
+IN_PATIENT = 0.9  # lowest share of a lesion's voxels inside the patient; a superficial lesion may bulge
+HOT_SUV = 4.0  # bladder, brain, heart, kidneys: no scan shows half an organ beside a lesion
+HOT_SHARE = 0.05  # highest share of hot voxels under a graft
+SAME_TISSUE_HU = 250.0  # largest difference within a tissue: fat and muscle pass, lung and muscle do not
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Graft:
 
     @property
     def ring(self) -> np.ndarray:
-        """The outer half of the margin, bool [X, Y, Z]: where background is compared with background."""
+        """The outer half of the margin, bool [X, Y, Z], in which the backgrounds are compared."""
         return ring_of(self.weight)
 
     @property
@@ -55,12 +55,12 @@ class Graft:
         return self.image.nbytes + self.lesion.nbytes + self.weight.nbytes
 
     def part(self, box: Box) -> Graft:
-        """Return a block of it; backgrounds and contrast remain those of the whole."""
+        """Return a block of the graft; backgrounds and contrast are still those of the whole."""
         x, y, z = box.slices
         return replace(self, image=self.image[:, x, y, z], lesion=self.lesion[x, y, z], weight=self.weight[x, y, z])
 
     def turned(self, rng: np.random.Generator) -> Graft:
-        """Turn it into one of the 48 orientations of a cube, equally likely.
+        """Return the graft in one of the 48 orientations of a cube, each with the same probability.
 
         Voxels change places: where the axes' spacings differ the lesion is stretched by their ratio.
         """
@@ -75,22 +75,22 @@ def paste(
 ) -> bool:
     """Paste a graft into a crop, in place, unless the place is refused.
 
-    Refused is a place where more than a tenth of the lesion would lie outside the patient, where a lesion that is there
-    would be touched, where an organ hotter than `HOT_SUV` would be cut, or where the CT shows another tissue.
+    A place is refused if more than a tenth of the lesion would lie outside the patient, if the graft would touch
+    another lesion or cut an organ hotter than `HOT_SUV`, or if the CT shows another tissue.
 
     Parameters
     ----------
     image, label, patient
         The crop, float32 [C, X, Y, Z] and uint8 [X, Y, Z], and where the patient is in it, bool [X, Y, Z].
     centre
-        Voxel of the crop on which the graft's middle comes to lie.
+        Voxel of the crop for the middle of the graft.
     factor
-        On what the lesion has above its background.
+        Factor on the lesion's SUV above its background.
 
     Returns
     -------
     bool
-        False where the place was refused and nothing changed.
+        Whether the graft was pasted; if not, nothing changed.
     """
     whole = Box.at(np.subtract(centre, np.array(graft.lesion.shape) // 2), graft.lesion.shape)
     place = whole.clipped(Box.whole(triple(label.shape)))
@@ -106,7 +106,7 @@ def paste(
         or (there[0][reached] > HOT_SUV).mean() > HOT_SHARE
     ):
         return False
-    # Of a donor without a CT, or into a crop without one, only the PET is taken.
+    # Only the PET is pasted if the donor or the crop has no CT.
     levels = [(float(np.median(values[ring])), level) for values, level in zip(there, graft.backgrounds, strict=False)]
     if any(abs(here - level) > SAME_TISSUE_HU for here, level in levels[1:]):
         return False
@@ -120,8 +120,8 @@ def paste(
 def at_level(suv: np.ndarray, *, level_suv: float, new_level_suv: float, factor: float) -> np.ndarray:
     """Bring SUV from one background to another.
 
-    Above the background the difference to it is kept, times `factor`; below it the ratio to it, so that a necrosis
-    remains one and no SUV falls below 0.
+    SUV above the background keep their difference to it, times `factor`. SUV below keep their ratio to it, so that a
+    necrosis stays cold and no SUV becomes negative.
     """
     excess = np.maximum(suv - np.float32(level_suv), 0)
     level: np.ndarray = (suv - excess) * np.float32(new_level_suv / level_suv)
@@ -130,6 +130,6 @@ def at_level(suv: np.ndarray, *, level_suv: float, new_level_suv: float, factor:
 
 
 def ring_of(weight: np.ndarray) -> np.ndarray:
-    """Mark the outer half of the margin: where background is compared with background."""
+    """Return the outer half of the margin, bool [X, Y, Z], in which the backgrounds are compared."""
     ring: np.ndarray = (weight > 0) & (weight < 0.5)
     return ring

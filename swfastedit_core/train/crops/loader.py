@@ -1,4 +1,4 @@
-"""Which crop comes when, made ahead of the network by processes of their own."""
+"""The order of crops, and a loader whose processes make them in advance."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch.utils.data import DataLoader, Dataset
 
 from swfastedit_core.errors import UserError
 
-ORDER, CROP = 0, 1  # streams of chance: which case, and what is done with it
-AHEAD = 3  # batches that a process makes before they are asked for
+ORDER, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
+PREFETCH = 3  # batches that a process makes in advance
 
 Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Order:
-    """The case of every crop, from the first to the last: a plan that needs no memory of what was before.
+    """The case of every crop of a run. It depends on the number of the crop alone, so a run can be resumed anywhere.
 
     Attributes
     ----------
     groups
         Indices of the cases of each group of data.
     shares
-        How often each group is drawn from, relative to the others. Empty: every case once an epoch, in an order
-        of each epoch's own.
+        How often crops come from each group, relative to the others. Empty: every case once an epoch, in another
+        order each epoch.
     seed
-        Of the order.
+        Seed of the order.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -41,7 +41,7 @@ class Order:
 
     @property
     def epoch(self) -> int:
-        """Crops in an epoch: as many as there are cases."""
+        """Number of crops in an epoch: the number of cases."""
         return sum(map(len, self.groups))
 
     def case_of(self, item: int) -> int:
@@ -58,44 +58,44 @@ class Order:
 
 @dataclass(frozen=True)
 class Crops(Dataset[Batch]):
-    """The crops of a run, numbered; the same number gives the same crop in every process and after every restart.
+    """The crops of a run by number. A number gives the same crop in every process and after a restart.
 
     Attributes
     ----------
     order
-        Which case a crop is taken from.
-    draw
-        Makes a crop from the index of a case and a source of chance: network input float32 [C, X, Y, Z] and label
+        The case of each crop.
+    make
+        Makes a crop from the index of a case and a random generator: network input float32 [C, X, Y, Z] and label
         uint8 [X, Y, Z].
     """
 
     order: Order
-    draw: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+    make: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
     def __getitem__(self, item: int) -> Batch:
-        image, label = self.draw(self.order.case_of(item), np.random.default_rng((self.order.seed, CROP, item)))
+        image, label = self.make(self.order.case_of(item), np.random.default_rng((self.order.seed, CROP, item)))
         return torch.from_numpy(image), torch.from_numpy(label[None])
 
 
 def batches(
     crops: Crops, *, steps: range, batch: int, rank: int = 0, ranks: int = 1, processes: int = 0, pin: bool = False
 ) -> Generator[Batch]:
-    """Yield one batch a step. Close it: processes that make crops end with it, and a program does not end before them.
+    """Yield a batch for each step. Close the generator to end its processes: the program waits for them.
 
     Parameters
     ----------
     crops
-        All crops; step s consists of the numbers ``s * batch`` to ``(s + 1) * batch - 1``.
+        All crops; step s takes the numbers ``s * batch`` to ``(s + 1) * batch - 1``.
     steps
-        Which steps to make.
+        Steps to yield.
     batch
-        Crops of a step, over all ranks; a multiple of `ranks`.
+        Crops of a step over all ranks; a multiple of `ranks`.
     rank, ranks
         This process of a distributed run gets the `rank`-th share of each step.
     processes
-        That make crops; 0 makes them here, when they are asked for.
+        Number of processes that make crops; with 0 they are made in this process.
     pin
-        Put batches into page-locked memory, from which a GPU copies without waiting.
+        Put batches into page-locked memory, which a GPU copies asynchronously.
 
     Yields
     ------
@@ -110,19 +110,19 @@ def batches(
         crops,
         batch_sampler=_Numbers(items),
         num_workers=processes,
-        prefetch_factor=AHEAD if processes else None,
-        # Spawned, not forked: a fork of a process in which torch has threads can hang.
+        prefetch_factor=PREFETCH if processes else None,
+        # Spawned, not forked: a fork of a process with torch's threads can hang.
         multiprocessing_context="spawn" if processes else None,
-        worker_init_fn=_one_of_many,
+        worker_init_fn=_start_worker,
         pin_memory=pin,
     )
-    yield from _told_plainly(islice(iter(loader), len(items)))
+    yield from _unwrap_worker_errors(islice(iter(loader), len(items)))
 
 
-def _told_plainly(found: Iterator[Batch]) -> Iterator[Batch]:
-    """Pass batches on; of an error in another process keep its one line, which torch wraps in a traceback."""
+def _unwrap_worker_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on; turn an error of a worker, which torch wraps in a traceback, back into its one line."""
     try:
-        yield from found
+        yield from batches
     except UserError as error:
         line = str(error).strip().splitlines()[-1]
         raise UserError(line.partition("UserError: ")[2] or line) from error
@@ -130,7 +130,7 @@ def _told_plainly(found: Iterator[Batch]) -> Iterator[Batch]:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The batches' numbers, in the form of a torch sampler."""
+    """The numbers of the crops of each batch, as a torch sampler."""
 
     items: Sequence[list[int]]
 
@@ -141,9 +141,9 @@ class _Numbers:
         return len(self.items)
 
 
-def _one_of_many(_: int) -> None:
+def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    # Signals reach a whole group of processes. The run's own process answers, and ends these when it has saved.
+    # A signal reaches the whole process group. The main process handles it, and ends the workers after it saved.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

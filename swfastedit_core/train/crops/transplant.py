@@ -1,4 +1,4 @@
-"""Transplantation: real lesions, cut out with their surroundings, pasted into crops of other patients."""
+"""Transplantation: real lesions with their surroundings are pasted into crops of other patients."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class TransplantSettings:
     Attributes
     ----------
     probability
-        That a crop gets any.
+        Probability that a crop gets lesions.
     most
-        Lesions; 1 to this many are tried, equally likely.
+        Highest number of lesions; 1 to this many are tried, each number with the same probability.
     margin_mm
-        How far around a lesion its surroundings come along.
+        Margin around a lesion that is pasted with it.
     contrast_range
-        Lowest and highest factor on what a lesion has above its background, drawn uniformly on a logarithmic scale.
+        Lowest and highest factor on a lesion's SUV above its background, sampled uniformly on a logarithmic scale.
     least_contrast
-        Lesions whose mean SUV is below this many times their background are passed over: contours drawn on another
-        modality include cold ones.
+        Lesions with a mean SUV below this multiple of their background are not donors: contours made on another
+        modality include cold lesions.
     largest_ml
         Larger lesions are no donors.
     """
@@ -129,20 +129,20 @@ class Donor:
 
 
 class Donors:
-    """The lesions of some cases, with as many grafts kept in memory as fit.
+    """The lesions of some cases, with a cache of grafts.
 
-    Lesions cut by the edge of their scan are none: their flat face would be seen.
+    Lesions that the edge of their scan cuts are no donors: their flat face would be visible.
 
     Parameters
     ----------
     cases
-        Of training only: a held-out lesion must not come back through here. Cases without lesions give none.
+        Cases of the training set only: a held-out lesion must not be learned from. Cases without lesions give none.
     settings
         Margin and largest volume.
     spacing_mm
         Of all cases.
     cache_bytes
-        Memory for grafts in each process; those used last are kept.
+        Memory of the cache in each process; the least recently used grafts are dropped.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Donors:
         return len(self._donors)
 
     def case_of(self, number: int) -> PreparedCase:
-        """Return whose lesion it is."""
+        """Return the case of a lesion."""
         return self._donors[number].case
 
     def __getitem__(self, number: int) -> Graft:
@@ -192,20 +192,19 @@ def transplanted(
     settings: TransplantSettings,
     spacing_mm: Spacing,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paste lesions into a crop by chance.
+    """Paste lesions into a crop at random.
 
-    Every lesion of the donors is equally likely, but for those of the crop's own scan, which are passed over. It is
-    turned, and its middle laid on a random voxel of the patient; what reaches beyond the crop is cut off, as of any
-    lesion at the edge of a window. Where `paste` refuses the place another is tried, and after `TRIES` of them the
-    lesion is given up.
+    Every lesion of the donors has the same probability; lesions of the crop's own scan are left out. The lesion gets a
+    random orientation, and its middle a random voxel of the patient. Parts beyond the crop are cut off, as at the edge
+    of a window. If `paste` refuses the place, up to `TRIES` places are tried.
 
     Parameters
     ----------
     image, label
-        float32 [C, X, Y, Z] in SUV and HU, the PET first, and uint8 [X, Y, Z]; left as they are. A CT changes with the
-        PET where both donor and crop have one; otherwise the PET alone does.
+        float32 [C, X, Y, Z] in SUV and HU, the PET first, and uint8 [X, Y, Z]; not changed in place. The CT changes
+        with the PET if both donor and crop have one; else only the PET changes.
     case
-        Which the crop is of.
+        The case of the crop.
     spacing_mm
         Along x, y, z.
 
@@ -235,7 +234,7 @@ def transplanted(
 
 
 def find_patient(suv: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """Mark the voxels of a crop [X, Y, Z] that lie in cells of tissue, as `windows.find_body` takes them; bool."""
+    """Return where a crop [X, Y, Z] shows tissue, by cells as in `windows.find_body`; bool."""
     cell = [max(1, min(round(CELL_MM / step), side)) for step, side in zip(spacing_mm, suv.shape, strict=True)]
     means = functional.avg_pool3d(torch.from_numpy(suv)[None, None], cell, ceil_mode=True, count_include_pad=False)
     patient = means[0, 0].numpy() > TISSUE_SUV
