@@ -22,15 +22,9 @@ from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data.sources import Source, read_source
 from swfastedit_core.train.store.arrays import arrays_of, files_of, key_of
 from swfastedit_core.train.store.atomic_folder import remove_unfinished
+from swfastedit_core.train.store.case_writer import is_whole, remove_case, write_case
 from swfastedit_core.train.store.digests import Digests
-from swfastedit_core.train.store.prepared_case import (
-    Component,
-    PreparedCase,
-    is_whole,
-    open_case,
-    remove_case,
-    write_case,
-)
+from swfastedit_core.train.store.prepared_case import Component, PreparedCase, open_case
 
 __all__ = ["Component", "PreparedCase", "Store"]
 

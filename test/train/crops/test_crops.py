@@ -13,7 +13,8 @@ from swfastedit_core.intensity import RangeIntensity, scale_intensity
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.crops.crops import CropSettings, flip_and_rotate, read_crop, sample_box, to_network_input
 from swfastedit_core.train.store.arrays import Arrays
-from swfastedit_core.train.store.prepared_case import open_case, write_case
+from swfastedit_core.train.store.case_writer import write_case
+from swfastedit_core.train.store.prepared_case import open_case
 
 KEY = "c0ffee" * 8
 

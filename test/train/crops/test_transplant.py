@@ -17,7 +17,8 @@ from swfastedit_core.train.crops.graft import Graft, at_level, paste
 from swfastedit_core.train.crops.transplant import Donor, Donors, TransplantSettings, find_patient, transplanted
 from swfastedit_core.train.data.sources import Scan, find_sources, read_source
 from swfastedit_core.train.store.arrays import Arrays, arrays_of
-from swfastedit_core.train.store.prepared_case import open_case, write_case
+from swfastedit_core.train.store.case_writer import write_case
+from swfastedit_core.train.store.prepared_case import open_case
 
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 SPACING_MM = (4.0, 4.0, 4.0)

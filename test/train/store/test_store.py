@@ -32,8 +32,9 @@ from swfastedit_core.train.store import case_store as store
 from swfastedit_core.train.store import digests
 from swfastedit_core.train.store.arrays import Arrays, arrays_of, key_of
 from swfastedit_core.train.store.case_store import Store
+from swfastedit_core.train.store.case_writer import write_case
 from swfastedit_core.train.store.digests import Digests
-from swfastedit_core.train.store.prepared_case import open_case, write_case
+from swfastedit_core.train.store.prepared_case import open_case
 
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 CPU = torch.device("cpu")
