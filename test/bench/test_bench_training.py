@@ -23,6 +23,7 @@ def test_figures_are_medians_and_the_wait_is_weighed_by_time():
     assert bench.to_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
 
 
+@pytest.mark.long
 def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
     """A narrow network on scans of a few voxels; three records, of which two count."""
     monkeypatch.setattr(bench, "RECORDS", 3)
