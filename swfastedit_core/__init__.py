@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble, load_networks
     from swfastedit_core.errors import DataWarning, UserError
-    from swfastedit_core.files.read import read_ct, read_volume
+    from swfastedit_core.files.read import read_ct, read_label, read_volume
     from swfastedit_core.files.write import write_mask, write_volume
     from swfastedit_core.pipeline import Segmentation, segment
     from swfastedit_core.volume import Geometry, Volume
@@ -26,6 +26,7 @@ __all__ = [
     "Volume",
     "load_networks",
     "read_ct",
+    "read_label",
     "read_volume",
     "segment",
     "write_mask",
@@ -43,6 +44,7 @@ _MODULES = {
     "Geometry": "volume",
     "Volume": "volume",
     "read_ct": "files.read",
+    "read_label": "files.read",
     "read_volume": "files.read",
     "write_mask": "files.write",
     "write_volume": "files.write",

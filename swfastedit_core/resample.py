@@ -62,7 +62,7 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
     """
     import SimpleITK as sitk
 
-    from swfastedit_core.files.write import to_image
+    from swfastedit_core.files.formats import to_image
 
     image = to_image(volume)
     resampled = sitk.Resample(

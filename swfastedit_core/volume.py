@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 AIR_HU = -1024.0  # scanners write it where they measured nothing
+
+
+@dataclass(frozen=True)
+class NiftiForms:
+    """The coordinates in a NIfTI header, as they are stored: a mask carries those of its scan.
+
+    The names are those of nifti1.h, https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h.
+
+    Attributes
+    ----------
+    version
+        1 or 2, of the format.
+    pixdim
+        The first four: qfac and the voxel sizes along x, y, z.
+    units
+        Code of the units, xyzt_units.
+    qform_code, sform_code
+        What the coordinates refer to; 0: there are none.
+    quaternion, offset
+        b, c, d and x, y, z of the qform.
+    srow
+        The 3×4 matrix of the sform, row by row.
+    """
+
+    version: int
+    pixdim: tuple[float, ...]
+    units: int
+    qform_code: int
+    sform_code: int
+    quaternion: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    srow: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -24,12 +56,15 @@ class Geometry:
         Patient coordinates of the centre of voxel (0, 0, 0).
     direction
         Orthonormal 3×3 matrix, row by row; column i is the direction of array axis i (x, y, z) in the patient.
+    nifti
+        The coordinates of the NIfTI file that the grid was read from, else None. Not compared.
     """
 
     size_xyz: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    nifti: NiftiForms | None = field(default=None, compare=False, repr=False)
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
@@ -41,6 +76,12 @@ class Geometry:
     def voxel_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(np.prod(self.spacing_mm)) / 1000.0
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """Length of the grid along x, y, z, from the outer faces of its voxels."""
+        (x, y, z), (x_mm, y_mm, z_mm) = self.size_xyz, self.spacing_mm
+        return x * x_mm, y * y_mm, z * z_mm
 
     @property
     def axes_lps(self) -> np.ndarray:

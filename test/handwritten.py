@@ -29,8 +29,11 @@ def values(shape=(6, 7, 8)):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def image(array, **more):
-    return sitk.GetImageFromArray(array, **more)
+def image(array, *, spacing_mm=(1.0, 1.0, 1.0), **more):
+    made = sitk.GetImageFromArray(array, **more)
+    if made.GetDimension() == 3:
+        made.SetSpacing(spacing_mm)
+    return made
 
 
 VOXELS = np.arange(24, dtype="<f4").tobytes()

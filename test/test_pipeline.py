@@ -20,6 +20,7 @@ from swfastedit_core import (
     UserError,
     Volume,
     load_networks,
+    read_label,
     read_volume,
     segment,
     write_volume,
@@ -145,7 +146,7 @@ def test_three_lines_of_python_do_what_the_command_does(tmp_path, narrow_checkpo
     done = run("--pet", scan, "--output", tmp_path / "out", *options)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[-1])["lesion_voxels"] == int(mask.array_zyx.sum()) > 0
-    np.testing.assert_array_equal(read_volume(tmp_path / "out" / "scan.mha").array_zyx, mask.array_zyx)
+    np.testing.assert_array_equal(read_label(tmp_path / "out" / "scan.mha").array_zyx, mask.array_zyx)
 
 
 def test_public_names_exist():

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 from places import ROOT
 
-from swfastedit_core import load_networks, read_volume, segment
+from swfastedit_core import load_networks, read_label, read_volume, segment
 from swfastedit_core.engine.choice import cpu_has_bfloat16
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.model import NetworkConfig, build_network
@@ -57,7 +57,7 @@ def test_bfloat16_agrees_with_float32(tmp_path):
 @beside
 def test_windows_cover_the_tumour_and_everything_hot():
     preprocessing = load_networks(ROOT / "weights", device="cpu")[0].config.preprocessing
-    scan, tumour = read_volume(SCAN), read_volume(DATA / "lesion.mha")
+    scan, tumour = read_volume(SCAN), read_label(DATA / "lesion.mha")
     placement = place(scan.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(scan, placement, torch.device("cpu"))
     lesion = to_network_grid(tumour, placement, torch.device("cpu"))

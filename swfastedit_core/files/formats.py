@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import SimpleITK as sitk
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.files import metaimage, nifti, nrrd
-from swfastedit_core.files.compressed import VoxelData
+from swfastedit_core.files.header import ImageHeader
+from swfastedit_core.files.nifti_forms import Form
+from swfastedit_core.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -18,25 +23,38 @@ class Format:
     Attributes
     ----------
     suffix
-        Ending of the file name, in lower case, as ITK wants it.
-    check_header
-        Refuses numbers in the header that ITK would crash on or replace by others without a message. It is called
-        before ITK sees the file.
-    find_voxel_data
-        Returns where the voxel data lies and how long it is; None where the header does not say. Takes the path and
-        the number of voxels. Refuses data in another file.
+        Ending of the file name, in lower case.
+    read_header
+        Reads the header and checks it. Takes the path, and which coordinates of a NIfTI file count.
+    write
+        Writes a volume. Takes the volume, the path and, by name, the program for the header.
     """
 
     suffix: str
-    check_header: Callable[[Path], None]
-    find_voxel_data: Callable[[Path, int], VoxelData | None]
+    read_header: Callable[[Path, Form], ImageHeader]
+    write: Callable[..., None]
+
+
+def to_image(volume: Volume) -> sitk.Image:
+    """Copy a volume into a SimpleITK image of the array's type."""
+    image = sitk.GetImageFromArray(volume.array_zyx)
+    image.SetSpacing(volume.geometry.spacing_mm)
+    image.SetOrigin(volume.geometry.origin_mm)
+    image.SetDirection(volume.geometry.direction)
+    return image
+
+
+def _write_with_itk(volume: Volume, path: Path, *, program: str) -> None:
+    image = to_image(volume)
+    image.SetMetaData(metaimage.PROGRAM, program)
+    sitk.WriteImage(image, str(path), useCompression=True)
 
 
 FORMATS = (
-    Format(".mha", metaimage.check_header, metaimage.find_voxel_data),
-    Format(".nii.gz", nifti.check_header, nifti.find_voxel_data),
-    Format(".nii", nifti.check_header, nifti.find_voxel_data),
-    Format(".nrrd", nrrd.check_header, nrrd.find_voxel_data),
+    Format(".mha", lambda path, _: metaimage.read_header(path), _write_with_itk),
+    Format(".nii.gz", nifti.read_header, partial(nifti.write, compressed=True)),
+    Format(".nii", nifti.read_header, partial(nifti.write, compressed=False)),
+    Format(".nrrd", lambda path, _: nrrd.read_header(path), _write_with_itk),
 )
 SUFFIXES = tuple(form.suffix for form in FORMATS)
 

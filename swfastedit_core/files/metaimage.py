@@ -1,6 +1,6 @@
 """MetaImage (.mha): a text header whose last line is ElementDataFile, then raw data or one compressed stream.
 
-ITK crashes on some headers and takes 1 mm for a spacing that is missing.
+Fields as in MetaIO's documentation (https://itk.org/Wiki/ITK/MetaIO/Documentation).
 """
 
 from __future__ import annotations
@@ -8,31 +8,62 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from swfastedit_core.errors import UserError
-from swfastedit_core.files.compressed import ZLIB_OR_GZIP, VoxelData
-from swfastedit_core.files.text_header import read_text_header
+import numpy as np
 
-MAX_RANK = 10  # dimensions; MetaIO writes beyond its arrays with more, and with less than one
-# Fields with numbers, by all their names.
-POSITIVE = ("elementspacing", "elementsize")
-FINITE = ("offset", "position", "origin")
-MATRICES = ("transformmatrix", "rotation", "orientation")
-# Sizes of the element types in bytes, from MetaIO's metaTypes.h.
-MET_BYTES = {
-    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
-    "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
+from swfastedit_core.errors import UserError
+from swfastedit_core.files.header import ImageHeader, check_geometry, not_one_number, three_sizes
+from swfastedit_core.files.text_header import read_text_header
+from swfastedit_core.files.voxels import ZLIB_OR_GZIP, VoxelData
+from swfastedit_core.volume import Geometry
+
+MAX_RANK = 10  # MetaIO's limit
+TRUE = ("t", "T", "1")  # how MetaIO recognises true
+# Fields with numbers, by all their names; the first of them that is given counts.
+SPACING = ("elementspacing", "elementsize")
+ORIGIN = ("offset", "position", "origin")
+MATRIX = ("transformmatrix", "rotation", "orientation")
+SLOPE, INTERCEPT = "elementtointensityfunctionslope", "elementtointensityfunctionoffset"
+UNITS_MM = {"mm": 1.0, "um": 1e-3, "cm": 10.0}
+PROGRAM = "CreatedBy"
+# The element types, with MetaIO's sizes (metaTypes.h).
+DTYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
 }  # fmt: skip
 
 
-def check_header(path: Path) -> None:
-    """Refuse numbers that MetaIO would crash on, read as 0 or leave out, and a missing spacing.
+def read_header(path: Path) -> ImageHeader:
+    """Read and check the header.
 
     Raises
     ------
     UserError
-        If a number is not what it should be, or the header has no end.
+        If a field is missing or has an impossible value, or the voxels are not binary, in this file and single numbers.
     """
-    fields, _ = _read_header(path)
+    with path.open("rb") as file:
+        fields, offset = read_text_header(file, path, separator="[=:]", last="elementdatafile"), file.tell()
+    size = _size(path, fields)
+    sizes = three_sizes(path, size)
+    rank = len(size)
+    given_spacing = _numbers(path, fields, SPACING, rank, positive=True)
+    if given_spacing is None:
+        raise UserError(f"{path}: the header gives no voxel spacing (ElementSpacing)")
+    origin = _numbers(path, fields, ORIGIN, rank) or (0.0,) * rank
+    matrix = np.reshape(_numbers(path, fields, MATRIX, rank**2) or np.eye(rank), (rank, rank))
+    mm, odd_units = _unit_mm(path, fields.get("distanceunits", ""))
+    geometry = Geometry(
+        sizes,
+        _three(given_spacing, mm),
+        _three(origin, mm),
+        tuple(float(cosine) for cosine in matrix[:3, :3].T.ravel()),  # in the file, row i is the direction of axis i
+    )
+    check_geometry(path, geometry)
+    data, odd_values = _voxel_data(path, fields, offset, sizes)
+    return ImageHeader(geometry, data, fields.get(PROGRAM.lower(), ""), odd_units + odd_values)
+
+
+def _size(path: Path, fields: dict[str, str]) -> list[int]:
     rank = fields.get("ndims", "")
     if not rank.isascii() or not rank.isdigit() or not 1 <= int(rank) <= MAX_RANK:
         raise UserError(f"{path}: the header says NDims = {rank or 'nothing'}, expected 3")
@@ -41,52 +72,86 @@ def check_header(path: Path) -> None:
         raise UserError(
             f"{path}: the header says DimSize = {' '.join(sizes) or 'nothing'}, expected {rank} positive numbers"
         )
-    if not fields.keys() & set(POSITIVE):
-        raise UserError(f"{path}: the header gives no voxel spacing (ElementSpacing)")
-    kinds = {**dict.fromkeys(POSITIVE, "positive"), **dict.fromkeys((*FINITE, *MATRICES), "finite")}
-    for name in [key for key in fields if key in kinds]:
-        values, count = fields[name].split(), int(rank) ** (2 if name in MATRICES else 1)
-        if len(values) != count or not all(_is_number(value, positive=name in POSITIVE) for value in values):
-            given = " ".join(values) or "nothing"
-            raise UserError(f"{path}: the header says {name} = {given}, expected {count} {kinds[name]} numbers")
+    return [int(float(size)) for size in sizes]
 
 
-def find_voxel_data(path: Path, voxels: int) -> VoxelData:
-    """Return where the voxel data lies.
-
-    Parameters
-    ----------
-    path
-        An image whose header ITK could read.
-    voxels
-        Their number, as ITK understood the header.
-
-    Raises
-    ------
-    UserError
-        If the data lies in another file, is written as text, or is where ITK would not read it.
-    """
-    fields, offset = _read_header(path)
+def _voxel_data(
+    path: Path, fields: dict[str, str], offset: int, sizes: tuple[int, int, int]
+) -> tuple[VoxelData, tuple[str, ...]]:
+    """Return where the voxels lie, and what is odd about their numbers."""
     if fields["elementdatafile"].upper() != "LOCAL":
         raise UserError(
             f"{path}: its voxels lie in another file ({fields['elementdatafile']}); expected one self-contained .mha"
         )
     if fields.get("binarydata", "true").lower().startswith("f"):
         raise UserError(f"{path}: its voxels are written as text (BinaryData = False); expected a binary .mha")
-    item = MET_BYTES.get(fields.get("elementtype", "").upper())
-    expected = item and voxels * item
-    if not fields.get("compresseddata", "false").startswith(("t", "T", "1")):  # as MetaIO reads it
-        return VoxelData(offset, None, expected)
-    if fields.get("headersize", "0") != "0":  # ITK would return unset memory
-        raise UserError(f"{path}: the header says HeaderSize beside compressed voxels, expected none; write it anew")
+    if fields.get("headersize", "0") != "0":
+        raise UserError(f"{path}: the header says HeaderSize = {fields['headersize']}, expected none; write it anew")
+    dtype = _dtype(path, fields)
+    slope, intercept = (_scale(path, fields, name, default) for name, default in ((SLOPE, 1.0), (INTERCEPT, 0.0)))
+    compressed = fields.get("compresseddata", "false").startswith(TRUE)
     size = fields.get("compresseddatasize", "0")
-    return VoxelData(offset, ZLIB_OR_GZIP, expected, int(size) if size.isascii() and size.isdigit() else 0)
+    data = VoxelData(
+        (sizes[2], sizes[1], sizes[0]),
+        dtype,
+        offset,
+        ZLIB_OR_GZIP if compressed else None,
+        compressed_bytes=(int(size) if size.isascii() and size.isdigit() else 0) if compressed else None,
+        slope=slope,
+        intercept=intercept,
+    )
+    if (slope, intercept) == (1.0, 0.0):
+        return data, ()
+    return data, (
+        f"{path}: the values were scaled as the header says (ElementToIntensityFunctionSlope {slope:g}, Offset "
+        f"{intercept:g}); ITK and programs built on it show them without that",
+    )
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], int]:
-    """Return the fields by their names in lower case, and the length of the header in bytes."""
-    with path.open("rb") as file:
-        return read_text_header(file, path, separator="[=:]", last="elementdatafile"), file.tell()
+def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:
+    kind, channels = fields.get("elementtype", ""), fields.get("elementnumberofchannels", "1")
+    if not channels.isdigit() or kind.upper() not in DTYPES:
+        raise UserError(
+            f"{path}: the header says ElementType = {kind or 'nothing'} and ElementNumberOfChannels = {channels}, "
+            "expected the type of one number, such as MET_FLOAT"
+        )
+    if int(channels) != 1:
+        raise not_one_number(path, kind, int(channels))
+    # MetaIO knows the field by two names.
+    big = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "false")).startswith(TRUE)
+    return np.dtype((">" if big else "<") + DTYPES[kind.upper()])
+
+
+def _scale(path: Path, fields: dict[str, str], name: str, default: float) -> float:
+    text = fields.get(name, "") or str(default)
+    if not _is_number(text, positive=False) or (name == SLOPE and float(text) == 0):
+        raise UserError(f"{path}: the header says {name} = {text}, expected a number that scales the values")
+    return float(text)
+
+
+def _numbers(
+    path: Path, fields: dict[str, str], names: tuple[str, ...], count: int, *, positive: bool = False
+) -> tuple[float, ...] | None:
+    """Return the numbers of a field; None where it is missing under all its names."""
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        return None
+    values = fields[name].split()
+    if len(values) != count or not all(_is_number(value, positive=positive) for value in values):
+        given, kind = " ".join(values) or "nothing", "positive" if positive else "finite"
+        raise UserError(f"{path}: the header says {name} = {given}, expected {count} {kind} numbers")
+    return tuple(map(float, values))
+
+
+def _unit_mm(path: Path, unit: str) -> tuple[float, tuple[str, ...]]:
+    """Return the length unit in mm, and a warning about an unknown one."""
+    if not unit or unit.lower() in UNITS_MM:
+        return UNITS_MM.get(unit.lower(), 1.0), ()
+    return 1.0, (f"{path}: the header says DistanceUnits = {unit}, which is unknown; the voxel spacing is taken as mm",)
+
+
+def _three(values: tuple[float, ...], mm: float) -> tuple[float, float, float]:
+    return values[0] * mm, values[1] * mm, values[2] * mm
 
 
 def _is_number(text: str, *, positive: bool) -> bool:

@@ -1,37 +1,38 @@
-"""Read PET and CT."""
+"""Read PET, CT and labels."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.files.compressed import check_voxel_data
-from swfastedit_core.files.formats import format_of
-from swfastedit_core.files.geometry import checked_geometry, itk_reason, opened
-from swfastedit_core.system.threads import start_in_thread
+from swfastedit_core.files.geometry import read_header
+from swfastedit_core.files.header import ImageHeader
+from swfastedit_core.files.nifti_forms import Form
+from swfastedit_core.files.plausibility import doubts_about_pet
+from swfastedit_core.files.voxels import read_voxels
 from swfastedit_core.volume import AIR_HU, Volume
 
-MAX_SUV = 1000.0  # higher values are hardly SUV
 AIR_BELOW_HU = -500.0  # every CT shows air around the patient; without a lower voxel the values are hardly HU
 MAX_NON_FINITE = 0.5  # share of the voxels
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, form: Form = "auto") -> Volume:
     """Read a PET.
 
-    The header is checked before any voxel is read. Voxels that are not finite become 0, with a `DataWarning` that
-    counts them; in NIfTI ITK makes them 0 without a warning. A maximum above 1,000 gives a warning (Bq/ml, not SUV?).
+    The header is checked before any voxel is read. Each thing that is ambiguous about header or values gives a
+    `DataWarning`: coordinates or units, voxels that are not finite numbers (they become 0), values that do not look
+    like SUV.
 
     Parameters
     ----------
     path
         A .mha, .nii, .nii.gz or .nrrd file.
+    form
+        Which coordinates of a NIfTI file count: "qform", "sform", or "auto" for the sform where there is one and the
+        two do not contradict each other.
 
     Returns
     -------
@@ -42,32 +43,28 @@ def read_volume(path: str | Path) -> Volume:
     ------
     UserError
         If the file is missing, empty, damaged or of an unknown type; if it is not a three-dimensional volume of
-        single numbers, has an impossible geometry, is larger than 4 GiB as float32, or is mostly not finite.
+        single numbers, has an impossible geometry, contradicts itself, is larger than 4 GiB as float32, or is mostly
+        not finite.
     """
     path = Path(path)
-    volume = _read(path)
-    array = volume.array_zyx
-    low, high = _make_finite(array, path, fill=0.0, expected="a PET in SUV")
-    if array.size > 1 and low == high:
-        warnings.warn(DataWarning(f"{path}: every voxel is {low:g}, there is no image in it"), stacklevel=2)
-    if high > MAX_SUV:
-        warnings.warn(
-            DataWarning(f"{path}: maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first"),
-            stacklevel=2,
-        )
+    header = read_header(path, form=form)
+    volume = _read(path, header)
+    low, high = _make_finite(volume.array_zyx, path, fill=0.0, expected="a PET in SUV")
+    for doubt in doubts_about_pet(volume.array_zyx, volume.geometry, stored=header.data.dtype, low=low, high=high):
+        warnings.warn(DataWarning(f"{path}: {doubt}"), stacklevel=2)
     return volume
 
 
-def read_ct(path: str | Path) -> Volume:
+def read_ct(path: str | Path, *, form: Form = "auto") -> Volume:
     """Read a CT.
 
-    Voxels that are not finite become air (`AIR_HU`), with a `DataWarning` that counts them (in NIfTI they become 0
-    without a warning). A minimum above -500 gives a warning (not HU?). A CT of nothing but air is accepted.
+    Voxels that are not finite become air (`AIR_HU`), with a `DataWarning` that counts them. A minimum above -500 gives
+    a warning (not HU?). A CT of nothing but air is accepted.
 
     Parameters
     ----------
-    path
-        A .mha, .nii, .nii.gz or .nrrd file.
+    path, form
+        As `read_volume`.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def read_ct(path: str | Path) -> Volume:
         As `read_volume`.
     """
     path = Path(path)
-    volume = _read(path)
+    volume = _read(path, read_header(path, form=form))
     low, _ = _make_finite(volume.array_zyx, path, fill=AIR_HU, expected="a CT in HU")
     if low > AIR_BELOW_HU:
         warnings.warn(
@@ -90,38 +87,35 @@ def read_ct(path: str | Path) -> Volume:
     return volume
 
 
-def _read(path: Path) -> Volume:
-    """Read a volume as float32. ITK reads the voxels while this thread checks length and checksum of the data."""
-    form = format_of(path)
-    with opened(path) as reader:
-        geometry = checked_geometry(reader, path)
-        data = form.find_voxel_data(path, math.prod(geometry.size_xyz))
-        if data is not None and data.stream is None:
-            check_voxel_data(path, data)
-            data = None
-        reader.SetOutputPixelType(sitk.sitkFloat32)
-        reading = start_in_thread(reader.Execute)
-        try:
-            if data is not None:
-                check_voxel_data(path, data)
-        finally:
-            failure = reading.exception()
-        if isinstance(failure, RuntimeError):
-            raise UserError(
-                f"{path}: the voxels cannot be read ({itk_reason(failure)}); is the file damaged?"
-            ) from failure
-        image = reading.result()
-    return Volume(np.asarray(_Voxels(image)), geometry)
+def read_label(path: str | Path, *, form: Form = "auto") -> Volume:
+    """Read a label as it is in the file.
+
+    Parameters
+    ----------
+    path, form
+        As `read_volume`.
+
+    Returns
+    -------
+    Volume
+        float32 [Z, Y, X].
+
+    Raises
+    ------
+    UserError
+        As `read_volume`, and if a voxel is not a finite number.
+    """
+    path = Path(path)
+    volume = _read(path, read_header(path, form=form))
+    if not np.isfinite([volume.array_zyx.min(), volume.array_zyx.max()]).all():
+        raise UserError(f"{path}: the label has voxels that are not finite numbers, expected 0, 1, …")
+    return volume
 
 
-class _Voxels:
-    """The voxels of an image in ITK's memory: an array made of this keeps the image alive and copies nothing."""
-
-    def __init__(self, image: sitk.Image) -> None:
-        self._image = image
-        view = sitk.GetArrayViewFromImage(image).__array_interface__
-        address, _ = view["data"]
-        self.__array_interface__: dict[str, Any] = view | {"data": (address, False)}  # writable: no other owner
+def _read(path: Path, header: ImageHeader) -> Volume:
+    for message in header.warnings:
+        warnings.warn(DataWarning(message), stacklevel=3)
+    return Volume(read_voxels(path, header.data), header.geometry)
 
 
 def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -> tuple[float, float]:

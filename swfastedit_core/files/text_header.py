@@ -11,7 +11,7 @@ from swfastedit_core.errors import UserError
 HEADER_LIMIT = 2**20  # bytes; a longer text is no header
 
 
-def read_text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -> dict[str, str]:
+def read_text_header(file: BinaryIO, path: Path, *, separator: str, last: str, comment: str = "\0") -> dict[str, str]:
     """Read lines of key and value.
 
     Parameters
@@ -24,6 +24,8 @@ def read_text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -
         Regular expression between key and value.
     last
         Key of the last line, in lower case; empty for a blank line.
+    comment
+        Lines that begin with it are left out.
 
     Returns
     -------
@@ -37,9 +39,10 @@ def read_text_header(file: BinaryIO, path: Path, *, separator: str, last: str) -
     """
     fields: dict[str, str] = {}
     while file.tell() < HEADER_LIMIT:
-        line = file.readline(HEADER_LIMIT).decode("latin-1").strip()
+        line = file.readline(HEADER_LIMIT).decode("utf-8", "replace").strip()
         key, *value = re.split(separator, line, maxsplit=1)
-        fields[key.strip().lower()] = "".join(value).strip()
+        if not line.startswith(comment):
+            fields[key.strip().lower()] = "".join(value).strip()
         if key.strip().lower() == last:
             return fields
         if not line and file.read(1) == b"":

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.compressed import check_voxel_data
 from swfastedit_core.files.formats import format_of
-from swfastedit_core.files.geometry import itk_reason
+from swfastedit_core.files.geometry import read_header
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
+
+PROGRAM = "swfastedit"  # in the header of every file that is written here
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
     """Write a volume, compressed, in its array's type, through a temporary file beside the target.
+
+    A NIfTI file of a grid that was read from NIfTI carries the scan's qform, sform, their codes and its unit.
 
     Parameters
     ----------
@@ -32,17 +34,11 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """
     path = Path(path)
     form = format_of(path)
-    image = to_image(volume)
     try:
         with replacing(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
-            data = form.find_voxel_data(temporary, volume.array_zyx.size)
-            if data is not None:  # ITK reports no error when it writes NIfTI to a full disk
-                check_voxel_data(temporary, data)
-    except UserError as error:
-        raise UserError(f"{path}: cannot be written whole; is the disk full?") from error
+            form.write(volume, temporary, program=PROGRAM)
     except (RuntimeError, OSError) as error:
-        raise UserError(f"{path}: cannot be written ({itk_reason(error)})") from error
+        raise UserError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
 def write_mask(mask: Volume, path: str | Path) -> None:
@@ -72,10 +68,19 @@ def write_mask(mask: Volume, path: str | Path) -> None:
     write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
 
 
-def to_image(volume: Volume) -> sitk.Image:
-    """Copy a volume into a SimpleITK image of the array's type."""
-    image = sitk.GetImageFromArray(volume.array_zyx)
-    image.SetSpacing(volume.geometry.spacing_mm)
-    image.SetOrigin(volume.geometry.origin_mm)
-    image.SetDirection(volume.geometry.direction)
-    return image
+def written_here(path: Path) -> bool:
+    """Whether a file is an image that this program wrote, by its header."""
+    try:
+        return read_header(path).program == PROGRAM
+    except UserError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    """Return the last informative line of a message of ITK or of the system, without its source location."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # "Reason: " repeats the last error of the system, whatever it was.
+    informative = [line for line in lines if not line.startswith("Reason: ")]
+    return informative[-1].removeprefix("sitk::ERROR:").strip() if informative else type(error).__name__

@@ -8,7 +8,7 @@ import pytest
 from blobs import GRID, write_blobs
 
 from bench import weights as bench
-from swfastedit_core import Volume, read_volume
+from swfastedit_core import Volume, read_label, read_volume
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.train.data.sources import find_sources
 
@@ -36,7 +36,7 @@ def finds_a_corner(monkeypatch):
 def test_networks_and_thresholds_are_scored_on_the_same_scans(folder, finds_a_corner):
     sources = find_sources(f"images:{folder}", seed=0)
     rows = {row.method: row for row in bench.score_methods("blobs", [(source, NoNetworks()) for source in sources])}
-    truths = [read_volume(source.label).array_zyx for source in sources]
+    truths = [read_label(source.label).array_zyx for source in sources]
     network = rows["network"]
     assert (network.scans, network.dice, network.fpv_ml) == (3, 0.0, pytest.approx(8 * 0.064))
     assert network.fnv_ml == pytest.approx(np.mean([truth.sum() for truth in truths]) * 0.064)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from swfastedit_core import Geometry, UserError, Volume, load_networks, read_volume, segment, write_volume
+from swfastedit_core import Geometry, UserError, Volume, load_networks, read_label, read_volume, segment, write_volume
 from swfastedit_core.challenge.case import Case, CaseOptions, segment_case
 from swfastedit_core.pipeline import OVERLAP
 
@@ -33,7 +33,7 @@ def test_record_says_what_was_done(scan, networks, narrow_checkpoint, tmp_path):
     case = Case(pet=scan, mask=tmp_path / "masks" / "scan.mha")
     record = segment_case(case, networks, CaseOptions(), progress=lambda done, total: seen.append((done, total)))
     expected = segment(read_volume(scan), networks)
-    np.testing.assert_array_equal(read_volume(case.mask).array_zyx, expected.mask.array_zyx)
+    np.testing.assert_array_equal(read_label(case.mask).array_zyx, expected.mask.array_zyx)
     assert (record.windows, record.windows_full_grid) == (expected.windows, expected.windows_full_grid)
     assert seen[-1] == (record.windows, record.windows)
     assert record.lesion_voxels == expected.lesion_voxels > 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from swfastedit_core import Geometry, Volume, load_networks, read_ct, read_volume, segment, write_volume
+from swfastedit_core import Geometry, Volume, load_networks, read_ct, read_label, segment, write_volume
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
@@ -95,7 +95,7 @@ def masks(done, *names):
     assert (done.returncode, done.stderr) == (0, "")
     told = [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
     assert [Path(report["output"]).name for report in told] == list(names)
-    return [read_volume(report["output"]).array_zyx for report in told], told
+    return [read_label(report["output"]).array_zyx for report in told], told
 
 
 def assert_failed(done, message):
@@ -110,7 +110,8 @@ def test_single_files(tmp_path, weights, run):
     (found,), (report,) = masks(run(*files, "--weights", weights / "both.safetensors"), "p.nii.gz")
     np.testing.assert_array_equal(found, EXPECTED)
     assert report["ct"] == str(tmp_path / "c.nrrd")
-    assert report["warnings"] == []
+    (warning,) = report["warnings"]
+    assert warning.startswith(f"{tmp_path / 'p.nii.gz'}: the scan measures 6.4 × 6.4 × 3.2 cm by its header, hardly")
     ensemble = run(*files, "--weights", weights)  # one that sees CT, one that does not
     (_,), (report,) = masks(ensemble, "p.nii.gz")
     assert (len(report["weights"]), report["ct"]) == (2, str(tmp_path / "c.nrrd"))

@@ -101,7 +101,7 @@ def test_odd_scans_still_give_a_mask(tmp_path, weights, run):
 
 
 def test_warnings_are_on_stdout_and_in_the_report(tmp_path, weights, run):
-    array = np.ones((12, 12, 12))
+    array = np.ones((30, 40, 36))
     array[0, 0, 0], array[1, 1, 1] = np.nan, 5000
     sitk.WriteImage(scan(array), str(tmp_path / "scan.mha"))
     done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights / "1.safetensors")

@@ -43,6 +43,7 @@ def test_scan_beyond_the_limit_is_refused_by_its_header(tmp_path):
 
 def test_scan_just_within_the_limit_fails_for_its_missing_voxels_only(tmp_path):
     path = mha(tmp_path / "scan.mha", "DimSize = 4 3 2", "DimSize = 1024 1024 1024")
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 2 2 3", b"ElementSpacing = 1 1 1"))
     assert refused(path).startswith("truncated, 96 bytes of voxel data where the header promises 4,294,967,296")
 
 

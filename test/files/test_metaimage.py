@@ -62,9 +62,6 @@ ODD_MHA = {  # voxel data, lines of the header, and the values; None: those that
     "big-endian": (BIG_ENDIAN, "BinaryDataByteOrderMSB = True\n", np.arange(24)),
     "big-endian by its other name": (BIG_ENDIAN, "ElementByteOrderMSB = True\n", None),
     "whole numbers": (np.arange(24, dtype="<i4").tobytes(), "ElementType = MET_INT\n", np.arange(24)),
-    "with intensities": (
-        VOXELS, "ElementToIntensityFunctionSlope = 2\nElementToIntensityFunctionOffset = 1\n", None,
-    ),
     "with what scanners add": (VOXELS, "0008|0060 = PT\nModality = MET_MOD_PET\n", np.arange(24)),
 }  # fmt: skip
 

@@ -12,6 +12,9 @@ from places import ROOT
 
 from swfastedit_core import DataWarning, read_ct, read_volume
 from swfastedit_core.files.formats import SUFFIXES
+from swfastedit_core.files.read import read_label
+
+LARGE_MM = (100.0, 100.0, 100.0)  # a few of these voxels are as large as a body
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.float64])
@@ -20,7 +23,7 @@ def test_any_number_type_becomes_float32(kind, suffix, tmp_path):
     array = np.arange(24).reshape(2, 3, 4).astype(kind)
     path = tmp_path / f"scan{suffix}"
     sitk.WriteImage(image(array), str(path))
-    volume = read_volume(path)
+    volume = read_label(path)
     assert volume.array_zyx.dtype == np.float32
     np.testing.assert_array_equal(volume.array_zyx, array)
 
@@ -56,7 +59,7 @@ def test_more_than_half_no_numbers_is_refused(bad, is_refused, tmp_path):
 def test_values_that_cannot_be_suv_give_a_warning(maximum, warned, tmp_path):
     array = values()
     array[3, 3, 3] = maximum
-    sitk.WriteImage(image(array), str(tmp_path / "scan.mha"))
+    sitk.WriteImage(image(array, spacing_mm=(50.0, 50.0, 50.0)), str(tmp_path / "scan.mha"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
         read_volume(tmp_path / "scan.mha")
@@ -84,7 +87,7 @@ def warnings_of(read, path):
 )
 def test_ct_is_asked_for_air_and_not_for_a_low_maximum(hu, words, tmp_path):
     path = tmp_path / "ct.mha"
-    sitk.WriteImage(image(np.array(hu, np.int16).reshape(1, 2, 2)), str(path))
+    sitk.WriteImage(image(np.array(hu, np.int16).reshape(1, 2, 2), spacing_mm=LARGE_MM), str(path))
     found, said = warnings_of(read_ct, path)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found.ravel(), hu)
@@ -95,17 +98,21 @@ def test_ct_is_asked_for_air_and_not_for_a_low_maximum(hu, words, tmp_path):
 
 def test_voxels_of_a_ct_that_are_no_numbers_become_air(tmp_path):
     path = tmp_path / "ct.mha"
-    sitk.WriteImage(image(np.array([np.nan, -1000, 30, np.inf], np.float32).reshape(1, 2, 2)), str(path))
+    sitk.WriteImage(
+        image(np.array([np.nan, -1000, 30, np.inf], np.float32).reshape(1, 2, 2), spacing_mm=LARGE_MM), str(path)
+    )
     found, said = warnings_of(read_ct, path)
     assert found.ravel().tolist() == [-1024, -1000, 30, -1024]
     assert said == [f"{path}: 2 voxels were not finite numbers and became -1024"]
-    sitk.WriteImage(image(np.array([np.nan, np.nan, 30, np.inf], np.float32).reshape(1, 2, 2)), str(path))
+    sitk.WriteImage(
+        image(np.array([np.nan, np.nan, 30, np.inf], np.float32).reshape(1, 2, 2), spacing_mm=LARGE_MM), str(path)
+    )
     assert refused(path, read_ct) == "3 of 4 voxels are not finite numbers, expected a CT in HU"
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize(("suffix", "copies"), [(".mha", 1), (".nrrd", 1), (".nii", 2), (".nii.gz", 2)])
-def test_voxels_are_in_memory_once_and_twice_while_itk_reads_nifti(suffix, copies, compressed, tmp_path):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_voxels_are_in_memory_once(suffix, compressed, tmp_path):
     array = np.arange(80 * 400 * 400, dtype=np.float32).reshape(80, 400, 400)
     array %= 50
     array[0, 0, 0] = np.nan
@@ -122,6 +129,6 @@ print(1e6 * (peak_memory_mb() - before), part.sum(dtype='float64'), part.flags.w
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     taken, total, writable = done.stdout.split()
-    assert 0.9 * array.nbytes < float(taken) < (copies + 0.5) * array.nbytes
+    assert 0.9 * array.nbytes < float(taken) < 1.5 * array.nbytes
     assert float(total) == array[40:].sum(dtype="float64")
     assert writable == "True"

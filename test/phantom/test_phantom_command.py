@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from swfastedit_core.files.read import read_volume
+from swfastedit_core.files.read import read_label, read_volume
 from swfastedit_core.phantom.__main__ import main
 
 
@@ -48,7 +48,7 @@ def test_command_writes_pairs_on_one_grid(tmp_path: Path, capfd: pytest.CaptureF
     assert main([*options, "--output", str(tmp_path)]) == 0
     assert capfd.readouterr().out.startswith("phantom_8_0000.mha lesions: 4, ")
     image = read_volume(tmp_path / "imagesTr" / "phantom_8_0000.mha")
-    label = read_volume(tmp_path / "labelsTr" / "phantom_8_0000.mha")
+    label = read_label(tmp_path / "labelsTr" / "phantom_8_0000.mha")
     assert image.geometry == label.geometry
     assert image.geometry.spacing_mm == (6.0, 6.0, 5.0)
     assert set(np.unique(label.array_zyx)) == {0.0, 1.0}
@@ -104,4 +104,4 @@ def test_interrupted_command_leaves_whole_files_only(sent: signal.Signals, reaso
     assert (process.returncode, error) == (128 + sent, reason)
     for path in (tmp_path / "set").rglob("*.nii.gz"):
         assert path.name.startswith("phantom_0_")
-        assert read_volume(path).array_zyx.size
+        assert read_label(path).array_zyx.size

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.files.read import read_ct, read_volume
+from swfastedit_core.files.read import read_ct, read_label, read_volume
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.resample import require_overlap, resample, resample_ct
 from swfastedit_core.train.data.layouts import LAYOUTS, find_files
@@ -188,14 +188,7 @@ def _phantoms(spec: str, count: str, seed: int) -> list[Source]:
 
 def _read_label(path: Path) -> tuple[Volume, tuple[int, ...]]:
     """Read a label as it is in the file, float32; return it and its values except 0."""
-    with warnings.catch_warnings():  # these warnings are about a PET, not about a label
-        warnings.filterwarnings("ignore", ".*every voxel is .*there is no image", DataWarning)
-        warnings.filterwarnings("ignore", ".*is hardly an SUV", DataWarning)
-        warnings.filterwarnings("error", ".*were not finite numbers", DataWarning)
-        try:
-            label = read_volume(path)
-        except DataWarning as warning:
-            raise UserError(f"{path}: the label has voxels that are not finite numbers, expected 0, 1, …") from warning
+    label = read_label(path)
     marked = label.array_zyx[label.array_zyx != 0]
     broken = marked[np.abs(marked - np.rint(marked)) > WHOLE]
     if broken.size:

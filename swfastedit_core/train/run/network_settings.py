@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
-from swfastedit_core.files.geometry import SPACING_MM
+from swfastedit_core.files.header import SPACING_MM
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import PUBLISHED_INTENSITY, Preprocessing

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from places import SHARED
 
-from swfastedit_core import Geometry, UserError, Volume, read_volume, write_volume
+from swfastedit_core import Geometry, UserError, Volume, read_label, write_volume
 from swfastedit_core.errors import DataWarning
 from swfastedit_core.phantom import __main__ as phantom_command
 from swfastedit_core.phantom import make_phantom
@@ -526,7 +526,7 @@ def test_real_crops_are_read_with_their_ct():
     scan = read_source(source, with_ct=True)
     assert scan.ct
     assert scan.ct.geometry == scan.pet.geometry == scan.label.geometry
-    np.testing.assert_array_equal(scan.label.array_zyx, read_volume(source.label).array_zyx)
+    np.testing.assert_array_equal(scan.label.array_zyx, read_label(source.label).array_zyx)
     # Another way to a voxel's HU: ITK's interpolator at the patient coordinates of the tumour's voxels.
     ct, pet = sitk.ReadImage(str(source.ct), sitk.sitkFloat32), sitk.ReadImage(str(source.pet))
     for z, y, x in np.argwhere(scan.label.array_zyx)[::50]:

@@ -17,7 +17,7 @@ from swfastedit_core.train.data.findings import Finding, table, usable
 from swfastedit_core.train.data.sources import Source, find_sources
 
 CROPS = SHARED / "data" / "sts_crops"
-GRID = Geometry((5, 4, 3), (4.0, 5.0, 2.0))  # voxels of 0.04 ml
+GRID = Geometry((5, 4, 3), (40.0, 50.0, 40.0))  # voxels of 80 ml, as large as a body
 SUV = np.arange(60, dtype=np.float32).reshape(3, 4, 5) / 10
 LABEL = np.zeros((3, 4, 5), np.uint8)
 LABEL[0, 0, 0], LABEL[0, 1, 1], LABEL[1, 2, 2], LABEL[2, 3, 3:] = 1, 1, 3, 1  # edge, corner, corner
@@ -62,11 +62,11 @@ def test_finding_tells_what_is_in_a_case(tmp_path):
     assert finding == Finding(
         *("a", "images:somewhere", "patient of a"),
         size_xyz=(5, 4, 3),
-        spacing_mm=(4.0, 5.0, 2.0),
+        spacing_mm=(40.0, 50.0, 40.0),
         suv_max=pytest.approx(5.9),
         lesions=3,  # voxels that share an edge are one lesion, voxels that share a corner are two
         lesion_voxels=5,
-        lesion_ml=pytest.approx(0.2),
+        lesion_ml=pytest.approx(400.0),
         label_values=(1, 3),
     )
 
@@ -151,11 +151,11 @@ def test_missing_ct_is_a_problem_only_where_ct_is_wanted(tmp_path):
 
 
 def test_scan_that_is_too_large_at_the_networks_spacing_is_a_problem(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "GRID", Geometry((5, 4, 3), (900.0, 900.0, 900.0)))
+    monkeypatch.setattr(sys.modules[__name__], "GRID", Geometry((5, 4, 3), (500.0, 500.0, 500.0)))
     cache, source = tmp_path / "survey.json", case_of(tmp_path)
     for spacing_mm, problem in ((100.0, False), (1.0, True), (100.0, False)):
         finding = survey([source], spacing_mm=(spacing_mm,) * 3, with_ct=False, workers=1, cache=cache)[0]
-        assert ("would have 1.75e+10 voxels at the network's spacing of 1" in finding.problem) == problem
+        assert ("would have 3.01e+09 voxels at the network's spacing of 1" in finding.problem) == problem
         assert (finding.problem != "") == problem
 
 
@@ -184,7 +184,7 @@ def test_cases_are_looked_at_in_processes_and_phantoms_are_not(tmp_path):
     assert [finding.problem.partition(": ")[2] for finding in findings] == ["", "", "the file is empty", ""]
     assert findings[1] == Finding("phantom_0_0000", "phantom:1", "phantom_0_0000")
     assert sorted(line.split(":")[0] for line in lines) == ["surveyed a", "surveyed b", "surveyed c"]
-    assert "surveyed b: 0.2 ml of lesions" in lines
+    assert "surveyed b: 400.0 ml of lesions" in lines
 
 
 def test_phantom_has_no_ct():

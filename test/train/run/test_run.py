@@ -13,7 +13,7 @@ from blobs import blob, write_blobs
 from runs import NARROW, ROOT, losses, metrics
 from safetensors import safe_open
 
-from swfastedit_core import Geometry, UserError, Volume, load_networks, read_volume, segment, write_volume
+from swfastedit_core import Geometry, UserError, Volume, load_networks, read_label, read_volume, segment, write_volume
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.phantom import make_phantom
@@ -240,7 +240,7 @@ def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
     """The CT shows the lesion, the PET does not: what finds it has learned from the CT."""
     ours = shutil.copytree(data, tmp_path / "data")
     for label in (ours / "labelsTr").iterdir():
-        truth = read_volume(label)
+        truth = read_label(label)
         pet = ours / "imagesTr" / label.name
         blank = read_volume(pet).array_zyx.clip(0, 1)
         write_volume(Volume(blank, truth.geometry), pet)
@@ -251,7 +251,8 @@ def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
     assert float(metrics(run)[-1]["dice"]) > 0.8
     assert command.main(["export", str(run), str(tmp_path / "weights")]) == 0
     networks = load_networks(tmp_path / "weights", device="cpu", precision="float32")
-    pet, ct, truth = (read_volume(ours / folder / "blob2.mha") for folder in ("imagesTr", "ct", "labelsTr"))
+    pet = read_volume(ours / "imagesTr" / "blob2.mha")
+    ct, truth = (read_label(ours / folder / "blob2.mha") for folder in ("ct", "labelsTr"))
     assert dice(truth.array_zyx, segment(pet, networks, ct=ct).mask.array_zyx) > 0.8
     with pytest.raises(UserError, match="CT"):
         segment(pet, networks)

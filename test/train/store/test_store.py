@@ -17,7 +17,7 @@ import SimpleITK as sitk
 import torch
 from places import ROOT
 
-from swfastedit_core import Geometry, UserError, Volume, read_volume, write_mask, write_volume
+from swfastedit_core import Geometry, UserError, Volume, read_label, write_mask, write_volume
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import DataWarning
@@ -99,7 +99,7 @@ def test_crops_are_those_of_the_volume_in_memory(prepared, folder):
     """66 × 58 × 53 voxels: more than a chunk along x, none of the sides a multiple of a block's."""
     rng = np.random.default_rng(0)
     for seed, case in enumerate(prepared[1]):
-        drawn = [read_volume(folder / f"{seed}_{what}.mha") for what in ("pet", "label")]
+        drawn = [read_label(folder / f"{seed}_{what}.mha") for what in ("pet", "label")]
         ct = Volume(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{seed}_ct.mha"))), GRID)
         image = expected_image(Scan(*drawn, ct), SETTINGS.spacing_mm).astype(np.float32)
         label = label_on_grid(drawn[1], place(GRID, SETTINGS.spacing_mm))
@@ -694,7 +694,7 @@ def test_real_lesions_keep_their_volume(tmp_path, in_this_process):
     sources = find_sources(f"images:{CROPS}", seed=0)[:3]
     cases, _ = lines_of(tmp_path, sources, Preprocessing(), channels=Channels.PET)
     for source, case in zip(sources, cases, strict=True):
-        label = read_volume(source.label)
+        label = read_label(source.label)
         millilitres = (label.array_zyx > 0).sum() * label.geometry.voxel_ml
         found_ml = sum(c.voxels for c in case.components) * np.prod(Preprocessing().spacing_mm) / 1000
         assert found_ml == pytest.approx(millilitres, rel=0.02)

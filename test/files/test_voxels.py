@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import SimpleITK as sitk
 from handwritten import VOXELS, image, mha, packed_mha, refused, values
 
 from swfastedit_core import DataWarning, read_volume
+from swfastedit_core.files import voxels
 from swfastedit_core.files.formats import SUFFIXES
 
 
@@ -42,6 +44,39 @@ def test_gzip_of_several_streams_is_read(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "scan.nii.gz").array_zyx, values())
 
 
+def test_a_slice_or_more_behind_the_voxels_means_that_the_header_is_false(tmp_path):
+    one_slice = 4 * 3 * 4
+    path = mha(tmp_path / "scan.mha", payload=VOXELS + bytes(one_slice - 1))
+    with pytest.warns(DataWarning, match="143 bytes of voxel data where the header promises 96"):
+        read_volume(path)
+    path = mha(tmp_path / "scan.mha", payload=VOXELS + bytes(one_slice))
+    assert "a slice or more is left over, so size or number type in the header are false" in refused(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_long_of_eight_bytes_is_refused(compressed, tmp_path):
+    """MetaIO's MET_LONG has four bytes; writers on 64-bit Linux took their own long."""
+    stored = np.arange(24, dtype="<i8").tobytes()
+    if compressed:
+        packed = zlib.compress(stored)
+        lines = f"CompressedData = True\nCompressedDataSize = {len(packed)}\nElementType = MET_LONG\n"
+        path = mha(tmp_path / "scan.mha", "CompressedData = False\n", lines, packed)
+        path.write_bytes(path.read_bytes().replace(b"ElementType = MET_FLOAT\n", b""))
+    else:
+        path = mha(tmp_path / "scan.mha", "MET_FLOAT", "MET_LONG", stored)
+    assert "192 bytes of voxel data where the header promises 96" in refused(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", ["i2", "f8", "u4"])
+def test_voxels_in_many_blocks_are_converted_like_one(kind, suffix, compressed, tmp_path, monkeypatch):
+    monkeypatch.setattr(voxels, "BLOCK", 7)  # no multiple of any number's size
+    array = np.arange(6 * 7 * 8).reshape(6, 7, 8).astype(kind)
+    sitk.WriteImage(image(array), str(tmp_path / f"scan{suffix}"), compressed)
+    np.testing.assert_array_equal(read_volume(tmp_path / f"scan{suffix}").array_zyx, array)
+
+
 def test_more_voxel_data_than_promised_is_warned_of(tmp_path):
     with pytest.warns(DataWarning, match="100 bytes of voxel data where the header promises 96; the rest is ignored"):
         assert read_volume(mha(tmp_path / "scan.mha", payload=VOXELS + b"more")).array_zyx.shape == (2, 3, 4)
@@ -51,7 +86,8 @@ NRRD_HEADER = """NRRD0004
 type: float
 dimension: 3
 sizes: 4 3 2
-spacings: 2 2 3
+space: left-posterior-superior
+space directions: (2,0,0) (0,2,0) (0,0,3)
 encoding: gzip
 endian: little
 
@@ -75,8 +111,8 @@ def compressed_scan(path, level):
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("level", [0, 9])
 def test_wrong_checksum_is_refused(level, suffix, tmp_path):
-    path, voxels = compressed_scan(tmp_path / f"scan{suffix}", level)
-    assert read_volume(path).array_zyx.tobytes() == voxels
+    path, stored = compressed_scan(tmp_path / f"scan{suffix}", level)
+    assert read_volume(path).array_zyx.tobytes() == stored
     content = bytearray(path.read_bytes())
     content[-1 if suffix == ".mha" else -8] ^= 1  # the Adler-32 of zlib is last, the CRC-32 of gzip before the length
     path.write_bytes(content)
@@ -85,15 +121,15 @@ def test_wrong_checksum_is_refused(level, suffix, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
 def test_flipped_voxel_in_stored_blocks_is_refused(suffix, tmp_path):
-    path, voxels = compressed_scan(tmp_path / f"scan{suffix}", 0)
+    path, stored = compressed_scan(tmp_path / f"scan{suffix}", 0)
     content = bytearray(path.read_bytes())
-    content[content.index(voxels[-16:])] ^= 1  # no length changes, only the checksum is wrong
+    content[content.index(stored[-16:])] ^= 1  # no length changes, only the checksum is wrong
     path.write_bytes(content)
     assert "damaged" in refused(path)
 
 
 @pytest.mark.parametrize("padding", [bytes(512), b"behind the data"])
 def test_padding_behind_gzip_is_ignored(padding, tmp_path):
-    path, voxels = compressed_scan(tmp_path / "scan.nii.gz", 9)
+    path, stored = compressed_scan(tmp_path / "scan.nii.gz", 9)
     path.write_bytes(path.read_bytes() + padding)
-    assert read_volume(path).array_zyx.tobytes() == voxels
+    assert read_volume(path).array_zyx.tobytes() == stored
