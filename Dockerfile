@@ -36,9 +36,9 @@ ARG OPTIONS=""
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
-ARG CONTENT=unknown
+ARG CONTENT_DIGEST=unknown
 # If an argument changes, some engines still take ENV and LABEL from their cache, unless a RUN before uses the argument.
-RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT}" \
+RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT_DIGEST}" \
     "options --api-method ${API_METHOD} ${OPTIONS}" >build.txt
 
 USER 10001:10001
@@ -51,4 +51,4 @@ LABEL org.opencontainers.image.title="swfastedit" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.grand-challenge.api-method="${API_METHOD}" \
-      swfastedit.content="${CONTENT}"
+      swfastedit.content="${CONTENT_DIGEST}"

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Write what is uploaded to grand-challenge.org, and check it as the upload does:
+# Write the files for upload to grand-challenge.org, and check them as the platform does:
 #   dist/swfastedit-<version>.tar.gz   the image that ./build.sh made (IMAGE names another)
 #   dist/model.tar.gz                  the weights in weights/, for a model upload; optional on the platform
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"
-only_help "${BASH_SOURCE[0]}" "$@"
+accept_only_help "${BASH_SOURCE[0]}" "$@"
 find_engine
 require_weights "$here/weights"
 describe_image "$here"
 require_image
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    { echo "Python 3.11 or newer checks the archives: install it, or set PYTHON to one" >&2; exit 1; }
+    { echo "the check of the archives needs Python 3.11 or newer: install it, or set PYTHON to one" >&2; exit 1; }
 dist=$here/dist
 mkdir -p "$dist"
 image=$dist/$NAME-$VERSION.tar.gz model=$dist/model.tar.gz
@@ -31,8 +31,8 @@ mv "$partial/${image##*/}" "$image"
 mv "$partial/model.tar.gz" "$model"
 cat <<END
 
-Both files would be accepted. Next, on https://grand-challenge.org:
+Both files passed the checks of the upload. Next, on https://grand-challenge.org:
   1. your algorithm > Containers > upload a container: dist/${image##*/}
-  2. or, if an image is there already and only the weights are new, Models > upload a model: dist/model.tar.gz
-  3. when it is shown as ready, try it on one scan (Try-out Algorithm), then submit it to a phase of the challenge
+  2. or, if the platform has an image and only the weights are new, Models > upload a model: dist/model.tar.gz
+  3. when the platform shows it as ready, try it on one scan (Try-out Algorithm), then submit it to a challenge phase
 END

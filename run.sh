@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Quick start: installs what is needed into .venv (once), then segments a scan.
+# Quick start: installs the requirements into .venv (once), then segments a scan.
 #
-#   ./run.sh                                   the synthetic scan in test/input; the mask goes below ./output
-#   ./run.sh --pet scan.nii.gz --output masks  any arguments of process.py
+#   ./run.sh                                   segments the synthetic scan in test/input; writes the mask below output/
+#   ./run.sh --pet scan.nii.gz --output masks  passes its arguments to process.py
 #
-# SWFASTEDIT_VENV names another folder for the environment, PYTHON another interpreter. The folder must not exist or be
-# empty; a folder with anything that this script did not make is refused and left as it is.
+# SWFASTEDIT_VENV names another folder for the environment, PYTHON another interpreter. The script uses a folder that is
+# missing, empty, or made by it. It refuses any other folder and does not change it.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=.ci/environment.sh
 source "$here/.ci/environment.sh"
-environment "$here"
+make_environment "$here"
 if [ $# -gt 0 ]; then
     exec "$PYTHON" "$here/process.py" "$@"
 fi

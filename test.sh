@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# The one test command. The native part checks the code (linters, types, imports, tests) and runs the program on the
-# shipped scan. The container part runs the image that ./build.sh made as grand-challenge.org would.
+# Runs all tests. The native part checks the code (linters, types, imports, tests) and runs the program on the shipped
+# scan. The container part runs the image that ./build.sh made, as grand-challenge.org does.
 #
-#   ./test.sh                   both; only the native part where no Docker or podman answers and CONTAINER_ENGINE is unset
+#   ./test.sh                   both parts; only the native part if neither Docker nor podman runs
+#                               (if CONTAINER_ENGINE is set, this engine must run)
 #   ./test.sh --native          the native part
-#   ./test.sh --container       the container part; fails without an engine
-#   ./test.sh --no-faults       the container part without the images that break a check on purpose
-#   ./test.sh --long            the tests marked long, which need minutes by nature
-#   ./test.sh --real            the tests marked real, long ones too; skipped where ../shared/data has no scans
+#   ./test.sh --container       the container part; fails if neither Docker nor podman runs
+#   ./test.sh --no-faults       the container part, without the modified images that must fail a check
+#   ./test.sh --long            the tests marked long, which take minutes
+#   ./test.sh --real            the tests marked real, long ones too; skipped if ../shared/data has no scans
 #   ./test.sh --time-limit 600  seconds that the container may take for one case (default: 300)
-#   ./test.sh --memory-gb 32    memory of the platform's instance (default: 16, or what this machine has less 1)
-#   ./test.sh -k parity         other arguments go to pytest; the native part only, unless another one is named
+#   ./test.sh --memory-gb 32    memory of the platform's instance (default: 16, or this machine's memory minus 1 GB
+#                               if that is smaller)
+#   ./test.sh -k parity         other arguments go to pytest; without --container, --long or --real only the native part
+#                               runs
 #
-# SWFASTEDIT_VENV names another folder for the environment than .venv, PYTHON another interpreter.
+# SWFASTEDIT_VENV names a folder for the environment (default: .venv), PYTHON an interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/environment.sh
@@ -35,19 +38,19 @@ native() {
     step "pytest"
     run_tests "not container and not long" "$@"
     step "process.py on test/input against expected_output"
-    # PyTorch in float32: the rounding of other engines depends on their version and on the processor
+    # PyTorch in float32, because the rounding of other engines depends on their version and on the processor
     "$PYTHON" process.py --input test/input --output "$output" --engine torch --precision float32
     "$PYTHON" test/compare_masks.py expected_output "$output"
 }
 
-# Runs the tests of a marker expression in two processes with a thread each.
+# Runs the tests that a marker expression selects, in two processes with one thread each.
 run_tests() {
     local marked=$1
     shift
     OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$PYTHON" -m pytest -n 2 --dist worksteal --durations=15 -m "$marked" "$@"
 }
 
-# A repository without long tests passes (pytest's exit code 5); arguments that select no test are an error.
+# Passes without long tests (pytest's exit code 5). With arguments that select no test, it fails.
 long() {
     local code=0
     run_tests "long and not container" "$@" || code=$?
@@ -61,9 +64,10 @@ container() {
     step "$IMAGE as the platform runs it ($ENGINE)"
     require_weights weights
     pack_model "$scratch/model.tar.gz"
-    PYTHONPATH=$here/test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" "${limits[@]}" --model "$scratch/model.tar.gz"
+    PYTHONPATH=$here/test "$PYTHON" -m trial --engine "$ENGINE" --image "$IMAGE" "${limits[@]}" \
+        --model "$scratch/model.tar.gz"
     if [ "$faults" = no ]; then return; fi
-    step "the checks themselves, on images that break them"
+    step "tests of the checks: modified images must fail"
     TRIAL_ENGINE=$ENGINE TRIAL_IMAGE=$IMAGE "$PYTHON" -m pytest -m container "$@"
 }
 
@@ -75,11 +79,12 @@ while [ $# -gt 0 ]; do
     --long | --real) part=${1#--} ;;
     --no-faults) faults=no ;;
     --time-limit | --memory-gb)
-        [[ ${2:-} =~ ^[0-9]+([.][0-9]+)?$ && $2 =~ [1-9] ]] || { echo "$1 ${2:-}: expected a number above 0" >&2; exit 1; }
+        [[ ${2:-} =~ ^[0-9]+([.][0-9]+)?$ && $2 =~ [1-9] ]] ||
+            { echo "$1 ${2:-}: expected a number above 0" >&2; exit 1; }
         limits+=("$1" "$2")
         shift
         ;;
-    -h | --help) only_help "${BASH_SOURCE[0]}" "$1" ;;
+    -h | --help) accept_only_help "${BASH_SOURCE[0]}" "$1" ;;
     *) break ;;
     esac
     shift
@@ -91,8 +96,9 @@ elif [ "$part" = both ] && ! find_engine 2>/dev/null; then
     part=native
     left_out=1
 fi
-if [[ $part = both || $part = container ]]; then (describe_image "$here" && require_image); fi # before the native part
-environment "$here" dev
+# Check the image first: the native part takes minutes.
+if [[ $part = both || $part = container ]]; then (describe_image "$here" && require_image); fi
+make_environment "$here" dev
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 case $part in
@@ -102,5 +108,5 @@ container) container "$@" ;;
 *) native "$@" ;;
 esac
 if [ "$part" = both ]; then container "$@"; fi
-if [ -n "${left_out:-}" ]; then printf '\nno container engine answers: the container was not tested\n'; fi
+if [ -n "${left_out:-}" ]; then printf '\nneither Docker nor podman runs: the container was not tested\n'; fi
 printf '\nall tests passed\n'

@@ -1,21 +1,21 @@
 # shellcheck shell=bash
 # Sourced by the scripts: makes a virtual environment with the pinned requirements, once.
 #
-#   environment FOLDER          what process.py needs
-#   environment FOLDER dev      the same, and the named extras of pyproject.toml
+#   make_environment FOLDER          what process.py needs
+#   make_environment FOLDER dev      the same, and the named extras of pyproject.toml
 #
 # FOLDER is the repository. Settings: PYTHON names the interpreter; SWFASTEDIT_VENV names the environment's folder
-# (default: .venv in the repository). PYTHON and VENV are set to the environment's interpreter and folder. pip's own
-# settings (index, proxy, certificates) are respected, except those that name another place to install to.
+# (default: .venv in the repository). The function sets PYTHON and VENV to the environment's interpreter and folder. It
+# uses pip's own settings (index, proxy, certificates), except those that name another place to install to.
 #
-# A file named .swfastedit marks a folder as made here. Any other folder that is not empty is refused, never changed.
-# In a marked folder, only the environment's own files are ever removed.
+# A file named .swfastedit marks a folder that this script made. Any other folder that is not empty is refused, never
+# changed. In a marked folder, only the environment's own files are removed.
 
 # A relative path is relative to the folder in which the user calls the script.
 case ${SWFASTEDIT_VENV:-/} in /*) ;; *) SWFASTEDIT_VENV=$PWD/$SWFASTEDIT_VENV ;; esac
 
-environment() {
-    local folder=$1 python=${PYTHON:-python3} wanted
+make_environment() {
+    local folder=$1 python=${PYTHON:-python3} requirements
     shift
     VENV=${SWFASTEDIT_VENV:-$folder/.venv}
     command -v "$python" >/dev/null ||
@@ -23,9 +23,10 @@ environment() {
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         { echo "$("$python" --version) is too old: install Python 3.11 or newer, or set PYTHON to one" >&2; return 1; }
     _require_own "$folder" || return 1
-    wanted=$(_wanted "$folder" "$@") || return 1
+    requirements=$(_requirements "$folder" "$@") || return 1
     PYTHON=$VENV/bin/python
-    if [ -x "$PYTHON" ] && [ -f "$VENV/installed.txt" ] && ! grep -vxFf "$VENV/installed.txt" <<<"$wanted" >/dev/null; then
+    if [ -x "$PYTHON" ] && [ -f "$VENV/installed.txt" ] &&
+        ! grep -vxFf "$VENV/installed.txt" <<<"$requirements" >/dev/null; then
         return
     fi
     { mkdir -p "$VENV" && touch "$VENV/.swfastedit"; } 2>/dev/null ||
@@ -38,18 +39,18 @@ environment() {
               return 1; }
     fi
     echo "installing the requirements into $VENV (once; about 2 GB, more with CUDA)"
-    _pip install --quiet --disable-pip-version-check --requirement <(printf '%s\n' "$wanted") || return 1
-    printf '%s\n' "$wanted" >"$VENV/installed.txt"
+    _pip install --quiet --disable-pip-version-check --requirement <(printf '%s\n' "$requirements") || return 1
+    printf '%s\n' "$requirements" >"$VENV/installed.txt"
 }
 
-# Fails unless VENV is marked as made here, empty, or not there yet. Versions before the mark made .venv with an
-# installed.txt in it; such an environment is used as long as its pip works.
+# Fails unless VENV has the mark, is empty, or does not exist yet. Older versions of this script wrote installed.txt but
+# no mark. Their .venv is used if its pip works.
 _require_own() {
     local folder=$1 entries
     if [ -e "$VENV/.swfastedit" ] || [ ! -e "$VENV" ]; then return; fi
     if [ -d "$VENV" ] && entries=$(ls -A "$VENV" 2>/dev/null) && [ -z "$entries" ]; then return; fi
     if [ "$VENV" = "$folder/.venv" ] && [ -f "$VENV/installed.txt" ] && _pip --version >/dev/null 2>&1; then return; fi
-    echo "$VENV: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder" >&2
+    echo "$VENV: was not made by this script and is not changed; remove it or set SWFASTEDIT_VENV to another folder" >&2
     return 1
 }
 
@@ -58,8 +59,8 @@ _pip() {
     env -u PIP_PYTHON -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_USER "$VENV/bin/python" -m pip "$@"
 }
 
-# Prints the requirements, one a line; cupy only where there is an NVIDIA GPU.
-_wanted() {
+# Prints the requirements, one a line; cupy only if there is an NVIDIA GPU.
+_requirements() {
     "$python" - "$@" <<'PYTHON'
 import shutil, subprocess, sys, tomllib
 from pathlib import Path

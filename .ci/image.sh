@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2034  # the scripts use the variables
-# Sourced by build.sh, test.sh and export.sh: which engine, which image, and what it is made of.
+# Sourced by build.sh, test.sh and export.sh: the container engine, the image, and a digest of its files.
 #
-#   find_engine             sets ENGINE to docker or podman, whichever answers; CONTAINER_ENGINE names one
-#   describe_image FOLDER   sets NAME, VERSION, REVISION, CONTENT and, unless it is set, IMAGE
-#   require_image           fails unless IMAGE is there and was built from these files
-#   require_weights FOLDER  sets WEIGHTS to FOLDER, or the folder in it that holds the weights; refuses what the image
-#                           would leave out
-#   pack_model FILE         writes the weights in WEIGHTS into FILE, a tarball as it is uploaded
-#   only_help SCRIPT ARG…   prints the comment at the head of SCRIPT where ARG is --help; refuses any other argument
+#   find_engine                   sets ENGINE to docker or podman, the first that runs; CONTAINER_ENGINE names one
+#   describe_image FOLDER         sets NAME, VERSION, REVISION, CONTENT_DIGEST and, unless it is set, IMAGE
+#   require_image                 fails unless IMAGE exists and was built from the files in this folder
+#   require_weights FOLDER        sets WEIGHTS to FOLDER, or to the folder in it that has the weights; fails if FOLDER
+#                                 has links, no weights, or weights in several folders
+#   pack_model FILE               writes the weights in WEIGHTS into FILE, a tarball for upload to the platform
+#   accept_only_help SCRIPT ARG…  prints the comment at the head of SCRIPT if ARG is --help; refuses any other argument
 
 find_engine() {
     local candidate
@@ -18,9 +18,9 @@ find_engine() {
         fi
     done
     if [ -n "${CONTAINER_ENGINE:-}" ]; then
-        echo "CONTAINER_ENGINE=$CONTAINER_ENGINE does not answer: is it installed, and its service running?" >&2
+        echo "CONTAINER_ENGINE=$CONTAINER_ENGINE does not run: is it installed, and is its service started?" >&2
     else
-        echo "no container engine answers: install Docker or podman and start it, or set CONTAINER_ENGINE" >&2
+        echo "neither Docker nor podman runs: install and start one, or set CONTAINER_ENGINE" >&2
     fi
     return 1
 }
@@ -30,21 +30,21 @@ describe_image() {
     NAME=swfastedit
     VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$folder/swfastedit_core/__init__.py")
     REVISION=$(git -C "$folder" describe --always --abbrev=12 --exclude '*' --dirty 2>/dev/null || echo unknown)
-    CONTENT=$(cd "$folder" &&
+    CONTENT_DIGEST=$(cd "$folder" &&
         find Dockerfile .dockerignore LICENSE process.py requirements.txt swfastedit_core weights -type f \
             ! -path '*/__pycache__/*' -print | LC_ALL=C sort | while read -r file; do _sha256 "$file"; done | _sha256)
-    CONTENT=${CONTENT%% *}
+    CONTENT_DIGEST=${CONTENT_DIGEST%% *}
     IMAGE=${IMAGE:-$NAME:latest}
 }
 
 require_image() {
-    local found
-    if ! found=$("$ENGINE" image inspect --format '{{index .Config.Labels "swfastedit.content"}}' "$IMAGE" 2>/dev/null); then
+    local found label='{{index .Config.Labels "swfastedit.content"}}'
+    if ! found=$("$ENGINE" image inspect --format "$label" "$IMAGE" 2>/dev/null); then
         echo "no image $IMAGE: run ./build.sh first" >&2
         return 1
     fi
-    if [ "$found" != "$CONTENT" ]; then
-        echo "the image $IMAGE was built from other files than these: run ./build.sh again" >&2
+    if [ "$found" != "$CONTENT_DIGEST" ]; then
+        echo "the image $IMAGE was not built from the files in this folder: run ./build.sh again" >&2
         return 1
     fi
 }
@@ -53,10 +53,11 @@ require_weights() {
     local folder=$1 odd found
     odd=$(find "$folder" ! -type f ! -type d -print -quit)
     if [ -n "$odd" ]; then
-        echo "$odd: is no plain file, and a link would not get into the image; put the weights themselves there" >&2
+        echo "$odd: is a link or a special file, expected a regular file; copy the weights into this folder" >&2
         return 1
     fi
-    found=$(find "$folder" -type f \( -name '*.safetensors' -o -name '*.pt' \) ! -path '*/.*' -exec dirname {} + | sort -u)
+    found=$(find "$folder" -type f \( -name '*.safetensors' -o -name '*.pt' \) ! -path '*/.*' -exec dirname {} + |
+        sort -u)
     case $found in
     "") echo "$folder: no weights, expected .safetensors or .pt files" >&2 && return 1 ;;
     *$'\n'*) echo "$folder: weights in several folders (${found//$'\n'/, }), expected one" >&2 && return 1 ;;
@@ -72,12 +73,15 @@ pack_model() {
     tar -C "$WEIGHTS" --owner=0 --group=0 --mode=a+r -czf "$target" -- "${weights[@]}"
 }
 
-only_help() {
+accept_only_help() {
     local script=$1
     if [ $# -eq 1 ]; then return; fi
     case $2 in
     -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$script" && exit ;;
-    *) echo "$2: ${script##*/} takes no arguments, only settings before it; see ${script##*/} --help" >&2 && exit 1 ;;
+    *)
+        echo "$2: ${script##*/} takes no arguments; set environment variables instead, see ${script##*/} --help" >&2
+        exit 1
+        ;;
     esac
 }
 

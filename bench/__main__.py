@@ -36,7 +36,7 @@ SETTINGS = {
     "agreement": ("scan", "label", "weights", "phantoms", "seed"),
     "scaling": ("scan", "repeats"),
 }
-RANDOM_NETWORK, SHIPPED_NETWORK = "dynunet, 31 M", "weights in the box"
+RANDOM_NETWORK, SHIPPED_NETWORK = "dynunet, 31 M", "shipped weights"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The picture in the README: ``python -m bench.picture --output docs/segmentation.png``.
 
-Segments a phantom with the weights in the box and plots two projections with the outlines of label and mask.
+Segments a phantom with the shipped weights and plots two projections with the outlines of label and mask.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ TOOL = r"""#!/usr/bin/env bash
 echo "${0##*/} $*" >>"$(dirname "$0")/log"
 [ -z "$TRIAL_IMAGE" ] || echo "TRIAL_ENGINE=$TRIAL_ENGINE TRIAL_IMAGE=$TRIAL_IMAGE" >>"$(dirname "$0")/log"
 """
-NO_ENGINE = "no container engine answers: install Docker or podman and start it, or set CONTAINER_ENGINE\n"
+NO_ENGINE = "neither Docker nor podman runs: install and start one, or set CONTAINER_ENGINE\n"
 
 
 class Clone:
@@ -64,7 +64,7 @@ class Clone:
             put(tool, ENGINE)
         for name in ("python", "ruff", "mypy", "lint-imports"):
             put(self.venv / "bin" / name, TOOL)
-        wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _wanted . dev")
+        wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _requirements . dev")
         (self.venv / "installed.txt").write_text(wanted)
         (self.venv / ".swfastedit").touch()
 
@@ -75,7 +75,7 @@ class Clone:
         (self.bin / "labels").write_text(f"exec {self.content()}\n")
 
     def content(self):
-        return self.ask(".ci/image.sh", 'describe_image .; echo "$CONTENT"').strip()
+        return self.ask(".ci/image.sh", 'describe_image .; echo "$CONTENT_DIGEST"').strip()
 
     def ask(self, file, command):
         return self._bash("-c", f"source {file}; {command}").stdout
@@ -125,7 +125,7 @@ def test_no_engine_is_said_in_one_line(command, clone):
 def test_engine_that_is_named_has_to_answer(command, named, clone):
     clone.answers("docker")
     done = clone.run(*command, CONTAINER_ENGINE=named)
-    reason = f"CONTAINER_ENGINE={named} does not answer: is it installed, and its service running?\n"
+    reason = f"CONTAINER_ENGINE={named} does not run: is it installed, and is its service started?\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
     assert clone.asked("docker") == []
 
@@ -135,7 +135,7 @@ def test_image_has_to_be_there_and_of_these_files(arguments, clone):
     clone.answers("docker")
     (clone.top / "weights/one.safetensors").write_bytes(b"other")
     done = clone.run(*arguments)
-    reason = "the image swfastedit:latest was built from other files than these: run ./build.sh again\n"
+    reason = "the image swfastedit:latest was not built from the files in this folder: run ./build.sh again\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
     (clone.bin / "content").unlink()
     done = clone.run(*arguments, IMAGE="mine:1")
@@ -160,7 +160,7 @@ def test_build_passes_its_settings_on(clone):
         *("info", "build", "--platform", "linux/amd64", "--network=host", "--pull"),
         *("--build-arg", "BASE_IMAGE=base:1", "--build-arg", "API_METHOD=invoke"),
         *("--build-arg", "OPTIONS=--task autopet4", "--build-arg", "VERSION=1.2.3"),
-        *("--build-arg", "REVISION=unknown", "--build-arg", f"CONTENT={clone.content()}"),
+        *("--build-arg", "REVISION=unknown", "--build-arg", f"CONTENT_DIGEST={clone.content()}"),
         *("--build-arg", "SOURCE=https://example.org/mine"),
         *("--tag", "swfastedit:unknown", "--tag", "swfastedit:latest", str(clone.top)),
     ]
@@ -176,7 +176,7 @@ def test_build_takes_the_second_engine_and_names_the_base_in_full(clone):
 
 def test_source_is_the_remote_without_its_password_or_is_said_to_be_unknown(clone):
     clone.answers("docker")
-    said = "the image does not say where its code is to be found: SOURCE=https://… ./build.sh\n"
+    said = "the image has no address of its code: run SOURCE=https://… ./build.sh\n"
     assert said in clone.run("build.sh").stdout
     assert "SOURCE=unknown" in clone.asked("docker")
     subprocess.run(["git", "init", "--quiet", clone.top], check=True)
@@ -193,7 +193,7 @@ def test_build_refuses_an_unknown_method_and_an_image_from_an_old_cache(clone):
     assert "build" not in clone.asked("docker")
     (clone.bin / "labels").write_text("exec 0123\n")
     done = clone.run("build.sh")
-    reason = "docker took a part of an older build from its cache: CONTAINER_BUILD_FLAGS=--no-cache ./build.sh\n"
+    reason = "docker took a part of an older build from its cache: run CONTAINER_BUILD_FLAGS=--no-cache ./build.sh\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
 
 
@@ -237,7 +237,7 @@ def test_parts_of_the_test_command(engine, arguments, ran, clone, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     scratch = next((word for line in clone.tools() for word in line.split() if word.startswith(str(tmp_path))), "")
     assert [line.replace(scratch.rpartition("/")[0] or "no scratch", "SCRATCH") for line in clone.tools()] == ran
-    left_out = "\nno container engine answers: the container was not tested\n"
+    left_out = "\nneither Docker nor podman runs: the container was not tested\n"
     assert done.stdout.endswith("\nall tests passed\n")
     assert (left_out in done.stdout) == (engine is None and not arguments)
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "clone", "venv"}  # nothing left behind
@@ -334,8 +334,8 @@ def no_weights(weights):
 def linked_weights(weights):
     (weights / "mine.safetensors").symlink_to("one.safetensors")
     return (
-        f"{weights}/mine.safetensors: is no plain file, and a link would not get into the image; "
-        "put the weights themselves there"
+        f"{weights}/mine.safetensors: is a link or a special file, expected a regular file; "
+        "copy the weights into this folder"
     )
 
 
@@ -369,11 +369,11 @@ def test_weights_in_a_folder_of_their_own_are_packed_on_the_top_level(clone):
 def test_arguments_are_refused_and_help_is_given(script, clone):
     clone.answers("docker")
     done = clone.run(script, "--task", "autopet4")
-    reason = f"--task: {script} takes no arguments, only settings before it; see {script} --help\n"
+    reason = f"--task: {script} takes no arguments; set environment variables instead, see {script} --help\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
     done = clone.run(script, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(("Build the algorithm's image", "Write what is uploaded"))
+    assert done.stdout.startswith(("Build the algorithm's image", "Write the files for upload"))
     assert clone.asked("docker") == []
 
 
@@ -453,14 +453,14 @@ case "$*" in
 esac
 """
 NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # if a check fails, pip ends at once
-REFUSED = "{}: was not made by this program and is left as it is; remove it, or set SWFASTEDIT_VENV to another folder\n"
+REFUSED = "{}: was not made by this script and is not changed; remove it or set SWFASTEDIT_VENV to another folder\n"
 
 
 def make_environment(clone, **settings):
     """Run what run.sh does before the program starts."""
     played = clone.bin / "played-python"
     put(played, PLAYED_PYTHON.replace("{python}", sys.executable))
-    command = 'source .ci/environment.sh; environment "$PWD"; echo "VENV=$VENV"'
+    command = 'source .ci/environment.sh; make_environment "$PWD"; echo "VENV=$VENV"'
     return clone.run("-euc", command, PYTHON=str(played), **settings)
 
 
@@ -530,7 +530,7 @@ def test_environment_in_the_clone_that_another_tool_made_is_refused(clone):
 def test_folder_that_cannot_be_listed_is_refused(clone, tmp_path, without_rights):
     put(tmp_path / "mine/thesis.tex", "mine")
     (tmp_path / "mine").chmod(0o333)
-    command = (*without_rights, "bash", "-euc", 'source .ci/environment.sh; environment "$PWD"')
+    command = (*without_rights, "bash", "-euc", 'source .ci/environment.sh; make_environment "$PWD"')
     env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": str(tmp_path / "mine")}
     done = subprocess.run(command, cwd=clone.top, env=env, capture_output=True, text=True, check=False)
     (tmp_path / "mine").chmod(0o755)

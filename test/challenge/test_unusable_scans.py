@@ -124,4 +124,4 @@ def test_scan_of_absurd_extent_is_refused_before_memory_is_asked_for(tmp_path, w
     image.SetSpacing((900.0, 900.0, 900.0))
     sitk.WriteImage(image, str(tmp_path / "scan.mha"))
     done = run("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
-    assert_failed(done, "the scan measures 32.4 × 36 × 27 m by its header", "expected 3 m at most along an axis")
+    assert_failed(done, "the scan measures 36 × 32.4 × 27 m by its header", "expected 3 m at most along an axis")
