@@ -50,7 +50,7 @@ _require_own() {
     if [ -e "$VENV/.swfastedit" ] || [ ! -e "$VENV" ]; then return; fi
     if [ -d "$VENV" ] && entries=$(ls -A "$VENV" 2>/dev/null) && [ -z "$entries" ]; then return; fi
     if [ "$VENV" = "$folder/.venv" ] && [ -f "$VENV/installed.txt" ] && _pip --version >/dev/null 2>&1; then return; fi
-    echo "$VENV: was not made by this script and is not changed; remove it or set SWFASTEDIT_VENV to another folder" >&2
+    echo "$VENV: holds other files and is not changed; set SWFASTEDIT_VENV to a new or an empty folder" >&2
     return 1
 }
 

@@ -453,7 +453,7 @@ case "$*" in
 esac
 """
 NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # if a check fails, pip ends at once
-REFUSED = "{}: was not made by this script and is not changed; remove it or set SWFASTEDIT_VENV to another folder\n"
+REFUSED = "{}: holds other files and is not changed; set SWFASTEDIT_VENV to a new or an empty folder\n"
 
 
 def make_environment(clone, **settings):

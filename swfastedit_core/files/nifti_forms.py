@@ -113,7 +113,8 @@ def _rotation(b: float, c: float, d: float) -> np.ndarray:
     """Return the rotation matrix of a unit quaternion without its first part a, which is not negative."""
     length = b * b + c * c + d * d
     a = math.sqrt(max(1.0 - length, 0.0))
-    if length > 1.0:  # rounded
+    if a * a < 1e-7:  # half a turn, rounded to float32: as niftilib does
+        a = 0.0
         b, c, d = (part / math.sqrt(length) for part in (b, c, d))
     return np.array([
         [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
