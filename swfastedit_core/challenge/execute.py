@@ -70,7 +70,7 @@ def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
         *(options.weights or [default_weights(PROJECT)]),
         device=options.device,
         precision=options.precision,
-        backend=options.engine,
+        engine=options.engine,
         window_batch=options.window_batch,
     )
     if networks.demonstration and not options.quiet:

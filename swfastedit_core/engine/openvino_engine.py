@@ -144,5 +144,5 @@ class OpenVinoEngine:
             needed_bytes=self.working_set_bytes(1),
             precision=self.precision,
             device=self.device,
-            way_out="or use a lower --precision",
+            advice="or use a lower --precision",
         )
