@@ -66,7 +66,7 @@ class CaseRecord:
     weights
         File of each network.
     demonstration
-        Whether a network is a demonstration and not meant for use.
+        Whether a network is a demonstration and not meant for patients.
     windows, windows_full_grid
         Windows that ran, and those of the recipe's grid over the whole volume.
     seconds
