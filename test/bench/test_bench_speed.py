@@ -40,7 +40,7 @@ def test_figures_are_medians_of_what_was_measured_side_by_side():
     cells = dict(zip(head.split(" | "), row.split(" | "), strict=True))
     assert cells["windows"] == "10 of 343"
     assert cells["seconds"] == "10.0 s (8.0 to 30.0)"
-    assert cells["network"] == "67%"  # of 0.8, 0.625 and 0.667
+    assert cells["share of the network"] == "67%"  # of 0.8, 0.625 and 0.667
     assert cells["first window"] == "3.0 s"  # six stages of half a second
     assert cells["MONAI"] == "240.0 s (200.0 to 330.0)"
     assert "| float32 | 100 | 125 | 250 | 50% (50% to 80%) | 500 | 25% (10% to 50%) | 11.0 |" in table
