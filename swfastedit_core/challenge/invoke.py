@@ -1,8 +1,8 @@
 """The server of the platform's invoke method: the networks are loaded once, each call segments a case.
 
 ``GET /health`` answers 503 until the networks are loaded, then 200. ``POST /invoke`` segments the case in ``/input``
-and answers 201; it answers 422 for a case that cannot be used and 500 for any other failure. The server goes on after
-a failure.
+and answers 201; it answers 422 for a case that cannot be used and 500 for any other failure. The server continues
+after a failure.
 
 The main thread segments, one case at a time in the order of the calls. A second thread answers HTTP. So a signal
 interrupts a case at once, and ``/health`` answers while a case runs.

@@ -67,7 +67,7 @@ class Checkpoint:
 def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
     """List the checkpoint files among files and folders.
 
-    In a folder, a ``.pt`` file beside a ``.safetensors`` file of the same stem is left out: it holds the same weights.
+    In a folder, a ``.pt`` file is left out if a ``.safetensors`` file has the same stem: both hold the same weights.
     Demonstration weights are left out if the folder holds other weights.
 
     Raises

@@ -73,7 +73,7 @@ class OpenVinoEngine:
             source = chain(unfinished, source)
 
     def wait(self) -> None:
-        """See `Engine`; where memory ran out, `stream` goes on with fewer windows at a time."""
+        """See `Engine`; if memory ran out, `stream` continues with fewer windows at a time."""
         try:
             self._compiled.result()
         except (RuntimeError, MemoryError) as error:
