@@ -139,16 +139,16 @@ def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
 
 
 def to_markdown(agreements: Sequence[Agreement]) -> str:
-    """Return the figures as a table."""
+    """Return the figures as a table; `docs/performance.md` explains the columns."""
     columns = (
         "scan",
-        "Dice: default and full grid",
-        "Dice: full grid and full grid, shifted",
-        "Dice: default and float32, same windows",
-        "Dice: full grid and label",
-        "Dice: default and label",
-        "full grid",
-        "default",
+        "default, full grid",
+        "full grid, shifted",
+        "default, float32",
+        "full grid, label",
+        "default, label",
+        "volume, full grid",
+        "volume, default",
         "voxels that differ",
         "windows",
     )

@@ -113,7 +113,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     device
         Device of the network.
     donors
-        Scans in the layout ``images``; their lesions are transplanted. None: lesions of phantoms.
+        Scans in the layout ``images`` whose lesions are transplanted; None: lesions of phantoms.
     work
         Folder for runs and for the store of prepared cases, which all settings share.
 
@@ -169,8 +169,8 @@ def _parser() -> Parser:
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: %(default)s")
     add("--only", metavar="TEXT", default="", help="measure only settings whose name contains TEXT")
     add("--donors", type=path_argument, metavar="DIR", help="folder with imagesTr and labelsTr; lesions of these scans "
-        "are transplanted (default: lesions of the phantoms)")  # fmt: skip
-    add("--output", type=path_argument, metavar="JSON", help="file for the figures")
+        "are transplanted (default: those of the phantoms)")  # fmt: skip
+    add("--output", type=path_argument, metavar="JSON", help="write the figures there")
     return parser
 
 

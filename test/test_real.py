@@ -1,4 +1,4 @@
-"""The shipped weights, and a full-width network, on a real scan, if one lies next to the repository."""
+"""The shipped weights, and a full-width network, on a real scan where one lies beside the repository."""
 
 from __future__ import annotations
 
