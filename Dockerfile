@@ -37,7 +37,7 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
 ARG CONTENT=unknown
-# Some builders take ENV and LABEL from their cache although an argument changed, unless an earlier RUN uses it.
+# If an argument changes, some engines still take ENV and LABEL from their cache, unless a RUN before uses the argument.
 RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT}" \
     "options --api-method ${API_METHOD} ${OPTIONS}" >build.txt
 
