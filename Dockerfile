@@ -28,7 +28,7 @@ COPY swfastedit_core swfastedit_core
 RUN python -m compileall -q --invalidation-mode unchecked-hash swfastedit_core
 
 COPY weights weights
-# The algorithm's user can read all files, whatever the umask of the build was.
+# Let the algorithm's user read all files: the umask of the build may deny it.
 RUN find . ! -perm -o=r -exec chmod o+r {} + && find . -type d ! -perm -o=x -exec chmod o+x {} +
 
 ARG API_METHOD=exec

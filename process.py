@@ -1,6 +1,6 @@
 """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
-``process.py --help`` lists what it reads and writes; see `swfastedit_core.challenge.options`.
+``process.py --help`` describes its input, output and options; see `swfastedit_core.challenge.options`.
 """
 
 from __future__ import annotations

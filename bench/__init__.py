@@ -1,1 +1,1 @@
-"""Measurements behind the figures in the documentation. Each module with a `main` is a command."""
+"""Measurements for the figures in the documentation. Each module with a `main` is a command."""

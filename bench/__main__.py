@@ -1,8 +1,8 @@
 """Speed of the program on this machine, and agreement of its masks with the recipe's: ``python -m bench``.
 
-speed      a scan, beside the recipe built from MONAI's parts; needs --scan
-large      synthetic scans of 400×400 voxels
-agreement  default masks against the full grid in float32: the scan, if any, and phantoms
+speed      time of a scan, compared with the recipe built from MONAI's parts; needs --scan
+large      time of synthetic scans of 400×400 voxels
+agreement  Dice of default masks and masks of the full grid in float32: --scan, if given, and phantoms
 scaling    time against the volume of the body, large network; needs --scan
 """
 
@@ -57,8 +57,8 @@ def _parser() -> Parser:
         "the time of all is extrapolated from them (default: %(default)s; 0: run all)")  # fmt: skip
     add("--phantoms", type=int, default=10, help="number of phantoms for agreement (default: %(default)s)")
     add("--seed", type=int, default=78, help="seed of these phantoms (default: %(default)s)")
-    add("--output", type=path_argument, metavar="JSON", help="file for the figures; parts that are not measured keep "
-        f"theirs; the picture is written beside it (default: {FOLDER}/DEVICE.json)")  # fmt: skip
+    add("--output", type=path_argument, metavar="JSON", help="file for the figures; other parts in it are kept; "
+        f"the picture of scaling has the same name with .png (default: {FOLDER}/DEVICE.json)")  # fmt: skip
     return parser
 
 
@@ -95,7 +95,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _setting(value: Any) -> Any:
-    """Return an option for the record; of a path only the last folder and the name: figures are published."""
+    """Return an option for the record. A path is cut to folder and name, because figures are published."""
     return "/".join(value.parts[-2:]) if isinstance(value, Path) else value
 
 

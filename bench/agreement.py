@@ -1,4 +1,4 @@
-"""How well the default mask agrees with that of the full grid in float32, and how well the full grid with itself."""
+"""Agreement of the default mask with the mask of the full grid in float32, and of the full grid with itself."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Agreement:
     scan
         Name of the scan.
     dice
-        Default mask against the full grid in float32.
+        Dice of the default mask and the mask of the full grid in float32.
     moved_dice
-        Full grid against the full grid of the same scan without its first voxels, half a step of the windows along each
-        axis: how far the recipe's own mask depends on where the scan begins.
+        Dice of the full grid and the full grid of the cropped scan. Half a window step is cropped at the start of each
+        axis. This shows how much the recipe's own mask depends on the position of the windows.
     precision_dice
-        Default mask against the same windows in float32.
+        Dice of the default mask and the mask of the same windows in float32.
     full_label_dice, default_label_dice
-        Both masks against the label; None where there is no label, or no lesion in it.
+        Dice of each mask and the label; None if there is no label, or no lesion in it.
     full_ml, default_ml
         Volumes of the two masks.
     differing_voxels
-        Number of voxels that are in one of the two masks only.
+        Number of voxels in exactly one of the two masks.
     windows, windows_full_grid
-        Number of windows that ran for each.
+        Number of windows for each mask.
     """
 
     scan: str
@@ -59,7 +59,7 @@ class Agreement:
 
 
 def compare_masks(weights: Path, scans: Sequence[Source], *, device: str) -> list[Agreement]:
-    """Segment scans in the default way and on the full grid, and compare the masks.
+    """Segment scans with the default options and on the full grid, and compare the masks.
 
     Parameters
     ----------
@@ -100,10 +100,10 @@ def compare_masks(weights: Path, scans: Sequence[Source], *, device: str) -> lis
 
 
 def agreement_dice(reference: np.ndarray, mask: np.ndarray) -> float:
-    """Return the Dice of two masks of which neither is the truth.
+    """Return the Dice of two masks of which neither is a label.
 
-    `dice` is NaN where its first mask is empty, as the challenges want it. Here two empty masks agree: 1. An empty mask
-    and one with lesions do not: 0.
+    `dice` is NaN if its first mask is empty, as the challenges define it. Here it is 1 for two empty masks, and 0 for
+    an empty mask and a mask with lesions.
     """
     if not reference.any():
         return 0.0 if mask.any() else 1.0
@@ -111,7 +111,7 @@ def agreement_dice(reference: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
-    """Read a PET and its label; None where there is no label or no lesion in it."""
+    """Read a PET and its label; None if there is no label or no lesion in it."""
     if source.pet is not None and source.label is None:
         return read_volume(source.pet), None
     scan = read_source(source)
@@ -120,7 +120,7 @@ def _read(source: Source) -> tuple[Volume, np.ndarray | None]:
 
 
 def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int, int]:
-    """Return half a step of the windows in voxels of the file along x, y, z, at least one voxel."""
+    """Return half a window step in voxels of the file along x, y, z; each is at least 1."""
     half = (1 - OVERLAP) / 2
     step_mm = [side * half * mm for side, mm in zip(config.window, config.preprocessing.spacing_mm, strict=True)]
     placement = place(geometry, config.preprocessing.spacing_mm)
@@ -129,7 +129,7 @@ def half_a_step(geometry: Geometry, config: CheckpointConfig) -> tuple[int, int,
 
 
 def without_first(pet: Volume, cut: tuple[int, int, int]) -> Volume:
-    """Return a scan without its first voxels along x, y, z. The other voxels keep their place in the patient."""
+    """Return a scan without its first voxels along x, y, z. The other voxels keep their position in the patient."""
     x, y, z = cut
     array = np.ascontiguousarray(pet.array_zyx[z:, y:, x:])
     geometry = pet.geometry

@@ -1,10 +1,10 @@
 """Results and speed of a GPU: ``bench/gpu.sh``.
 
 1. Compares masks, logits, percentiles and components of the GPU with those of the CPU.
-2. Measures whole scans, and projects their time onto a T4.
+2. Measures whole scans, and estimates their time on a T4.
 3. Measures one window in several settings.
 
-Ends with an error if the GPU does not compute what the CPU computes. Needs torch, numpy, scipy and safetensors, but no
+Fails if the results of GPU and CPU differ by more than the limits. Needs torch, numpy, scipy and safetensors, but no
 files and no internet. Files are read and written if SimpleITK is installed; cupy is used if it works.
 """
 
@@ -47,7 +47,7 @@ from swfastedit_core.windows import plan_windows
 
 DEMO_WEIGHTS = Path("weights/demo.safetensors")
 SMALL_SEED, SMALL_MM = 11, (6.0, 6.0, 6.0)
-SUSTAINED_SECONDS = 2.0  # duration of the matrix product, at least
+SUSTAINED_SECONDS = 2.0  # shortest duration of the matrix product
 # Voxels that may differ from the mask of PyTorch in float32 on the CPU, as a share of that mask. The Dice is then at
 # least 0.999, 0.99 and 0.95.
 MAX_DIFFERENCE = {"float32": 0.0019, "float16": 0.019, "bfloat16": 0.095}
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> None:
     say(f"all figures: {record.path}")
     failed = [f"{row['check']} ({row['value']}, expected {row['expected']})" for row in rows if not row["passed"]]
     if failed:
-        raise UserError(f"{record.content['machine']} does not compute what the CPU does: {'; '.join(failed)}")
+        raise UserError(f"{record.content['machine']} and the CPU have different results: {'; '.join(failed)}")
 
 
 def compare_with_cpu(device: torch.device) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def compare_with_cpu(device: torch.device) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        For each check its name, whether it passed, the value, the expected value, and more figures.
+        For each check: its name, whether it passed, the value, the expected value, and more figures.
     """
     pet = make_phantom(SMALL_SEED, geometry=_small_grid()).pet
     checkpoint = read_checkpoint(DEMO_WEIGHTS)
@@ -149,7 +149,7 @@ def differing_share(expected: np.ndarray, mask: np.ndarray) -> float:
 
 
 def measure_scan(pet: Volume, weights: Path, device: torch.device, *, repeats: int) -> dict[str, Any]:
-    """Time a whole scan with a loaded network, and all windows of the full grid, beside the matrix product."""
+    """Time a whole scan with a loaded network, and all windows of the full grid; compare with a matrix product."""
     checkpoint = read_checkpoint(weights)
     engine = make_engine(checkpoint, device=device)
     if device.type == "cuda":
@@ -183,7 +183,7 @@ def measure_scan(pet: Volume, weights: Path, device: torch.device, *, repeats: i
         torch.cuda.reset_peak_memory_stats(device)
         segment(pet, Ensemble([TorchEngine(checkpoint, device=device, precision=engine.precision, batch=1)]))
         figures["peak GPU memory, batch 1, GB"] = torch.cuda.max_memory_reserved(device) / 1e9
-    # After the peaks were read: a matrix product takes memory of its own.
+    # After the peaks are read, because a matrix product needs memory, too.
     figures["body"] = _compare_with_product(result.windows, warm["network"], gflop, engine)
     torch.cuda.empty_cache()
     return figures
@@ -195,7 +195,7 @@ def network_shape(pet: Volume, checkpoint: Checkpoint) -> tuple[int, int, int]:
 
 
 def _compare_with_product(windows: int, seconds: float, gflop: float, engine: Engine) -> dict[str, Any]:
-    """Compare windows with a matrix product of the same duration, and project them onto a T4 of the same efficiency."""
+    """Compare windows with a matrix product of the same duration; estimate their time on an equally efficient T4."""
     product = sustained_gflops(engine.device, engine.precision, seconds=max(seconds, SUSTAINED_SECONDS))
     share = windows * gflop / seconds / product
     figures = {
@@ -206,7 +206,7 @@ def _compare_with_product(windows: int, seconds: float, gflop: float, engine: En
         "share of the matrix product": share,
     }
     if engine.device.type == "cuda":
-        figures["projection for a T4, s"] = windows * gflop / (share * T4_GFLOPS)
+        figures["estimate for a T4, s"] = windows * gflop / (share * T4_GFLOPS)
     return figures
 
 

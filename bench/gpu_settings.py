@@ -19,7 +19,7 @@ from swfastedit_core.system.command import say
 
 BATCHES = (1, 2, 4, 8)
 SECONDS, PREPARATION = "seconds per window", "seconds to prepare"
-WINDOWS = 16  # that are timed for each setting
+WINDOWS = 16  # number of windows that are timed for each setting
 
 
 def measure_settings(weights: Path, device: torch.device) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def timed(setting: str, measure: Callable[[], dict[str, float]]) -> dict[str, An
     say(f"setting: {setting}")
     try:
         return {"setting": setting, **measure()}
-    except Exception as error:  # of a compiler, a driver or memory; the other settings are measured all the same
+    except Exception as error:  # an error of a compiler, a driver or memory; the other settings are still measured
         return {"setting": setting, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 

@@ -1,4 +1,4 @@
-"""Peak rates of this machine, with which the rate of the network is compared."""
+"""Peak rates of this machine. The rate of the network is compared with them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from swfastedit_core.engine import resolve_precision
 from swfastedit_core.system.processors import available_cpus
 
-SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices; the fastest one counts
+SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # sides of the matrices; the fastest size is used
 REPEATS = 5
-SECONDS = 2.0  # duration of a matrix product, at least: the speed of a shared machine varies
+SECONDS = 2.0  # shortest duration of a measurement: the speed of a shared machine varies
 COPIED_FLOATS = 2**26
 
 
@@ -37,7 +37,7 @@ class Ceilings:
 
 
 def name_of(device: torch.device) -> str:
-    """Return the model of the GPU, or of the processor with the number of processors that this process may use."""
+    """Return the model of the GPU; on a CPU, its model and the number of processors that this process may use."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     info = Path("/proc/cpuinfo")
@@ -62,10 +62,10 @@ def measure_ceilings(device: torch.device) -> Ceilings:
 
 
 def sustained_gflops(device: torch.device, precision: str, *, seconds: float) -> float:
-    """Return the rate of a matrix product repeated for some seconds, in 10⁹ operations per second.
+    """Return the rate of a matrix product that is repeated for some seconds, in 10⁹ operations per second.
 
-    Processors reduce their clock after seconds of matrix products. A network that runs for a minute is compared with
-    the rate that is left.
+    Processors reduce their clock after seconds of matrix products. The rate of a network that
+    runs for a minute is compared with this lower rate.
     """
     dtype = getattr(torch, precision)
     sides = {side: _product(side, dtype, device, seconds=0.0) for side in SIDES[device.type]}
@@ -102,7 +102,7 @@ def wait(device: torch.device) -> None:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
-    """Return the seconds per call of several calls in a row, after one for warm-up."""
+    """Return the seconds per call of several consecutive calls, after a call for warm-up."""
     work()
     wait(device)
     start = time.perf_counter()

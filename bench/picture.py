@@ -21,9 +21,9 @@ from swfastedit_core.system.command import Parser, path_argument, require_writab
 from swfastedit_core.volume import Volume
 
 SEED = 7_800_009  # phantom_78_0009: ten lesions from neck to pelvis
-AIR_SUV = 0.2  # columns and rows of the picture without a brighter pixel are cut off
+AIR_SUV = 0.2  # columns and rows whose pixels are all at most this SUV are cut off
 MARGIN_MM = 15.0
-LOWEST_PART = 0.12  # of the height, mostly thighs, is cut off
+LOWEST_PART = 0.12  # share of the height that is cut off at the bottom: mostly thighs
 PIXELS_PER_MM, TITLE_PIXELS, DPI = 0.58, 30, 150
 
 
@@ -78,7 +78,7 @@ def write_picture(pet: Volume, label: Volume, mask: Volume, path: Path) -> None:
 
 
 def body_span_mm(projection: Mip) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the part of a projection that shows the body, along x and y: from, to."""
+    """Return the extent of the body in a projection, (from, to) along x and along y."""
     spans = []
     for axis, pixel_mm, size in zip((0, 1), projection.pixel_mm[::-1], projection.pixels.shape[::-1], strict=True):
         bright = np.flatnonzero(projection.pixels.max(axis=axis) > AIR_SUV)

@@ -1,4 +1,4 @@
-"""Programs of this repository, each run in its own process: report, wall time, memory."""
+"""Runs programs of this repository in separate processes, for their reports and times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProgramRun:
     Attributes
     ----------
     wall_seconds
-        From the start of the process to its end, measured outside of it.
+        From the start of the process to its end, measured by this process.
     report
         The JSON that it printed.
     mask
@@ -84,9 +84,9 @@ def run_reference(scan: Path, weights: Path, *, windows: int | None) -> dict[str
 
 
 def gflop_per_window(config: CheckpointConfig) -> float:
-    """Count the operations of the convolutions for one window, in 10⁹; a multiplication with an addition is two.
+    """Count the operations of the convolutions for one window, in 10⁹; a multiplication and an addition are two.
 
-    They are counted in the published network. The OpenVINO graph has a ninth fewer.
+    They are counted in the published network. The OpenVINO graph needs 11 % fewer operations.
     """
     with torch.device("meta"):
         network = build_network(config.network)

@@ -1,4 +1,4 @@
-"""Figures of several parts in one JSON file: a part that is measured again replaces the old one, the others stay."""
+"""Figures of several parts in one JSON file. New figures of a part replace the old ones; other parts are kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Record:
     Raises
     ------
     UserError
-        If the file holds anything else than figures, or cannot be written.
+        If the file holds something other than figures, or cannot be written.
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
@@ -52,7 +52,7 @@ class Record:
         if all(existing.get(name) == value for name, value in origin.items()):
             self.content |= existing
         else:
-            say(f"notice: {path} is of another machine or other versions; its figures are replaced")
+            say(f"notice: {path} has figures of another machine or of other versions; they are replaced")
 
     def write(self, part: str, figures: Any, settings: dict[str, Any]) -> None:
         """Add the figures of a part and write the file."""

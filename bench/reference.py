@@ -1,4 +1,4 @@
-"""The recipe, built from MONAI's parts: the reference for masks and for time.
+"""The recipe, built from MONAI's parts: the reference for masks and times.
 
 ``python -m bench.reference SCAN WEIGHTS`` runs it and prints its time and memory as JSON.
 """
@@ -50,7 +50,7 @@ class Timing:
     windows_run
         Number of windows that ran.
     before_seconds
-        From the start of the process to the first window, with the warm-up of that window.
+        From the start of the process to the first window, plus the warm-up of this window.
     window_seconds
         Per window, blending included.
     after_seconds
@@ -68,7 +68,7 @@ class Timing:
 
     @property
     def total_seconds(self) -> float:
-        """Of the whole volume; extrapolated if only some windows ran."""
+        """Seconds for the whole volume; extrapolated if only some windows ran."""
         return self.before_seconds + self.windows * self.window_seconds + self.after_seconds
 
 
@@ -168,7 +168,7 @@ def _count(shape: tuple[int, ...], window: tuple[int, ...], step: tuple[int, ...
 
 
 def _middle(image: Any, window: tuple[int, ...], step: tuple[int, ...], windows: int) -> Any:
-    """Return the part of an image that holds a column of windows along the last axis, in the middle."""
+    """Return the middle part of an image that holds a column of windows along the last axis."""
     wanted = [window[0], window[1], window[2] + (windows - 1) * step[2]]
     starts = [max((length - side) // 2, 0) for length, side in zip(image.shape[1:], wanted, strict=True)]
     x, y, z = (slice(a, a + side) for a, side in zip(starts, wanted, strict=True))

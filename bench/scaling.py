@@ -1,4 +1,4 @@
-"""Time of a scan against the volume of the body in it."""
+"""Time of a scan against the volume of the body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Point:
     Attributes
     ----------
     length
-        Relative to the original scan.
+        Length relative to the original scan.
     body_l
         Volume of the patient in the scan, in litres.
     windows
@@ -51,7 +51,7 @@ def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repe
     Parameters
     ----------
     scan
-        PET. See `stretched` for how its length is changed.
+        PET. `stretched` changes its length.
     weights
         Checkpoint.
     work
@@ -68,7 +68,7 @@ def measure(scan: Path, weights: Path, work: Path, *, device: torch.device, repe
         write_volume(longer, _path(work, length))
         bodies[length] = body_litres(longer, spacing_mm)
     runs: dict[float, list[ProgramRun]] = {length: [] for length in LENGTHS}
-    for _ in range(repeats):  # in rounds, so that a slow spell of the machine affects all lengths
+    for _ in range(repeats):  # in rounds: a slow period of the machine affects all lengths
         for length, done in runs.items():
             done.append(run_program(_path(work, length), weights, work / "masks", "--device", device.type))
             say(f"length {length:g}: {done[-1].report['windows']} windows, {done[-1].wall_seconds:.1f} s")
@@ -85,7 +85,10 @@ def _point(length: float, body_l: float, runs: Sequence[ProgramRun]) -> Point:
 
 
 def stretched(pet: Volume, length: float) -> Volume:
-    """Return the middle slices of a scan, or all slices followed by their mirror image, repeated up to the length."""
+    """Return a scan of another length.
+
+    A shorter scan has the middle slices. A longer scan has all slices, then their mirror image, and so on.
+    """
     array = pet.array_zyx
     count, wanted = len(array), round(len(array) * length)
     if wanted <= count:
@@ -99,7 +102,7 @@ def stretched(pet: Volume, length: float) -> Volume:
 
 
 def body_litres(pet: Volume, spacing_mm: tuple[float, float, float]) -> float:
-    """Return the volume of the body as the window plan finds it."""
+    """Return the volume of the body that the window plan covers."""
     suv = to_network_grid(pet, place(pet.geometry, spacing_mm), torch.device("cpu"))
     body = find_body(mean_cells(suv, spacing_mm))
     assert body is not None

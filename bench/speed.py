@@ -1,4 +1,4 @@
-"""Time of whole scans, beside the recipe built from MONAI's parts and beside a matrix product."""
+"""Time of whole scans, compared with the recipe built from MONAI's parts and with a matrix product."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RATES = (
     *("precision", "GFLOP a window", "network, GFLOP/s", "product of the same duration, GFLOP/s", "share"),
     *("product of two seconds, GFLOP/s", "share", "copy, GB/s"),
 )
-MAX_PAUSE = 30.0  # seconds after a run, for the clock of the processor to recover
+MAX_PAUSE = 30.0  # longest pause after a run, in seconds; the clock of the processor recovers
 SUSTAINED_SECONDS = (2.0, 60.0)  # limits for the duration of the sustained matrix product
 STAGES = ("start", "load", "read", "prepare", "plan", "compile", "network", "restore", "write")
 
@@ -39,9 +39,9 @@ class Workload:
     Attributes
     ----------
     scan, network
-        Their names in the tables.
+        Names of scan and weights in the tables.
     pet, weights
-        Their files.
+        Files of scan and weights.
     repeats
         Number of runs.
     reference_windows
@@ -66,7 +66,7 @@ class Measured:
     Attributes
     ----------
     workload
-        What ran.
+        Scan, weights and options.
     gflop_per_window
         Operations of the convolutions of the published network for one window.
     runs
@@ -76,8 +76,8 @@ class Measured:
     ceilings
         Peak rates of the machine right before each run.
     sustained_gflops
-        Rate of a matrix product in the run's precision, measured after each run and a pause, for as long as the network
-        ran: at least two seconds and at most a minute.
+        Rate of a matrix product in the precision of the run, measured after each run and a pause. The product runs as
+        long as the network did, but at least two seconds and at most a minute.
     """
 
     workload: Workload
@@ -130,12 +130,12 @@ class Measured:
 
 
 def measure(workloads: Sequence[Workload], device: torch.device, work: Path) -> list[Measured]:
-    """Measure in rounds, each workload once a round, so that a slow spell of the machine affects all.
+    """Measure in rounds, each workload once a round, so that a slow period of the machine affects all.
 
     Parameters
     ----------
     workloads
-        What is measured.
+        Workloads to measure.
     device
         Device of the network and of the matrix products.
     work
@@ -235,7 +235,7 @@ def to_markdown(results: Sequence[Measured]) -> str:
 
 
 def format_seconds(values: Sequence[float]) -> str:
-    """Return the median, and the smallest and the largest of several values."""
+    """Return the median and, of several values, the smallest and the largest."""
     middle = f"{statistics.median(values):.1f} s"
     return middle if len(values) == 1 else f"{middle} ({min(values):.1f} to {max(values):.1f})"
 

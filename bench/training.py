@@ -23,7 +23,7 @@ from swfastedit_core.system.command import Parser, path_argument, run_command, s
 from swfastedit_core.train.run.log import read_metrics
 
 PHANTOMS = 8
-RECORDS = 8  # rows of metrics.csv in a run; the first one includes the start and is not counted
+ROWS = 8  # rows of metrics.csv in a run; the first row includes the start and is not used
 DEMONSTRATION = (
     *("--filters", "8", "16", "32", "64", "80", "80", "--spacing", "4", "4", "4", "--suv-range", "0", "15"),
     *("--window", "96", "64", "96", "--crop", "96", "64", "96"),
@@ -82,14 +82,14 @@ class Figures:
 
 
 def settings_for(device: str) -> list[Setting]:
-    """Return the settings to measure: the recipe on a GPU, smaller networks and crops on a CPU."""
+    """Return the settings to measure: mostly the recipe on a GPU, smaller networks and crops on a CPU."""
     if device == "cuda":
-        recipe = ("--precision", "float16")
+        float16 = ("--precision", "float16")
         return [
-            Setting("recipe, 224³, float16", recipe, 10),
+            Setting("recipe, 224³, float16", float16, 10),
             Setting("recipe, 224³, bfloat16", ("--precision", "bfloat16"), 10),
-            Setting("recipe, 224³, float16, compiled", (*recipe, "--compile"), 10),
-            Setting("recipe, 224³, float16, in windows of 128³", (*recipe, "--train-in-windows", "0.25"), 5),
+            Setting("recipe, 224³, float16, compiled", (*float16, "--compile"), 10),
+            Setting("recipe, 224³, float16, in windows of 128³", (*float16, "--train-in-windows", "0.25"), 5),
             Setting(
                 "demonstration, bfloat16",
                 (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16", "--batch", "8"),
@@ -127,7 +127,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     data = [f"images:{donors.resolve()}", phantoms] if donors else [phantoms, "--donors", phantoms]
     command = [
         *(sys.executable, "-m", "swfastedit_core.train", "--output", str(run), "--store", str(work / "store")),
-        *("--data", *data, "--steps", str(RECORDS * setting.steps), "--log-every", str(setting.steps)),
+        *("--data", *data, "--steps", str(ROWS * setting.steps), "--log-every", str(setting.steps)),
         *("--device", device, "--save-every", "1000", *setting.options),
     ]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
@@ -137,11 +137,11 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     return summarise(setting.name, read_metrics(run)[1:], batch=batch)
 
 
-def summarise(name: str, records: Sequence[dict[str, str]], *, batch: int) -> Figures:
+def summarise(name: str, rows: Sequence[dict[str, str]], *, batch: int) -> Figures:
     """Return the figures of a run from the rows of its metrics.csv."""
-    seconds = [float(row["seconds_per_step"]) for row in records]
-    waited = sum(float(row["waiting"]) * s for row, s in zip(records, seconds, strict=True))
-    memory = [float(row["gpu_gb"]) for row in records if row["gpu_gb"]]
+    seconds = [float(row["seconds_per_step"]) for row in rows]
+    waited = sum(float(row["waiting"]) * s for row, s in zip(rows, seconds, strict=True))
+    memory = [float(row["gpu_gb"]) for row in rows if row["gpu_gb"]]
     middle = statistics.median(seconds)
     return Figures(
         name, middle, batch / middle, min(seconds), max(seconds), waited / sum(seconds), max(memory, default=None)

@@ -1,7 +1,7 @@
-"""Scores of weights, beside scores of SUV thresholds: ``python -m bench.weights``.
+"""Scores of weights, compared with scores of SUV thresholds: ``python -m bench.weights``.
 
-Three tests: phantoms that were not used for training; a cross-validation, each scan segmented by the run that held it
-out (--folds, --data); one whole-body scan (--scan).
+Three tests: phantoms that were not used for training; a cross-validation (--folds, --data), where the run that held a
+scan out segments it; a whole-body scan (--scan).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MethodScores:
 
 
 def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[MethodScores]:
-    """Compare on phantoms of a seed that training did not use.
+    """Return scores on phantoms of a seed that training did not use.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[MethodScore
 
 
 def crossvalidation(runs: Sequence[Path], data: str) -> list[MethodScores]:
-    """Compare on real scans. Each scan is segmented by the run that held it out.
+    """Return scores on real scans. The run that held a scan out segments it.
 
     Raises
     ------
@@ -87,13 +87,13 @@ def crossvalidation(runs: Sequence[Path], data: str) -> list[MethodScores]:
     held_out = sorted(source.case for source, _ in pairs)
     if held_out != sorted(source.case for source in sources):
         raise UserError(
-            f"{len(runs)} runs hold out {len(held_out)} of {len(sources)} scans of {data}, expected each one once"
+            f"{len(runs)} runs hold out {len(held_out)} of {len(sources)} scans of {data}, expected each scan once"
         )
     return score_methods(f"{len(runs)}-fold cross-validation on {len(sources)} scans", pairs)
 
 
 def whole_body(weights: Sequence[Path], pet: Path, label: Path) -> list[MethodScores]:
-    """Compare on one real scan."""
+    """Return scores on one real scan."""
     source = Source(pet.parent.name, pet.parent.name, "scan", pet=pet, label=label)
     return score_methods(f"{pet.parent.name}, whole body", [(source, load_networks(*weights))])
 
@@ -140,7 +140,7 @@ def score_methods(test: str, pairs: Sequence[tuple[Source, Ensemble]]) -> list[M
 
 
 def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Resample a label to a network's grid, as in training, and back, as a mask: the result of a perfect network.
+    """Resample a label to a network's grid, as in training, and back to a mask: the mask of a perfect network.
 
     Returns
     -------
@@ -148,8 +148,8 @@ def on_network_grid(label: Volume, spacing_mm: tuple[float, float, float]) -> np
         bool [Z, Y, X], on the label's own grid.
     """
     placement = place(label.geometry, spacing_mm)
-    there = torch.from_numpy(label_on_grid(label, placement).astype(np.float32))
-    back, _ = restore(there, Box.whole(placement.network_shape), placement)
+    on_network = torch.from_numpy(label_on_grid(label, placement).astype(np.float32))
+    back, _ = restore(on_network, Box.whole(placement.network_shape), placement)
     marked: np.ndarray = back.numpy() > 0.5
     return marked
 
@@ -173,11 +173,16 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--weights", type=path_argument, nargs="+", default=[Path("weights")], help="default: weights/")
     add("--phantoms", type=int, default=20, help="number of phantoms; 0: none (default: %(default)s)")
-    add("--seed", type=int, default=77, help="seed of the phantoms; not that of training (default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=77,
+        help="seed of the phantoms; must differ from the seed of training (default: %(default)s)",
+    )
     add("--folds", type=path_argument, nargs="+", default=[], metavar="RUN", help="all runs of a cross-validation")
-    add("--data", metavar="SPEC", help="data of the cross-validation, as --data of the training command")
+    add("--data", metavar="SPEC", help="data of the cross-validation, as for --data of the training command")
     add("--scan", type=path_argument, nargs=2, metavar=("PET", "LABEL"), help="a whole-body scan and its label")
-    add("--output", type=path_argument, metavar="JSON", help="write the figures there")
+    add("--output", type=path_argument, metavar="JSON", help="file for the figures")
     return parser
 
 

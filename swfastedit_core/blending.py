@@ -1,7 +1,6 @@
 """Blending: the weighted mean of the logits of overlapping windows.
 
-A region can be blended again from the logits of its windows alone (`blend`). Nothing is subtracted from an earlier
-sum, so the result is that of the first time, bit for bit.
+`blend` blends a region again from the logits of its windows. It sums from zero, so the result is the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from torch import Tensor
 from swfastedit_core.box import Box, Triple
 
 SIGMA_SCALE = 0.125  # of the window's side, as in MONAI and nnU-Net
-MIN_WEIGHT = 1e-3  # MONAI's floor of the Gaussian
-UNSEEN_LOGIT = -30.0  # in voxels without a window: probability 1e-13
+MIN_WEIGHT = 1e-3  # smallest weight of a voxel, as in MONAI
+UNSEEN_LOGIT = -30.0  # of voxels without a window: probability 1e-13
 
 
 def gaussian_weights(window: Triple) -> Tensor:
@@ -40,11 +39,11 @@ class Blend:
     Parameters
     ----------
     region
-        Voxels to blend. Windows may reach beyond it; that part of them is left out.
+        Voxels to blend. Parts of windows outside the region are ignored.
     window
         Sides of every window.
     device
-        Where the sum lies.
+        Device of the sum.
     """
 
     def __init__(self, region: Box, *, window: Triple, device: torch.device) -> None:
@@ -55,7 +54,7 @@ class Blend:
 
     @property
     def device(self) -> torch.device:
-        """Where the sum lies."""
+        """Device of the sum."""
         return self._sum.device
 
     def to(self, device: torch.device) -> None:
@@ -78,10 +77,10 @@ class Blend:
         self._sum[inside.relative_to(self._region).slices].addcmul_(values, self._weights[part])
         self._windows.append(window)
 
-    def mean(self) -> Tensor:
-        """Divide by the sum of the weights, in place; no window can be added afterwards.
+    def divide_by_weights(self) -> Tensor:
+        """Return the weighted mean. It is computed in place, so no window can be added afterwards.
 
-        The weights are summed slab by slab: for the whole region they would take as much memory as the logits.
+        The weights are summed slab by slab. For the whole region at once they would need as much memory as the logits.
 
         Returns
         -------
@@ -111,20 +110,20 @@ def blend(region: Box, windows: Iterable[tuple[Box, Tensor]], *, window: Triple,
     region
         Voxels to blend.
     windows
-        The voxels of each window and its logits, in the order of the plan. Those that do not meet the region are
-        passed over.
+        The voxels of each window and its logits, in the order of the plan. Windows that do not overlap the region are
+        skipped.
     window
         Sides of every window.
     device
-        Where to compute.
+        Device of the computation.
 
     Returns
     -------
     Tensor
-        float32 [X, Y, Z] of the region: the same as that part of a blend of the whole plan.
+        float32 [X, Y, Z], equal to this region of the blend of the whole plan.
     """
     blended = Blend(region, window=window, device=device)
     for box, logits in windows:
         if box.meets(region):
             blended.add(box, logits)
-    return blended.mean()
+    return blended.divide_by_weights()

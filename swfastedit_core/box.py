@@ -12,7 +12,7 @@ Triple = tuple[int, int, int]
 class Box:
     """A block of voxels: from `start` up to but not including `stop`, along x, y, z.
 
-    A box may begin before voxel 0 and end behind the last voxel of an array; `clipped` gives the part inside.
+    A box may begin before voxel 0 and end after the last voxel of an array; `clipped` returns the part inside.
     """
 
     start: Triple
@@ -20,7 +20,7 @@ class Box:
 
     @classmethod
     def at(cls, start: Iterable[int], shape: Iterable[int]) -> Box:
-        """Return the box of a shape that begins at a voxel."""
+        """Return the box with a given first voxel and shape."""
         first, sides = triple(start), triple(shape)
         return cls(first, _added(first, sides))
 
@@ -31,7 +31,7 @@ class Box:
 
     @classmethod
     def around(cls, boxes: Iterable[Box]) -> Box:
-        """Return the smallest box that holds all given boxes, at least one."""
+        """Return the smallest box around one or more boxes."""
         starts, stops = zip(*((box.start, box.stop) for box in boxes), strict=True)
         return cls(triple(map(min, zip(*starts, strict=True))), triple(map(max, zip(*stops, strict=True))))
 
@@ -51,7 +51,7 @@ class Box:
             If the box begins before voxel 0: numpy would count from the end.
         """
         if min(self.start) < 0:
-            raise ValueError(f"a box that begins at {self.start} is no index; clip or shift it first")
+            raise ValueError(f"a box that begins at {self.start} cannot be an index; clip or shift it first")
         x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return x, y, z
 
@@ -66,7 +66,7 @@ class Box:
         return self.shifted((-x, -y, -z))
 
     def clipped(self, outer: Box) -> Box:
-        """Return the part that lies in another box; a side of it is 0 where they do not meet."""
+        """Return the part inside another box; a side of it is 0 if the boxes have no voxel in common."""
         start = triple(map(max, self.start, outer.start))
         stop = triple(map(min, self.stop, outer.stop))
         return Box(start, triple(map(max, start, stop)))

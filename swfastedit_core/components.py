@@ -1,4 +1,4 @@
-"""Connected components of masks: lesions, their sizes, the floor under a size.
+"""Connected components of masks: labels, sizes, removal of small components.
 
 Voxels are neighbours if they share a face or an edge (18-connected), as in the metrics of the autoPET challenges.
 """
@@ -24,7 +24,7 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     Parameters
     ----------
     mask
-        Of three dimensions; foreground is what is not 0.
+        Array of three dimensions; voxels that are not 0 are foreground.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def count_components(mask: np.ndarray) -> int:
-    """Return the number of components of a mask of 0 and 1; only the box around them takes memory."""
+    """Return the number of components of a mask of 0 and 1; only the box around them is labelled, to save memory."""
     box = ndimage.find_objects(mask)
     return label_components(mask[box[0]])[1] if box else 0
 
@@ -56,12 +56,12 @@ def component_sizes(numbers: np.ndarray, count: int) -> np.ndarray:
 
 
 def remove_small_components(mask: Tensor, *, min_voxels: float) -> Tensor:
-    """Clear the components of a mask that have fewer voxels than a floor.
+    """Clear the components of a mask that have fewer than `min_voxels` voxels.
 
     Parameters
     ----------
     mask
-        bool [Z, Y, X] on any device.
+        bool [Z, Y, X], on any device.
     min_voxels
         Components with at least this many voxels stay.
 

@@ -1,4 +1,4 @@
-"""Errors that the user can mend, and warnings about data."""
+"""Errors that the user can solve, and warnings about data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WindowTooLargeError(UserError):
 
 
 class DataWarning(UserWarning):
-    """Something odd about the input that the user should check; the run goes on."""
+    """Unusual input that the user should check; the run continues."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -37,22 +37,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def window_too_large(
-    window: tuple[int, int, int], *, needed_bytes: int, precision: str, device: object, way_out: str
+    window: tuple[int, int, int], *, needed_bytes: int, precision: str, device: object, advice: str
 ) -> WindowTooLargeError:
-    """Make the error for a window that does not fit.
+    """Make the error for a window that does not fit into memory.
 
     Parameters
     ----------
     window
-        Its shape, in voxels.
+        Shape of the window, in voxels.
     needed_bytes
         Memory for the activations of one window.
     precision, device
-        Of the network.
-    way_out
-        What the user can do besides freeing memory.
+        Number format and device of the network.
+    advice
+        What the user can do, apart from freeing memory.
     """
     return WindowTooLargeError(
         f"out of memory on {device}: one window of {'×'.join(map(str, window))} needs about "
-        f"{needed_bytes / 1e9:.1f} GB in {precision} beside the scan; free some memory, {way_out}"
+        f"{needed_bytes / 1e9:.1f} GB in {precision} in addition to the scan; free some memory, {advice}"
     )

@@ -19,15 +19,21 @@ from swfastedit_core.windows import WindowPlan
 
 logger = logging.getLogger(__name__)
 
-HEADROOM = 2  # logits are blended on a GPU while this many times their size is free beside the network
+# Logits are blended on the GPU if free memory is at least this many times their size, plus the memory for one window.
+HEADROOM = 2
 
 Progress = Callable[[int], None]
-Keep = Callable[[int, Tensor], None]
+OnLogits = Callable[[int, Tensor], None]
 
 
 @timed("network")
 def infer(
-    image: Tensor, plan: WindowPlan, engine: Engine, *, progress: Progress | None = None, keep: Keep | None = None
+    image: Tensor,
+    plan: WindowPlan,
+    engine: Engine,
+    *,
+    progress: Progress | None = None,
+    on_logits: OnLogits | None = None,
 ) -> Tensor:
     """Run the planned windows and blend them.
 
@@ -40,10 +46,10 @@ def infer(
     engine
         The network.
     progress
-        Called with the number of windows done after each.
-    keep
-        Called with the number of each window in the plan and its logits, float32 [X, Y, Z]. They are valid until the
-        call returns; copy what is needed later, for `blending.blend`.
+        Called after each window with the count of finished windows.
+    on_logits
+        Called with the index of the window in the plan and its logits, float32 [X, Y, Z]. The tensor is reused after
+        the call: copy it if you need it later, as for `blending.blend`.
 
     Returns
     -------
@@ -53,7 +59,7 @@ def infer(
     Raises
     ------
     UserError
-        If not even one window fits the memory, or the network's output is not finite (float16 overflow).
+        If the memory is too small for one window, or the network's output is not finite (float16 overflow).
     """
     blend = _blend(plan, engine)
     done = 0
@@ -62,44 +68,49 @@ def infer(
         try:
             for box, logits in zip(left, engine.stream(cut(image, box) for box in left), strict=True):
                 blend.add(box, logits)
-                if keep is not None:
-                    keep(done, logits)
+                if on_logits is not None:
+                    on_logits(done, logits)
                 done += 1
                 if progress is not None:
                     progress(done)
         except WindowTooLargeError:
             if blend.device.type != "cuda":
                 raise
-            logger.warning("memory ran out with one window at a time; logits are blended on the host from here on")
+            logger.warning("GPU memory is too small for the logits and one window; logits are now blended on the CPU")
             blend.to(torch.device("cpu"))
             torch.cuda.empty_cache()
-    logits = blend.mean()
+    logits = blend.divide_by_weights()
     if not math.isfinite(logits.sum().item()):
-        advice = "use --precision float32" if engine.precision != "float32" else "does the scan hold only numbers?"
+        advice = (
+            "use --precision float32" if engine.precision != "float32" else "check the scan for NaN or infinite voxels"
+        )
         raise UserError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
     return logits
 
 
 def cut(image: Tensor, box: Box) -> Tensor:
-    """Return the voxels of a box, [C, X, Y, Z]; voxels beyond the image are 0. Nothing is copied inside of it."""
+    """Return the voxels of a box, [C, X, Y, Z]; voxels beyond the image are 0.
+
+    If the box lies inside the image, the result is a view.
+    """
     inside = box.clipped(Box.whole((image.shape[1], image.shape[2], image.shape[3])))
     window = image[(slice(None), *inside.slices)]
     if inside == box:
         return window
     before = inside.relative_to(box).start
-    behind = (a - b for a, b in zip(box.stop, inside.stop, strict=True))
-    return functional.pad(window, [side for pair in reversed(list(zip(before, behind, strict=True))) for side in pair])
+    after = (a - b for a, b in zip(box.stop, inside.stop, strict=True))
+    return functional.pad(window, [side for pair in reversed(list(zip(before, after, strict=True))) for side in pair])
 
 
 def _blend(plan: WindowPlan, engine: Engine) -> Blend:
-    """Allocate the blend: on the device if it fits beside the network's work, else on the host."""
+    """Allocate the blend on the engine's device if there is memory for it, otherwise on the CPU."""
     shape = plan.region.shape
     needed = 4 * shape[0] * shape[1] * shape[2]
     host, device = torch.device("cpu"), engine.device
     devices = [host] if device.type == "cpu" else [device, host]
     if device.type == "cuda" and free_bytes(device) < HEADROOM * needed + engine.working_set_bytes(1):
         devices = [host]
-        logger.info("logits are blended on the host: %.1f GB do not fit the GPU", needed / 1e9)
+        logger.info("logits are blended on the CPU: %.1f GB do not fit the GPU", needed / 1e9)
     for where in devices:
         try:
             return Blend(plan.region, window=plan.window, device=where)

@@ -13,7 +13,7 @@ from swfastedit_core.system.cupy_arrays import compute_with_cupy
 
 @dataclass(frozen=True)
 class PercentileIntensity:
-    """Percentiles of the whole image, air included, are mapped to [0, 1], with clipping: the recipe."""
+    """The recipe's mapping: percentiles of the whole image, air included, become 0 and 1, with clipping."""
 
     lower: float = 0.05
     upper: float = 99.95
@@ -21,7 +21,7 @@ class PercentileIntensity:
 
 @dataclass(frozen=True)
 class RangeIntensity:
-    """A fixed SUV range is mapped to [0, 1], with clipping; it does not depend on what is in view."""
+    """A fixed SUV range becomes 0 and 1, with clipping; it does not depend on the field of view."""
 
     lower_suv: float
     upper_suv: float
@@ -35,7 +35,7 @@ def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity
     suv
         float32 of any shape.
     intensity
-        The mapping. Where both percentiles are equal, as in an empty image, SUV are only shifted and clipped.
+        The mapping. If both percentiles are equal, as in an empty image, SUV are only shifted and clipped.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def intensity_limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensit
         low, high = intensity.lower_suv, intensity.upper_suv
     else:
         low, high = percentiles(suv, (intensity.lower, intensity.upper))
-    if high <= low:  # nearly everything is air; MONAI then keeps the scale, so weights trained with it expect that
+    if high <= low:  # nearly all voxels are air; MONAI keeps the scale here, and weights trained with MONAI expect this
         high = low + 1.0
     return low, high
 
@@ -64,7 +64,7 @@ def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
     hu
         float32 of any shape.
     ct_hu
-        The HU that become 0 and 1; beyond them values are clipped.
+        The HU that become 0 and 1; values outside are clipped.
 
     Returns
     -------
@@ -75,10 +75,10 @@ def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
 
 
 def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
-    """Two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
+    """Return two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
 
-    On CUDA cupy computes them on the device (torch.quantile refuses more than 16 M elements); where cupy does not
-    work they are computed on the CPU.
+    On CUDA, cupy computes them on the device (torch.quantile refuses more than 16 M elements). If cupy does not work,
+    they are computed on the CPU.
     """
     flat = values.reshape(-1)
     if flat.is_cuda:
@@ -89,9 +89,9 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
             percentiles: list[float] = cupy.percentile(array, q).tolist()
             return percentiles
 
-        found = compute_with_cupy(flat, with_cupy)
-        if found is not None:
-            return found[0], found[1]
+        result = compute_with_cupy(flat, with_cupy)
+        if result is not None:
+            return result[0], result[1]
     low, high = np.percentile(flat.cpu().numpy(), q).tolist()
     return low, high
 

@@ -1,8 +1,8 @@
 """The networks: MONAI's residual DynUNet in the four sizes of the published method.
 
 Topology and tensor names are MONAI's (`monai.networks.nets.DynUNet` with ``res_block=True`` and
-``norm_name="instance"``), so weights fit both; the tests compare outputs. The module does not import MONAI: that takes
-three seconds, which a container would pay for every scan.
+``norm_name="instance"``), so weights fit both; the tests compare outputs. The module does not import MONAI: the import
+would add three seconds to each scan in a container.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from swfastedit_core.box import Triple
 from swfastedit_core.errors import UserError
 
 TWO: Triple = (2, 2, 2)
-FLAT: Triple = (2, 2, 1)  # leaves the body axis alone
+FLAT: Triple = (2, 2, 1)  # keeps the resolution along the body axis
 LEAK = 0.01  # slope of the activation below 0
-NORM_EPSILON = 1e-5  # of instance norm, beside the variance
+NORM_EPSILON = 1e-5  # instance norm adds it to the variance
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The topology that a network's name stands for.
+    """The topology of a named network.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class NetworkConfig:
     name
         One of ``ARCHITECTURES``.
     filters
-        Channels of each level; empty means the name's default.
+        Channels of each level; if empty, the default of the name.
     in_channels, out_channels
-        Image channels in, classes out.
+        Number of image channels and of classes.
 
     Raises
     ------
@@ -87,12 +87,12 @@ class NetworkConfig:
 
     @property
     def architecture(self) -> Architecture:
-        """The levels' strides and the dropout."""
+        """Strides of the levels, default filters and dropout."""
         return ARCHITECTURES[self.name]
 
     @property
     def divisor_xyz(self) -> Triple:
-        """The numbers that a window's sides must be multiples of."""
+        """The sides of a window must be multiples of these numbers."""
         x = y = z = 1
         for stride in self.architecture.strides:
             x, y, z = x * stride[0], y * stride[1], z * stride[2]
@@ -100,7 +100,7 @@ class NetworkConfig:
 
 
 def build_network(config: NetworkConfig) -> DynUNet:
-    """Build the network with fresh weights (Kaiming normal, as MONAI does)."""
+    """Build the network with random weights (Kaiming normal, as in MONAI)."""
     return DynUNet(config)
 
 
@@ -150,7 +150,7 @@ class DynUNet(nn.Module):
 
 
 class Convolution(nn.Sequential):
-    """A convolution, with dropout where the network has it; the wrapper gives the tensors MONAI's names."""
+    """A convolution, with dropout if the network has it; the wrapper gives the tensors MONAI's names."""
 
     def __init__(self, conv: nn.Module, dropout: float) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ def _conv(inputs: int, outputs: int, stride: Triple, dropout: float) -> Convolut
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with instance norm and a shortcut; a 1×1×1 convolution projects it where the shape changes."""
+    """Two convolutions with instance norm, and a shortcut: a 1×1×1 convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: Triple, dropout: float) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A mask and how it was made.
+    """A mask, its size, the number of windows and the times.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Segmentation:
     lesion_voxels, lesion_ml
         Size of the mask.
     windows, windows_full_grid
-        Windows that ran, and those of the recipe's grid over the whole volume, over all networks.
+        Windows that ran, and windows of the recipe's grid over the whole volume; both are sums over all networks.
     seconds
         Wall time by stage: prepare, plan, compile (the wait for networks that are prepared in the background),
         network, restore.
@@ -53,15 +53,15 @@ class Segmentation:
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
-    """A scan as a network takes it, and how to undo that.
+class NetworkInput:
+    """The input of a network, its placement, and what the window plan needs.
 
     Attributes
     ----------
     image
         float32 [1, X, Y, Z] in [0, 1], the PET; with a CT [2, X, Y, Z].
     placement
-        How the network's grid lies on the file's.
+        Relation of the network's grid to the file's grid.
     cells
         The PET's mean SUV in cells of about 8 mm.
     uniform
@@ -85,7 +85,7 @@ def segment(
     min_lesion_ml: float = 0.0,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Find the lesions in a scan.
+    """Segment the lesions in a scan.
 
     PET and CT are released once the network input exists, if the caller keeps no reference.
 
@@ -96,11 +96,11 @@ def segment(
     networks
         From `load_networks`.
     ct
-        HU, [Z, Y, X], of any geometry: it is brought to the PET's grid by patient coordinates. Needed where a network
-        takes a CT, ignored elsewhere.
+        HU, [Z, Y, X], of any geometry; it is resampled to the PET's grid by patient coordinates. Needed if a network
+        takes a CT, otherwise ignored.
     full_grid
-        Cover the whole volume with windows, as the recipe does, instead of the body. Without it a scan whose voxels
-        are all the same gets an empty mask and no windows.
+        Cover the whole volume with windows, as the recipe does, instead of the body. Without it, a scan with equal
+        voxels gets an empty mask and no windows.
     overlap
         Share of a window's side that neighbours have in common.
     vote
@@ -108,7 +108,7 @@ def segment(
     min_lesion_ml
         Clear connected components smaller than this.
     progress
-        Called with the windows done and the windows planned.
+        Called with the number of finished windows and of planned windows.
 
     Returns
     -------
@@ -118,24 +118,24 @@ def segment(
     Raises
     ------
     UserError
-        If a network needs a CT and there is none, or it shows another part of the patient; if the overlap is out of
-        range or memory runs out.
+        If a network needs a CT and there is none, or the CT does not overlap the PET; if the overlap is out of range
+        or memory runs out.
     """
     grid = pet.geometry
     with Stopwatch(networks.device) as stopwatch:
         ct = align_ct(ct, grid, networks)
-        scans = prepare(pet, networks, ct=ct)
+        inputs = prepare(pet, networks, ct=ct)
         del pet, ct
-        jobs = [(network, scans[network.config.preprocessing]) for network in networks]
-        plans = [plan(scan, network, overlap=overlap, full_grid=full_grid) for network, scan in jobs]
+        jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
+        plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
         networks.wait()
         votes = Votes(grid, networks=len(networks), majority=vote, device=networks.device)
         done, windows = 0, sum(len(p.starts) for p in plans)
-        for (network, scan), windows_of_network in zip(jobs, plans, strict=True):
+        for (network, prepared), windows_of_network in zip(jobs, plans, strict=True):
             report = None if progress is None else lambda count, before=done: progress(before + count, windows)
-            image = scan.image[: network.config.channels.image_channels]
+            image = prepared.image[: network.config.channels.image_channels]
             logits = infer(image, windows_of_network, network, progress=report)
-            votes.add(logits, windows_of_network.region, scan.placement)
+            votes.add(logits, windows_of_network.region, prepared.placement)
             del logits
             done += len(windows_of_network.starts)
         mask = finish(votes, grid, min_lesion_ml=min_lesion_ml)
@@ -145,19 +145,21 @@ def segment(
         lesion_voxels=voxels,
         lesion_ml=voxels * grid.voxel_ml,
         windows=windows,
-        windows_full_grid=sum(len(full_grid_plan(scan, network, overlap=overlap).starts) for network, scan in jobs),
+        windows_full_grid=sum(
+            len(full_grid_plan(prepared, network, overlap=overlap).starts) for network, prepared in jobs
+        ),
         seconds=stopwatch.seconds,
     )
 
 
 @timed("prepare")
 def align_ct(ct: Volume | None, grid: Geometry, networks: Ensemble) -> Volume | None:
-    """Bring a CT to the PET's grid; None where no network takes one.
+    """Resample a CT to the PET's grid; None if no network takes a CT.
 
     Raises
     ------
     UserError
-        If a network takes a CT and there is none, or it lies beside the PET.
+        If a network takes a CT and there is none, or the CT does not overlap the PET.
     """
     network = networks.ct_network
     if network is None:
@@ -168,8 +170,8 @@ def align_ct(ct: Volume | None, grid: Geometry, networks: Ensemble) -> Volume | 
 
 
 @timed("prepare")
-def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dict[Preprocessing, Scan]:
-    """Bring a PET, and a CT on the same grid, to the networks' grids and intensities."""
+def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dict[Preprocessing, NetworkInput]:
+    """Return the input of the networks, by their preprocessing; the CT is on the PET's grid."""
     uniform = bool(pet.array_zyx.min() == pet.array_zyx.max())
     return {
         preprocessing: _prepare(
@@ -180,8 +182,8 @@ def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dic
 
 
 @timed("plan")
-def plan(scan: Scan, network: Engine, *, overlap: float = OVERLAP, full_grid: bool = False) -> WindowPlan:
-    """Plan a network's windows: over the body, over the whole volume where there is none; none in a uniform scan.
+def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, full_grid: bool = False) -> WindowPlan:
+    """Plan a network's windows over the body; without a body over the whole volume. A uniform scan gets none.
 
     Raises
     ------
@@ -189,20 +191,20 @@ def plan(scan: Scan, network: Engine, *, overlap: float = OVERLAP, full_grid: bo
         If the overlap is out of range.
     """
     if full_grid:
-        return full_grid_plan(scan, network, overlap=overlap)
-    shape, window = scan.placement.network_shape, network.config.window
-    windows = plan_windows(shape, window=window, overlap=overlap, body=find_body(scan.cells))
-    return WindowPlan(shape, window, ()) if scan.uniform else windows
+        return full_grid_plan(prepared, network, overlap=overlap)
+    shape, window = prepared.placement.network_shape, network.config.window
+    windows = plan_windows(shape, window=window, overlap=overlap, body=find_body(prepared.cells))
+    return WindowPlan(shape, window, ()) if prepared.uniform else windows
 
 
-def full_grid_plan(scan: Scan, network: Engine, *, overlap: float = OVERLAP) -> WindowPlan:
+def full_grid_plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP) -> WindowPlan:
     """Plan the recipe's windows, over the whole volume."""
-    return plan_windows(scan.placement.network_shape, window=network.config.window, overlap=overlap)
+    return plan_windows(prepared.placement.network_shape, window=network.config.window, overlap=overlap)
 
 
 @timed("restore")
 def finish(votes: Votes, grid: Geometry, *, min_lesion_ml: float = 0.0) -> np.ndarray:
-    """Turn votes into the mask, uint8 [Z, Y, X], without components below a volume."""
+    """Return the mask of the votes, uint8 [Z, Y, X], without components below a volume."""
     lesions = votes.decide()
     if min_lesion_ml > 0:
         lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
@@ -211,7 +213,7 @@ def finish(votes: Votes, grid: Geometry, *, min_lesion_ml: float = 0.0) -> np.nd
 
 
 def warm_up(networks: Ensemble) -> None:
-    """Run a few windows through each network, so that the first scan does not wait for what libraries prepare.
+    """Run a few windows through each network, so that libraries are initialised before the first scan.
 
     Raises
     ------
@@ -227,16 +229,16 @@ def warm_up(networks: Ensemble) -> None:
 
 def _prepare(
     pet: Volume, ct: Volume | None, preprocessing: Preprocessing, device: torch.device, *, uniform: bool
-) -> Scan:
+) -> NetworkInput:
     placement = place(pet.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(pet, placement, device)
     cells = mean_cells(suv, preprocessing.spacing_mm)
     scaled = scale_intensity(suv, preprocessing.intensity)
     if ct is None:
-        return Scan(scaled[None], placement, cells, uniform)
+        return NetworkInput(scaled[None], placement, cells, uniform)
     del suv  # here and below: the CT needs the memory
     image = torch.empty((2, *placement.network_shape), device=device)
     image[0] = scaled
     del scaled
     image[1] = scale_hu(to_network_grid(ct, placement, device), preprocessing.ct_hu)
-    return Scan(image, placement, cells, uniform)
+    return NetworkInput(image, placement, cells, uniform)

@@ -12,17 +12,17 @@ from swfastedit_core.volume import Geometry
 
 
 def hard_vote(logits: Tensor) -> Tensor:
-    """One network's argmax: uint8 1 where the tumour's logit is the larger, same shape."""
+    """Return one network's argmax: uint8, 1 where the tumour logit is above the background logit; same shape."""
     return (logits > 0).to(torch.uint8)
 
 
 def probability(logits: Tensor) -> Tensor:
-    """One network's softmax: float32 probability of tumour, same shape."""
+    """Return one network's softmax: float32, probability of tumour; same shape."""
     return torch.sigmoid(logits)
 
 
 def consensus(total: Tensor, networks: int) -> Tensor:
-    """Decide for an ensemble: tumour where the mean of the votes or probabilities is above one half.
+    """Return the mask of an ensemble: tumour where the mean of the votes or probabilities is above one half.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ class Votes:
     Parameters
     ----------
     grid
-        Of the file.
+        Grid of the file.
     networks
         Number of networks that will vote.
     majority
-        Count votes instead of averaging probabilities. Of a single network both give the same mask.
+        Count votes instead of averaging probabilities. With one network, both give the same mask.
     device
-        Where the votes lie.
+        Device of the votes.
     """
 
     def __init__(self, grid: Geometry, *, networks: int, majority: bool, device: torch.device) -> None:
@@ -67,16 +67,16 @@ class Votes:
         Parameters
         ----------
         logits
-            float32 [X, Y, Z] of the region. Outside of it the network votes for background.
+            float32 [X, Y, Z] of the region. Outside the region, the network votes for background.
         region
-            On the network's grid.
+            Box on the network's grid.
         placement
-            How that grid lies on the file's.
+            Relation of the network's grid to the file's grid.
         """
         for logits_zyx, slab in restore_slabs(logits, region, placement):
             x, y, z = slab.slices
             self._total[z, y, x] += self._vote(logits_zyx).to(self._total.device)
 
     def decide(self) -> Tensor:
-        """Return where the ensemble sees tumour, bool [Z, Y, X]."""
+        """Return the mask of the ensemble, bool [Z, Y, X]."""
         return consensus(self._total, self._networks)

@@ -1,6 +1,6 @@
 """From the file's grid to the network's grid and back: orientation and resampling, on the CPU and on CUDA.
 
-`place` plans the way as a `Placement`; `to_network_grid` goes forward by it, `restore` back.
+`place` computes a `Placement`. `to_network_grid` resamples an image with it. `restore` is the inverse.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.volume import Geometry, Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, two metres cubed at the recipe's spacing
+MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, 13 m³ at the recipe's spacing
 PUBLISHED_INTENSITY = PercentileIntensity()
-SLAB = 32  # voxels
+SLAB = 32  # voxels along the patient's last axis
 SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
 
 
@@ -46,9 +46,9 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Placement:
-    """How the network's grid lies on the file's, enough to undo it.
+    """The relation of the network's grid to the file's grid. It holds all values that `restore` needs.
 
-    The patient's axes R, A, S are counted 0, 1, 2.
+    The patient's axes R, A, S have the indices 0, 1, 2.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Placement:
     network_shape
         Voxels along R, A, S at the network's spacing.
     step
-        Network spacing / file spacing along R, A, S; exactly 1 where nothing is resampled. Voxel 0 of both
+        Network spacing / file spacing along R, A, S; exactly 1 along an axis that is not resampled. Voxel 0 of both
         grids has the same centre.
     """
 
@@ -73,12 +73,12 @@ class Placement:
 
 
 def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placement:
-    """Plan the way from a file's grid to axes in RAS order at the given spacing.
+    """Plan the resampling of a file's grid to axes in RAS order at the given spacing.
 
     Axes are permuted and flipped to the closest patient axes, as in MONAI's ``Orientation`` and nibabel's
     ``io_orientation``; an oblique grid stays oblique. Resampling runs along the axes, as in MONAI's ``Spacing``, and
-    voxel 0 keeps its place. MONAI itself shifts the grid by part of a voxel where rounding makes an oblique affine
-    less than orthogonal to 1e-8, as in NIfTI files. This function does not.
+    voxel 0 keeps its position. In NIfTI files, rounding makes oblique axes slightly non-orthogonal. If the error is
+    above 1e-8, MONAI shifts the grid by part of a voxel. This function does not.
 
     Raises
     ------
@@ -113,7 +113,8 @@ def to_network_grid(volume: Volume, placement: Placement, device: torch.device) 
     x, y, z = (slice(None, None, -1 if flipped else 1) for flipped in placement.flipped)
     oriented = volume.array_zyx.transpose(2, 1, 0).transpose(placement.file_axis)[x, y, z]
     tensor = torch.from_numpy(np.array(oriented, np.float32, order="C")).to(device)
-    for axis in (2, 1, 0):  # the last axis is the slowest to sample, so it comes while the voxels are fewest
+    # The last axis is the slowest to sample. It comes first, because the tensor is smallest before upsampling.
+    for axis in (2, 1, 0):
         if placement.step[axis] != 1.0:
             coordinates = np.arange(placement.network_shape[axis]) * placement.step[axis]
             tensor = _interpolate(tensor, axis, coordinates)
@@ -128,9 +129,9 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
     values
         float32 [X, Y, Z] within `box`.
     box
-        Where on the network's grid the values lie.
+        Position of the values on the network's grid.
     placement
-        What `to_network_grid` was given.
+        The placement that was passed to `to_network_grid`.
 
     Returns
     -------
@@ -149,7 +150,7 @@ def restore(values: Tensor, box: Box, placement: Placement) -> tuple[Tensor, Box
 
 
 def restore_slabs(values: Tensor, box: Box, placement: Placement) -> Iterator[tuple[Tensor, Box]]:
-    """Restore slab by slab along the patient's last axis: the whole scan is never in memory as float32.
+    """Restore slab by slab along the patient's last axis, so that the whole scan is never in memory as float32.
 
     Yields
     ------

@@ -11,22 +11,22 @@ SAME_GRID_MM = 1e-2  # tolerance for the corners of equal grids; NIfTI stores co
 
 
 def resample_ct(ct: Volume, grid: Geometry) -> Volume:
-    """Bring a CT to the PET's grid by patient coordinates.
+    """Resample a CT to the PET's grid by patient coordinates.
 
-    Interpolation is linear between voxel centres. Beyond the outermost centres their value holds for half a voxel, up
-    to the outer faces; outside of these it is `AIR_HU`.
+    Interpolation is linear between voxel centres. In the outer half of the outermost voxels their value is constant.
+    Outside the CT the value is `AIR_HU`.
 
     Parameters
     ----------
     ct
         HU, [Z, Y, X], of any geometry.
     grid
-        The PET's, of any geometry.
+        Grid of the PET, of any geometry.
 
     Returns
     -------
     Volume
-        HU, float32 [Z, Y, X], on `grid`. A CT that lies on this grid already is not copied.
+        HU, float32 [Z, Y, X], on `grid`. A CT that is on this grid already is not copied.
 
     Raises
     ------
@@ -44,14 +44,14 @@ def resample_ct(ct: Volume, grid: Geometry) -> Volume:
 
 
 def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
-    """Bring a volume to another grid by patient coordinates, with linear interpolation.
+    """Resample a volume to another grid by patient coordinates, with linear interpolation.
 
     Parameters
     ----------
     volume
         [Z, Y, X], of any geometry.
     grid
-        Of any geometry.
+        Grid of any geometry.
     outside
         Value beyond the outer faces of the outermost voxels.
 
@@ -81,24 +81,24 @@ def resample(volume: Volume, grid: Geometry, *, outside: float) -> Volume:
 
 
 def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> None:
-    """Refuse a CT that lies beside the PET: all of it would be air.
+    """Refuse a CT that does not overlap the PET: the resampled CT would be air everywhere.
 
     Parameters
     ----------
     ct, grid
-        The CT's and the PET's.
+        Geometries of the CT and of the PET.
     source
-        The CT's name, for the message.
+        Name of the CT, for the message.
 
     Raises
     ------
     UserError
-        If the whole PET lies on the far side of one of the CT's six faces.
+        If the whole PET is outside one of the six faces of the CT.
     """
     corners_mm = grid.corners_mm
     index_xyz = (corners_mm - ct.origin_mm) @ ct.axes_lps / ct.spacing_mm
-    before, behind = index_xyz.max(axis=0) < -0.5, index_xyz.min(axis=0) > np.array(ct.size_xyz) - 0.5
-    if before.any() or behind.any():
+    before, after = index_xyz.max(axis=0) < -0.5, index_xyz.min(axis=0) > np.array(ct.size_xyz) - 0.5
+    if before.any() or after.any():
         raise UserError(
             f"{source}: lies {_extent(ct.corners_mm)} and the PET {_extent(corners_mm)}, without overlap, "
             "expected two images of one patient in the same coordinates"

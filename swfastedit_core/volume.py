@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-AIR_HU = -1024.0  # scanners write it where they measured nothing
+AIR_HU = -1024.0  # scanners write it in voxels without a measurement
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class NiftiForms:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a voxel grid lies in the patient: LPS coordinates in millimetres, as in DICOM and SimpleITK.
+    """A voxel grid in the patient: LPS coordinates in millimetres, as in DICOM and SimpleITK.
 
     Attributes
     ----------

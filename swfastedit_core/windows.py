@@ -18,33 +18,34 @@ from torch.nn import functional
 from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
 
-STRETCH = 0.25  # of a step: neighbours in the body plan may lie this much further apart, where that saves a window
+# Windows of the body plan may be this share of a step further apart, if this saves a window.
+STRETCH = 0.25
 
 # The body. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1, air and the table far
-# less. The threshold follows the image's own scale, so that a cold scan or another unit loses no part of the body.
+# less. The threshold is lower for an image with low values, so that it keeps the body of a cold scan.
 CELL_MM = 8.0
 TISSUE_SUV = 0.1
-TISSUE_OF_PEAK = 0.02  # of the 99.9th percentile of the cells
-BODY_PEAK = 3.0  # times the threshold: the hottest cell of a large component
-BODY_ML = 30.0  # a component is large from this volume on
-HOT_PEAK = 10.0  # times the threshold: a component this hot is kept at any size
+TISSUE_OF_PEAK = 0.02  # share of the 99.9th percentile of the cells
+BODY_PEAK = 3.0  # a large component is kept if its hottest cell is at least this many times the threshold
+BODY_ML = 30.0  # smallest volume of a large component
+HOT_PEAK = 10.0  # a component of any size is kept if its hottest cell is at least this many times the threshold
 MARGIN_MM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Mean SUV in cells of about 8 mm: what the body is found in.
+    """Mean SUV in cells of about 8 mm; `find_body` reads it.
 
     Attributes
     ----------
     mean_suv
         float32 [X, Y, Z].
     cell
-        Sides of a cell in voxels. The last cell of an axis may hang over the image.
+        Sides of a cell in voxels. The last cell of an axis may extend beyond the image.
     shape
         Voxels of the image.
     spacing_mm
-        Of the image's voxels along x, y, z.
+        Spacing of the image's voxels along x, y, z.
     """
 
     mean_suv: np.ndarray
@@ -55,7 +56,7 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """Where the patient is, in cells of about 8 mm.
+    """The position of the patient, in cells of about 8 mm.
 
     Attributes
     ----------
@@ -75,7 +76,7 @@ class Body:
     shape: Triple
 
     def box(self, z_start: int, z_stop: int) -> Box | None:
-        """Return the box around the patient between two z positions in voxels; None if no part of it is there."""
+        """Return the box around the patient between two z positions in voxels; None if there is no part of it."""
         first, last = max(z_start, 0) // self.cell[2], -(-min(z_stop, self.shape[2]) // self.cell[2])
         index = np.argwhere(self.cells[:, :, first:last])
         if not len(index):
@@ -89,7 +90,8 @@ class Body:
 class WindowPlan:
     """The windows of one image, in voxels of that image along x, y, z.
 
-    A window begins before voxel 0 and ends behind the last voxel along an axis on which the image is smaller.
+    If the image is smaller than the window along an axis, the window starts before voxel 0 and ends after the last
+    voxel.
 
     Attributes
     ----------
@@ -117,23 +119,23 @@ class WindowPlan:
 
 
 def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | None = None) -> WindowPlan:
-    """Lay windows over an image, or over the patient in it.
+    """Plan the windows of an image, or of the body in it.
 
     Without a body the positions are those of MONAI's ``sliding_window_inference``: steps of
     ``int(window * (1 - overlap))``; the last window of each axis is moved back to end with the image. With a body,
     windows are spread evenly along z over the body's extent, and at each z position along x and y over the extent
-    that the body has there. Neighbours may then lie up to a quarter of a step further apart, where that saves a window.
+    that the body has there. Neighbours may then be up to a quarter of a step further apart, if this saves a window.
 
     Parameters
     ----------
     image
         Shape [X, Y, Z] of the image.
     window
-        Sides of a window. Along an axis on which the image is smaller, one window lies around its middle.
+        Sides of a window. If the image is smaller along an axis, one window is centred on it.
     overlap
         Share of a window's side that neighbours have in common, 0 ≤ overlap < 1.
     body
-        Where the patient is; None covers the whole image.
+        The patient's position; None covers the whole image.
 
     Returns
     -------
@@ -181,12 +183,13 @@ def mean_cells(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Cells:
 def find_body(cells: Cells) -> Body | None:
     """Find the patient: components of tissue-like uptake that are large, or small and hot (a lesion in a finger).
 
-    Where the values are not SUV, only the threshold relative to the hottest cells acts.
+    The threshold is the smaller of 0.1 and 2 % of the 99.9th percentile of the cells. So an image with smaller values
+    than SUV keeps its body.
 
     Returns
     -------
     Body or None
-        None where nothing looks like a patient: then the whole volume has to be searched.
+        None if no body is found. The caller then plans windows over the whole volume.
     """
     mean_suv = cells.mean_suv
     threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(mean_suv, 99.9))), 0.0)
@@ -204,7 +207,7 @@ def find_body(cells: Cells) -> Body | None:
 
 
 def _room(image: Triple, window: Triple) -> Box:
-    """Return where windows may lie: the image; a window around its middle along axes on which it is smaller."""
+    """Return the box that windows may cover: the image, or a window centred on it along an axis that is shorter."""
     missing = [max(side - length, 0) for side, length in zip(window, image, strict=True)]
     start = triple(-(m // 2) for m in missing)
     return Box.at(start, [length + m for length, m in zip(image, missing, strict=True)])
@@ -217,7 +220,10 @@ def _offsets(start: int, stop: int, window: int, overlap: float) -> list[int]:
 
 
 def _spread(start: int, stop: int, window: int, overlap: float) -> list[int]:
-    """Spread windows evenly from `start` to `stop`; MONAI's last two windows may be almost the same."""
+    """Return evenly spaced window positions from `start` to `stop`.
+
+    MONAI moves only the last window back, so its last two windows can nearly coincide.
+    """
     room = stop - start - window
     step = max(int(window * (1 - overlap)), 1)
     gaps = max(math.ceil(room / step - STRETCH), math.ceil(room / window))
@@ -225,7 +231,7 @@ def _spread(start: int, stop: int, window: int, overlap: float) -> list[int]:
 
 
 def _widened(box: Box, axis: int, window: Triple, room: Box) -> tuple[int, int]:
-    """Return one axis of a box, widened to a window's side at least, within the room for windows."""
+    """Return start and stop of a box along an axis, at least a window apart, inside the box `room`."""
     start, stop = box.start[axis], box.stop[axis]
     missing = window[axis] - (stop - start)
     if missing <= 0:

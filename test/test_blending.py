@@ -32,7 +32,7 @@ def test_weighted_mean_by_hand():
     blended = Blend(Box((1, 0, 0), (4, 1, 1)), window=window, device=CPU)
     blended.add(Box.at((0, 0, 0), window), torch.tensor([9.0, 1.0, 2.0]).view(3, 1, 1))
     blended.add(Box.at((1, 0, 0), window), torch.tensor([3.0, 4.0, 5.0]).view(3, 1, 1))
-    mean = blended.mean().flatten().tolist()
+    mean = blended.divide_by_weights().flatten().tolist()
     assert mean == pytest.approx([(1 + 3 * edge) / (1 + edge), (2 * edge + 4) / (1 + edge), 5.0], rel=1e-5)
 
 
@@ -41,7 +41,7 @@ def test_weighted_mean_by_hand():
 def test_region_that_is_blended_again_has_the_same_bits(shape, region):
     plan, kept = plan_windows(shape, window=(4, 4, 4), overlap=0.75), {}
     logits = infer(
-        torch.zeros((1, *shape)), plan, Noise(), keep=lambda number, values: kept.update({number: values.clone()})
+        torch.zeros((1, *shape)), plan, Noise(), on_logits=lambda number, values: kept.update({number: values.clone()})
     )
     assert sorted(kept) == list(range(len(plan.boxes)))
     region = region.clipped(plan.region)
@@ -51,7 +51,7 @@ def test_region_that_is_blended_again_has_the_same_bits(shape, region):
 
 def test_box_of_a_replaced_window_equals_a_new_blend_of_all():
     plan, kept = plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5), []
-    infer(torch.zeros((1, 8, 8, 8)), plan, Noise(), keep=lambda _, values: kept.append(values.clone()))
+    infer(torch.zeros((1, 8, 8, 8)), plan, Noise(), on_logits=lambda _, values: kept.append(values.clone()))
     kept[3] = torch.ones((4, 4, 4))
     windows = list(zip(plan.boxes, kept, strict=True))
     whole = blend(plan.region, windows, window=(4, 4, 4), device=CPU)

@@ -89,12 +89,12 @@ def share_that_differs(scan, size_xyz, checkpoint, folder):
     expected, timing = recipe(path, read_checkpoint(checkpoint))
     assert 0.02 < expected.mean() < 0.98  # a network that says one thing everywhere would prove nothing
     shares = {}
-    for backend in ("torch", "openvino"):
-        networks = load_networks(checkpoint, device="cpu", precision="float32", backend=backend)
+    for engine_name in ("torch", "openvino"):
+        networks = load_networks(checkpoint, device="cpu", precision="float32", engine=engine_name)
         result = segment(read_volume(path), networks, full_grid=True)
         assert timing.windows == timing.windows_run == result.windows
         assert result.mask.array_zyx.shape == expected.shape
-        shares[backend] = np.count_nonzero(result.mask.array_zyx != expected) / expected.size
+        shares[engine_name] = np.count_nonzero(result.mask.array_zyx != expected) / expected.size
     return shares
 
 

@@ -53,7 +53,7 @@ class CaseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseRecord:
-    """What was done for a case.
+    """The result of a case: files, settings, times, lesion volume, warnings.
 
     Attributes
     ----------
@@ -62,22 +62,22 @@ class CaseRecord:
     ct
         The CT that was used.
     engine, device, precision
-        What ran the networks, where, and in which number format.
+        Library and device that ran the networks, and their number format.
     weights
         File of each network.
     demonstration
-        Whether a network is a demonstration and not meant for use.
+        Whether a network is a demonstration and not meant for patients.
     windows, windows_full_grid
         Windows that ran, and those of the recipe's grid over the whole volume.
     seconds
         Wall time by stage, and in total.
     peak_memory_mb, peak_gpu_memory_mb
-        Largest resident memory while the case was processed, where the system can tell (Linux), else of the process
-        so far; on CUDA also the largest memory of the GPU.
+        Peak resident memory during the case on Linux; elsewhere the peak of the process since its start. The second
+        is the peak GPU memory on CUDA, otherwise None.
     lesion_voxels, lesion_volume_ml
         Size of the mask.
     warnings
-        What the reader found odd about the files.
+        Warnings that were raised while the files were read.
     """
 
     output: Path
@@ -97,7 +97,7 @@ class CaseRecord:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as values for JSON; what does not apply is left out."""
+        """Return the record as values for JSON; fields that are None are left out."""
         plain = {name: value for name, value in asdict(self).items() if value is not None}
         plain["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
@@ -129,12 +129,12 @@ def segment_case(
     Returns
     -------
     CaseRecord
-        What was done.
+        Files, settings, times, lesion volume and warnings.
 
     Raises
     ------
     UserError
-        If a file cannot be read or written, or memory runs out. There is no new mask then.
+        If a file cannot be read or written, or memory runs out. In this case no mask is written.
     """
     from swfastedit_core.files.write import write_mask
     from swfastedit_core.pipeline import segment
@@ -149,7 +149,7 @@ def segment_case(
         if warn is not None:
             warn(message)
     result = segment(
-        scans.pop("pet"),  # `segment` releases the voxels before the networks run, if nobody else holds them
+        scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
         networks,
         ct=scans.pop("ct", None),
         full_grid=options.full_grid,
@@ -181,7 +181,7 @@ def segment_case(
 
 
 def _read(case: Case) -> tuple[dict[str, Volume], list[str]]:
-    """Read PET and CT; return them by name, and what is odd about them."""
+    """Read PET and CT; return them by name, and the texts of the warnings."""
     from swfastedit_core.files.read import read_ct, read_volume
 
     with _data_warnings() as messages:

@@ -43,12 +43,12 @@ def find_cases(options: Options) -> list[Case]:
 
 
 def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Case]:
-    """Give each scan its CT where a network takes one.
+    """Add the CT of each scan if a network takes one.
 
     Raises
     ------
     UserError
-        If a CT is missing, its header cannot be used, or it lies beside the PET.
+        If a CT is missing, its header cannot be used, or it does not overlap the PET.
     """
     from swfastedit_core.files.geometry import read_geometry
     from swfastedit_core.resample import require_overlap
@@ -63,6 +63,6 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
         cases = [replace(case, ct=ct) for case, ct in zip(cases, cts, strict=True)]
     for case in cases:
         if case.ct is None:
-            raise UserError(f"{case.pet}: {network.source} takes a CT beside the PET; name it with --ct FILE")
+            raise UserError(f"{case.pet}: {network.source} takes PET and CT; name the CT with --ct FILE")
         require_overlap(read_geometry(case.ct), read_geometry(case.pet), source=str(case.ct))
     return cases

@@ -14,7 +14,7 @@ LINES_OF_PROGRESS = 10
 
 @contextmanager
 def progress_bar(name: str, *, quiet: bool) -> Iterator[Progress | None]:
-    """Show the windows done: a bar on a terminal, else a line for every tenth; None where quiet."""
+    """Show the finished windows: a bar on a terminal, otherwise a line for every tenth; None if quiet."""
     if quiet:
         yield None
     elif sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""The platform's two ways to run: exec (work and exit) and invoke (load once, work when called)."""
+"""The platform's two methods: exec (segment, then exit) and invoke (load once, segment at each call)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def execute(options: Options) -> None:
     """Segment the scans that the options name."""
-    cases = find_cases(options)  # what is wrong with a file is said before the networks are loaded
+    cases = find_cases(options)  # files are checked before the networks are loaded
     networks, seconds = load(options)
     segment_cases(cases, networks, options, before=seconds)
 
@@ -39,11 +39,11 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
     options
         With the port to listen on.
     stderr
-        Takes the reason of each failure, one line.
+        Stream for the reasons of failures; one line for each.
     """
     from swfastedit_core.challenge.invoke import serve
 
-    def prepare() -> Callable[[], list[dict[str, Any]]]:
+    def load_and_warm_up() -> Callable[[], list[dict[str, Any]]]:
         networks, seconds = load(options)
         from swfastedit_core.pipeline import warm_up
         from swfastedit_core.system.stopwatch import seconds_since_start
@@ -54,7 +54,7 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
             record.to_json() for record in segment_cases(find_cases(options), networks, options, before=seconds)
         ]
 
-    serve(prepare, port=options.port, stderr=stderr)
+    serve(load_and_warm_up, port=options.port, stderr=stderr)
 
 
 def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
@@ -70,7 +70,7 @@ def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
         *(options.weights or [default_weights(PROJECT)]),
         device=options.device,
         precision=options.precision,
-        backend=options.engine,
+        engine=options.engine,
         window_batch=options.window_batch,
     )
     if networks.demonstration and not options.quiet:
@@ -105,4 +105,4 @@ def segment_cases(
 
 
 def _say_warning(message: str) -> None:
-    say(f"warning: {message}")  # on standard output: the platform takes standard error for a failure
+    say(f"warning: {message}")  # on standard output: for the platform, text on standard error is a failure

@@ -29,7 +29,7 @@ class Task:
     mask
         Folder of the mask.
     clicks
-        File with an annotator's clicks; None where the challenge has none.
+        File with an annotator's clicks; None if the challenge has none.
     """
 
     mask: Path
@@ -48,8 +48,8 @@ def find_pets(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder
-        ``/input`` on the platform. Where its ``inputs.json`` names a file in ``images/pet``, only that file counts.
-        Without that list, or where no file has its names, all files count.
+        ``/input`` on the platform. If its ``inputs.json`` names a file of ``images/pet``, only this file is used,
+        otherwise all files.
 
     Returns
     -------
@@ -67,8 +67,8 @@ def find_pets(folder: Path) -> list[Path]:
 def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
     """List the CT of each PET of a case.
 
-    The platform's file names say nothing: a single CT belongs to a single PET. Where there are more files,
-    ``inputs.json`` may name one; else a CT belongs to the PET of the same name.
+    The platform's file names do not tell which CT belongs to a PET. A single CT belongs to a single PET. With more
+    files, ``inputs.json`` may name one; otherwise a CT belongs to the PET of the same name.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ def find_cts(folder: Path, pets: Sequence[Path]) -> list[Path]:
 
 
 def click_notice(folder: Path, task: Task) -> str | None:
-    """Return a notice that clicks are not used; None where there are none.
+    """Return a notice that clicks are not used; None if there are none.
 
-    Clicks need a network with guidance channels. A click file that cannot be read is no error: the mask does not
-    depend on it.
+    Clicks need a network with guidance channels. A click file that cannot be read is not an error: the mask does
+    not depend on it.
     """
     if task.clicks is None or not (folder / task.clicks).is_file():
         return None
@@ -169,7 +169,7 @@ def _is(place: Path, relative_path: Any) -> bool:
 
 
 def _json(path: Path) -> Any:
-    """Read a JSON file; None where it is missing or damaged."""
+    """Read a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -15,15 +15,15 @@ OPTIONS = "SWFASTEDIT_OPTIONS"
 ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
 Without arguments: reads every .mha in /input/images/pet, writes masks to
-/output/images/automated-petct-lesion-segmentation. A CT is read only where a network takes one: from /input/images/ct,
-or the file that --ct names. Options in the environment variable SWFASTEDIT_OPTIONS, where an image has its own, come
-before those of the command line, which win. With --pet, --api-method and --data-centric in that variable are ignored.
+/output/images/automated-petct-lesion-segmentation. A CT is read only if a network takes one: from /input/images/ct, or
+the file that --ct names. The environment variable SWFASTEDIT_OPTIONS holds the default options of an image; options of
+the command line override them. With --pet, --api-method and --data-centric in this variable are ignored.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a command line asks for; `process.py --help` says what each option means."""
+    """The options of a command line; `process.py --help` explains them."""
 
     input: Path
     pet: Path | None
@@ -48,9 +48,9 @@ def parse(arguments: list[str], *, baked_in: str) -> Options:
     Parameters
     ----------
     arguments
-        Of the call; they win.
+        Options of the command line; they override those of the image.
     baked_in
-        Of the image, as one line in shell syntax.
+        Options of the image, as one line in shell syntax.
 
     Raises
     ------
@@ -146,7 +146,8 @@ def _parser() -> Parser:
         "--api-method",
         default="exec",
         choices=["exec", "invoke"],
-        help="exec: work and exit; invoke: load the networks, then work at every call over HTTP (default: %(default)s)",
+        help="exec: segment, then exit; invoke: load the networks, then segment at every call over HTTP "
+        "(default: %(default)s)",
     )
     parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
@@ -168,7 +169,7 @@ def _parser() -> Parser:
         "--precision",
         default="auto",
         choices=["auto", "float32", "bfloat16", "float16"],
-        help="number format of the network (default: float16 on CUDA; on CPUs bfloat16 where they have "
+        help="number format of the network (default: float16 on CUDA; on CPUs bfloat16 if they have "
         "instructions for it, else float32)",
     )
     parser.add_argument(
@@ -176,7 +177,7 @@ def _parser() -> Parser:
         default="body",
         choices=["body", "full"],
         help="body: windows over the patient; full: the recipe's grid over the whole volume (default: %(default)s). "
-        "The masks differ, more so with weights that are trained less",
+        "The masks differ, most with weights of a short training",
     )
     parser.add_argument(
         "--overlap",
@@ -188,7 +189,7 @@ def _parser() -> Parser:
         "--window-batch",
         type=int,
         metavar="N",
-        help="windows at a time; fewer when memory runs out (default: the fastest number)",
+        help="windows at a time; the program lowers it if memory runs out (default: the fastest number)",
     )
     parser.add_argument(
         "--vote",

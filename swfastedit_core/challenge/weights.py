@@ -1,4 +1,4 @@
-"""Which weights a container uses where none are named."""
+"""Default weights of a container."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ MODEL = Path("/opt/ml/model")  # the platform unpacks an uploaded model tarball 
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:
-    """Return the folder with the uploaded model's weights; the project's where nothing was uploaded.
+    """Return the folder with the weights of the uploaded model; without a model, the folder of the project.
 
-    Both may have them in one folder below the top one, as tarballs often do.
+    The weights may be in one folder below, as in many tarballs.
 
     Raises
     ------
     UserError
-        If a folder holds something, but no weights, or weights in several folders, or cannot be read. Other weights
-        are not taken instead: the masks would be those of the wrong network.
+        If a folder has files but no weights, or weights in several folders, or cannot be read. Other weights are not
+        used instead: the masks would come from the wrong network.
     """
     return _weights_below(model) or _weights_below(project / "weights") or project / "weights"
 
 
 def _weights_below(top: Path) -> Path | None:
-    """Return the one folder with weights; None where there is no file at all."""
+    """Return the folder with weights; None if there is no file at all."""
     files = [path for path in _files(top) if not any(part.startswith(".") for part in path.relative_to(top).parts)]
     folders = sorted({path.parent for path in files if path.suffix in SUFFIXES})
     if files and len(folders) != 1:
@@ -36,7 +36,7 @@ def _weights_below(top: Path) -> Path | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List the files below a folder; none where there is no such folder."""
+    """List the files below a folder; the list is empty if the folder does not exist."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):

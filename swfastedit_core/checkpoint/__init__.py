@@ -1,4 +1,4 @@
-"""Self-describing weights: one .safetensors file; its header holds everything that the network needs.
+"""Self-describing weights: a .safetensors file whose header describes the network and its input.
 
 `read_checkpoint` also reads the authors' ``.pt`` files. Only plain tensors are unpickled.
 """
@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 SUFFIXES = (".safetensors", ".pt")
-STATES_OF_A_RUN = "states"  # a folder beside the weights
-SHOWN = 3  # tensors named in a message
+STATES_OF_A_RUN = "states"  # folder of a training run, next to its weights
+SHOWN = 3  # number of tensors that a message names
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -45,7 +45,7 @@ class Checkpoint:
     Attributes
     ----------
     path
-        File that they come from.
+        File of the weights.
     config
         Network, preprocessing, window, channels, labels, provenance.
     tensors
@@ -67,14 +67,14 @@ class Checkpoint:
 def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
     """List the checkpoint files among files and folders.
 
-    In a folder, a ``.pt`` file beside a ``.safetensors`` file of the same stem is left out: it holds the same weights.
-    Demonstration weights are left out where the folder holds others.
+    In a folder, a ``.pt`` file is left out if a ``.safetensors`` file has the same stem: both hold the same weights.
+    Demonstration weights are left out if the folder holds other weights.
 
     Raises
     ------
     UserError
-        If a path does not exist, a folder holds no checkpoint, a folder is that of a training run (its best and last
-        weights are no ensemble), or a file is named twice.
+        If a path does not exist, a folder holds no checkpoint, a folder belongs to a training run (its best and
+        last weights are not an ensemble), or a file is named twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -100,7 +100,7 @@ def find_checkpoints(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def read_config(path: Path) -> CheckpointConfig:
-    """Read a checkpoint's description, without its weights where the format allows it.
+    """Read the description of a checkpoint, without its weights if the format allows it.
 
     Raises
     ------
@@ -124,13 +124,13 @@ def read_config(path: Path) -> CheckpointConfig:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read weights of either format; check that they fit their network.
 
-    For the authors' ``.pt`` files the network is inferred from the tensors' shapes and the recipe's
-    preprocessing is assumed.
+    For the authors' ``.pt`` files, the network is inferred from the shapes of the tensors. The preprocessing is the
+    recipe's.
 
     Parameters
     ----------
     path
-        A ``.safetensors`` file written by this program, or a ``.pt`` file of the authors'.
+        A ``.safetensors`` file written by this program, or a ``.pt`` file of the authors.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     UserError
-        If the file is no checkpoint or is damaged, or its tensors do not fit its network.
+        If the file is not a checkpoint or is damaged, or its tensors do not fit its network.
     """
     path = Path(path)
     if not path.is_file():
@@ -164,7 +164,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = False) -> None:
-    """Write weights in this program's format, through a temporary file beside the target.
+    """Write weights in this program's format. An existing file is replaced when the new one is complete.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = F
     Raises
     ------
     UserError
-        If the ending is another one, a weight does not fit float16, or the folder cannot be written.
+        If the path has another ending, a weight does not fit float16, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix != SUFFIXES[0]:

@@ -1,4 +1,4 @@
-"""Look at weights and convert them: ``python -m swfastedit_core.checkpoint show|convert``."""
+"""Show and convert weights: ``python -m swfastedit_core.checkpoint show|convert``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m swfastedit_core.checkpoint", description="Look at weights and convert them.")
+    parser = Parser(prog="python -m swfastedit_core.checkpoint", description="Show and convert weights.")
     commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("show", help="print what a checkpoint says of itself, as JSON")
+    show = commands.add_parser("show", help="print the description of a checkpoint as JSON")
     show.add_argument("file", type=path_argument, help=".safetensors or .pt file")
     convert = commands.add_parser("convert", help="write weights as a self-describing .safetensors file")
     convert.add_argument("source", type=path_argument, help="the authors' .pt file, or a .safetensors file")
@@ -33,17 +33,17 @@ def _parser() -> Parser:
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="the weights were trained on this SUV range",
+        help="the weights were trained with this SUV range",
     )
     intensity.add_argument(
         "--percentiles",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="… on these percentiles of each image (recipe: 0.05 99.95)",
+        help="the weights were trained with these percentiles of each image (recipe: 0.05 99.95)",
     )
-    convert.add_argument("--licence", help="terms of the weights")
-    convert.add_argument("--attribution", help="whom to cite for the weights and the data behind them")
+    convert.add_argument("--licence", help="licence of the weights")
+    convert.add_argument("--attribution", help="citation for the weights and their training data")
     return parser
 
 
@@ -67,7 +67,7 @@ def describe(checkpoint: Checkpoint) -> str:
 
 
 def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpoint:
-    """Apply what the user knows about the weights and the file does not say."""
+    """Replace the parts of the description that the user gives."""
     config = checkpoint.config
     if options.suv_range:
         config = replace(

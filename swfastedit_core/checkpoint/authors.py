@@ -22,7 +22,7 @@ def read_authors_tensors(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     UserError
-        If the file is no such dict.
+        If the file does not hold such a dict.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -43,7 +43,7 @@ def read_authors_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
-    """Infer the network that a state dict belongs to.
+    """Infer the network of a state dict.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
     Raises
     ------
     UserError
-        If it is none of the named networks.
+        If no named network has these shapes.
     """
     try:
         first = shapes["input_block.conv1.conv.weight"]

@@ -1,4 +1,4 @@
-"""What the input channels of a network are."""
+"""The input channels of networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swfastedit_core.errors import UserError
 class Channels(Enum):
     """The input channels of a network, by their names in a checkpoint's header and in their order.
 
-    Images come first, the PET before the CT; guidance channels, which are made of clicks, come last.
+    Images come first, the PET before the CT. Guidance channels, which are computed from clicks, come last.
     """
 
     PET = ("pet",)
@@ -46,7 +46,7 @@ class Channels(Enum):
 
     @property
     def takes_ct(self) -> bool:
-        """Whether a CT is needed beside the PET."""
+        """Whether a CT is needed in addition to the PET."""
         return "ct" in self.names
 
     @property

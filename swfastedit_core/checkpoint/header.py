@@ -15,8 +15,8 @@ from swfastedit_core.preprocess import Preprocessing
 
 HEADER_KEY = "swfastedit"
 FORMAT = 1
-MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: sizes overflow in torch beyond it
-MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, before the network
+MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: larger sizes overflow in torch
+MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, network not included
 SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
 AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
@@ -35,15 +35,15 @@ class CheckpointConfig:
     window
         Sides of a window, x, y, z, in voxels at that spacing.
     channels
-        What each input channel is.
+        The input channels.
     labels
-        What each class is.
+        Name of each class.
     training
         Provenance: command, seed, data, versions, validation.
     licence, attribution
-        Terms of the weights, and whom to cite for the data behind them.
+        Licence of the weights, and citation for the weights and their training data.
     demonstration
-        Whether the weights only show that the program runs, and are not for use.
+        Whether the weights only demonstrate the program and are not meant for patients.
     """
 
     network: NetworkConfig
@@ -64,8 +64,9 @@ class CheckpointConfig:
             )
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
-        cells = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
-        if any(cell < 1 or cell != int(cell) for cell in cells) or max(cells) < 2:  # instance norm of one voxel
+        deepest = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
+        # Instance norm is undefined for one voxel.
+        if any(side < 1 or side != int(side) for side in deepest) or max(deepest) < 2:
             raise UserError(
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
                 "one of them twice that at least"
@@ -79,7 +80,7 @@ class CheckpointConfig:
 
     @classmethod
     def of_the_recipe(cls, network: NetworkConfig) -> CheckpointConfig:
-        """Assume the published recipe, for weights without a description."""
+        """Return the configuration of the published recipe, for weights without a description."""
         if network.in_channels not in AUTHORS_CHANNELS:
             raise UserError(
                 f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
@@ -115,14 +116,14 @@ def from_header(text: str, source: str) -> CheckpointConfig:
     Parameters
     ----------
     text
-        What `to_header` wrote.
+        Output of `to_header`.
     source
         The file's name, for messages.
 
     Raises
     ------
     UserError
-        If the text is no such description, or of a newer format.
+        If the text is not such a description, or has a newer format.
     """
     try:
         plain = json.loads(text)

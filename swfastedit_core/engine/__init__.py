@@ -1,4 +1,4 @@
-"""Engines run a network on windows. Backend, device, precision and batch are chosen here, once."""
+"""Engines run a network on windows. `make_engine` chooses the engine and its precision."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from swfastedit_core.engine.choice import cpu_has_bfloat16, free_bytes, resolve_
 from swfastedit_core.engine.torch_engine import TorchEngine
 from swfastedit_core.errors import UserError
 
-__all__ = ["BACKENDS", "Engine", "TorchEngine", "free_bytes", "make_engine", "resolve_device", "resolve_precision"]
+__all__ = ["ENGINES", "Engine", "TorchEngine", "free_bytes", "make_engine", "resolve_device", "resolve_precision"]
 
-BACKENDS = ("auto", "openvino", "torch")
+ENGINES = ("auto", "openvino", "torch")
 
 
 class Engine(Protocol):
-    """A network that can run. Its construction starts the preparation in the background; `wait` waits for it.
+    """A network that runs on windows. The constructor starts its preparation in the background.
 
     Attributes
     ----------
     name
-        Name of the backend, for records.
+        Name of the engine, for records.
     config
         Description of the network and its input.
     source
         File of the weights.
     device
-        Where windows are expected and logits are returned.
+        Device of the windows and of the logits.
     precision
         Number format of the activations, by name.
     """
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     @property
     def batch(self) -> int:
-        """Windows at a time; it falls when memory runs out."""
+        """Windows at a time; the engine lowers it if memory runs out."""
         ...
 
     def stream(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -59,17 +59,17 @@ class Engine(Protocol):
         ------
         Tensor
             float32 [X, Y, Z] on `device`, the tumour's logit minus the background's, in the order of the windows.
-            It is overwritten when the next one is read.
+            It is overwritten when the next one is requested.
 
         Raises
         ------
         WindowTooLargeError
-            If memory runs out with one window at a time. With more at a time the engine itself goes on with fewer.
+            If memory runs out with one window at a time. With more, the engine continues with fewer.
         """
         ...
 
     def wait(self) -> None:
-        """Wait for the end of the preparation; raise its error, unless the engine can go on."""
+        """Wait for the end of the preparation; raise its error, unless the engine can continue."""
         ...
 
     def working_set_bytes(self, batch: int) -> int:
@@ -82,7 +82,7 @@ def make_engine(
     *,
     device: torch.device,
     precision: str = "auto",
-    backend: str = "auto",
+    engine: str = "auto",
     batch: int | None = None,
 ) -> Engine:
     """Make the engine for a network.
@@ -95,24 +95,24 @@ def make_engine(
         From `resolve_device`.
     precision
         ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-    backend
-        ``openvino`` (CPU only), ``torch``, or ``auto``: OpenVINO on a CPU where it is installed, else PyTorch.
+    engine
+        ``openvino`` (CPU only), ``torch``, or ``auto``: OpenVINO on a CPU if it is installed, else PyTorch.
     batch
-        Windows at a time; None lets the backend choose.
+        Windows at a time; None lets the engine choose.
 
     Raises
     ------
     UserError
-        If precision or backend are unknown or do not fit the device.
+        If precision or engine are unknown or do not fit the device.
     """
-    if backend not in BACKENDS:
-        raise UserError(f"engine '{backend}', expected one of {', '.join(BACKENDS)}")
+    if engine not in ENGINES:
+        raise UserError(f"engine '{engine}', expected one of {', '.join(ENGINES)}")
     installed = find_spec("openvino") is not None
-    if backend == "openvino" and not (installed and device.type == "cpu"):
+    if engine == "openvino" and not (installed and device.type == "cpu"):
         reason = "is not installed; run `pip install openvino`" if not installed else f"does not run on {device}"
         raise UserError(f"engine 'openvino' {reason}, or use --engine torch")
     precision = resolve_precision(precision, device)
-    if backend == "torch" or device.type != "cpu" or not installed:
+    if engine == "torch" or device.type != "cpu" or not installed:
         return TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
     if precision == "bfloat16" and not cpu_has_bfloat16():  # OpenVINO would run float32 instead
         raise UserError(

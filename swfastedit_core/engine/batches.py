@@ -1,4 +1,4 @@
-"""Batches of windows: the fastest size is measured while they run; it falls when memory runs out."""
+"""Batches of windows: the fastest size is measured while they run. It is lowered if memory runs out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-WORTH = 0.95  # a larger batch is kept if a window takes at most this share of its time before
+WORTH = 0.95  # a larger batch is kept if a window takes at most this share of its time in the smaller batch
 
 
 class BatchSize:
@@ -28,8 +28,8 @@ class BatchSize:
     Parameters
     ----------
     sizes
-        Sizes to try, in rising order. Each is run twice, to warm up and to be timed; the next larger one is tried
-        only if this one was faster than the one before. A single size is taken without a trial.
+        Sizes to try, in rising order. Each size runs twice: the first run is the warm-up, the second one is timed. The
+        next size is tried only if this one was faster than the one before. A single size is used without a trial.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -70,18 +70,18 @@ def in_batches(
     device: torch.device,
     too_large: Callable[[], WindowTooLargeError],
 ) -> Iterator[Tensor]:
-    """Run windows in batches; in smaller ones after memory ran out.
+    """Run windows in batches; if memory runs out, in smaller batches.
 
     Parameters
     ----------
     call
         Takes windows [C, X, Y, Z] and returns logits [N, X, Y, Z].
     windows
-        The next ones are read after the logits of the last ones.
+        The next batch is read after the logits of the last batch were yielded.
     batch
-        The size; it records times and failures.
+        Size of the batches; it records times and failures.
     device
-        Where the network runs.
+        Device of the network.
     too_large
         Makes the error for a single window that does not fit.
     """
@@ -105,7 +105,7 @@ def in_batches(
 def _attempt(
     call: Callable[[list[Tensor]], Tensor], chunk: list[Tensor], batch: BatchSize, device: torch.device
 ) -> Tensor | None:
-    """Run a few windows; None where memory ran out."""
+    """Run a few windows; None if memory ran out."""
     timed = batch.undecided
     if timed and device.type == "cuda":
         torch.cuda.synchronize(device)

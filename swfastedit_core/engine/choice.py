@@ -42,7 +42,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
     Raises
     ------
     UserError
-        If the name is unknown, or float16 is asked of a CPU.
+        If the name is unknown, or `name` is float16 and the device is a CPU.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -51,7 +51,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name not in PRECISIONS:
         raise UserError(f"precision '{name}', expected auto, {', '.join(PRECISIONS)}")
     if name == "float16" and device.type == "cpu":
-        raise UserError("precision 'float16' on a CPU is slower than float32; use bfloat16, float32 or auto")
+        raise UserError(
+            "precision 'float16' is not supported on a CPU (it is slower than float32); use bfloat16, float32 or auto"
+        )
     return name
 
 
@@ -61,6 +63,6 @@ def cpu_has_bfloat16() -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a GPU: what the driver reports, and what torch has reserved and does not use."""
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
+    """Return the free memory of a GPU: the driver's figure plus the memory that torch has reserved and does not use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused

@@ -17,7 +17,7 @@ from swfastedit_core.system.stopwatch import timed
 class Ensemble:
     """One network or several, all on one device.
 
-    Networks that take PET only and networks that take a CT as well may be mixed.
+    It may mix networks that take PET only and networks that take PET and CT.
 
     Raises
     ------
@@ -41,12 +41,12 @@ class Ensemble:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks run."""
+        """Device of the networks."""
         return self.networks[0].device
 
     @property
     def preprocessings(self) -> tuple[Preprocessing, ...]:
-        """The different ways in which the networks want their image."""
+        """The different preprocessings of the networks."""
         return tuple(dict.fromkeys(network.config.preprocessing for network in self.networks))
 
     @property
@@ -56,7 +56,7 @@ class Ensemble:
 
     @property
     def ct_network(self) -> Engine | None:
-        """The first network that takes a CT; None where none does."""
+        """The first network that takes a CT; None if none does."""
         return next((network for network in self.networks if network.config.channels.takes_ct), None)
 
     def takes_ct(self, preprocessing: Preprocessing) -> bool:
@@ -65,7 +65,7 @@ class Ensemble:
 
     @timed("compile")
     def wait(self) -> None:
-        """Wait until all networks can run; they are prepared in the background from `load_networks` on."""
+        """Wait until all networks can run; `load_networks` started their preparation in the background."""
         for network in self.networks:
             network.wait()
 
@@ -74,7 +74,7 @@ def load_networks(
     *paths: str | Path,
     device: str = "auto",
     precision: str = "auto",
-    backend: str = "auto",
+    engine: str = "auto",
     window_batch: int | None = None,
 ) -> Ensemble:
     """Load weights and start to prepare the networks in the background.
@@ -87,7 +87,7 @@ def load_networks(
         ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
         ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-    backend
+    engine
         ``auto``, ``openvino`` or ``torch``, see `engine.make_engine`.
     window_batch
         Windows at a time; None leaves it to the engine.
@@ -100,7 +100,7 @@ def load_networks(
     Raises
     ------
     UserError
-        If weights, device, precision or backend are not what they should be.
+        If weights, device, precision or engine cannot be used.
     """
     where = resolve_device(device)
     networks: list[Engine] = []
@@ -112,7 +112,7 @@ def load_networks(
                 f"{path}: the network takes {channels.count} channels ({', '.join(channels.names)}), "
                 "expected one: pet, or two: pet and ct"
             )
-        networks.append(make_engine(checkpoint, device=where, precision=precision, backend=backend, batch=window_batch))
+        networks.append(make_engine(checkpoint, device=where, precision=precision, engine=engine, batch=window_batch))
     if not networks:
         raise UserError("no weights given, expected at least one checkpoint or folder of checkpoints")
     return Ensemble(networks)

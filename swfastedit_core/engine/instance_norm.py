@@ -1,4 +1,4 @@
-"""Instance normalisation in OpenVINO's operations, one way for each precision.
+"""Instance normalisation in OpenVINO's operations, one implementation for each precision.
 
 OpenVINO's own operation, MVN, adds the voxels of a channel one after the other in float32. A window of 128³ has two
 million of them. Near the end the sum is a million times larger than each addend, and most digits of the addend are
@@ -8,8 +8,8 @@ is wrong by 1e-5. The errors grow from layer to layer: a random network puts up 
 class.
 
 `ExactNorm` adds at most 64 voxels at a time and is as exact as PyTorch. In float32 it takes as long as MVN. In
-bfloat16 it would cost a network of 31 million parameters a tenth of its speed, for digits that bfloat16 does not have:
-there MVN stays.
+bfloat16 a network of 31 million parameters would lose a tenth of its speed and gain nothing, because bfloat16 does not
+have these digits. So `MvnNorm` is used there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from swfastedit_core.model import NORM_EPSILON
 SPATIAL = (2, 3, 4)  # axes of [N, C, X, Y, Z]
 BLOCK = 4  # voxels along each axis that one step of a blockwise mean takes together
 MOST_ADDENDS = BLOCK**3
-FEW_VOXELS = 512  # MVN is exact enough up to here, and one operation in place of eleven
+FEW_VOXELS = 512  # MVN is exact enough up to this number of voxels; it is one operation instead of eleven
 
 
 class MvnNorm:
@@ -49,7 +49,7 @@ class ExactNorm(MvnNorm):
     def mean(self, x: openvino.Node) -> openvino.Node:
         """Return the mean of each channel: [N, C, X, Y, Z] to [N, C, 1, 1, 1].
 
-        A chain of `reduce_mean` over one axis each would not do: OpenVINO merges it into MVN.
+        A chain of `reduce_mean` over one axis each is not possible: OpenVINO merges it into MVN.
         """
         surplus = 1.0
         while math.prod(sides := _sides(x)) > MOST_ADDENDS:
@@ -61,7 +61,7 @@ class ExactNorm(MvnNorm):
                 pads_begin=[0, 0, 0],
                 pads_end=padding,
                 kernel_shape=block,
-                exclude_pad=False,  # blocks at the end count the padding as zeros; `surplus` makes up for it
+                exclude_pad=False,  # blocks at the end count the padding as zeros; `surplus` corrects this
             )
             surplus *= math.prod(_sides(x)) * math.prod(block) / math.prod(sides)
         mean = super().mean(x)
@@ -74,9 +74,9 @@ class ExactNorm(MvnNorm):
         mean = self.mean(x)
         difference = opset13.subtract(x, mean)
         variance = self.mean(opset13.multiply(difference, difference))
-        spread = opset13.sqrt(opset13.add(variance, opset13.constant(np.float32(NORM_EPSILON))))
-        scale = opset13.divide(opset13.constant(np.float32(1)), spread)
-        # x · scale - mean · scale, not difference · scale: OpenVINO would keep the difference in memory for that.
+        deviation = opset13.sqrt(opset13.add(variance, opset13.constant(np.float32(NORM_EPSILON))))
+        scale = opset13.divide(opset13.constant(np.float32(1)), deviation)
+        # x · scale - mean · scale, not difference · scale: OpenVINO would keep the difference in memory.
         return opset13.subtract(opset13.multiply(x, scale), opset13.multiply(mean, scale))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine.choice import PRECISIONS
-from swfastedit_core.engine.openvino_graph import dynunet_graph
+from swfastedit_core.engine.openvino_graph import build_dynunet_graph
 from swfastedit_core.engine.openvino_runtime import openvino
 from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory, window_too_large
 from swfastedit_core.system.processors import available_cpus
@@ -23,8 +23,8 @@ from swfastedit_core.system.threads import start_in_thread
 logger = logging.getLogger(__name__)
 
 NAMES = {"float32": "f32", "bfloat16": "bf16"}
-# One window runs on each processor: threads that share a window wait for each other. Where so many windows would take
-# more memory than this, fewer run, with more threads each.
+# One window runs on each processor, because threads that share a window wait for each other. If these windows would
+# need more memory than this, fewer windows run, with more threads each.
 MEMORY_BYTES = 2_000_000_000
 LIVE_TENSORS = 4.5  # feature maps of the first level in memory at a time
 SCRATCH_BYTES = 50_000_000
@@ -68,12 +68,12 @@ class OpenVinoEngine:
                 raise self._too_large()
             logger.warning("memory ran out with %d windows at a time, going on with 1", self.batch)
             self.batch = 1
-            del self._compiled  # frees memory for the next one
+            del self._compiled  # frees memory before the next one is compiled
             self._compiled = start_in_thread(lambda: self._compile(1))
             source = chain(unfinished, source)
 
     def wait(self) -> None:
-        """See `Engine`; where memory ran out, `stream` goes on with fewer windows at a time."""
+        """See `Engine`; if memory ran out, `stream` continues with fewer windows at a time."""
         try:
             self._compiled.result()
         except (RuntimeError, MemoryError) as error:
@@ -106,7 +106,7 @@ class OpenVinoEngine:
     def _compile(self, batch: int) -> openvino.CompiledModel:
         checkpoint, window = self._checkpoint, self.config.window
         weights = {name: tensor.float().numpy() for name, tensor in checkpoint.tensors.items()}
-        graph = dynunet_graph(checkpoint.config.network, weights, window=window, precision=self.precision)
+        graph = build_dynunet_graph(checkpoint.config.network, weights, window=window, precision=self.precision)
         return openvino.Core().compile_model(graph, "CPU", self.options(batch))
 
     def _run(self, windows: Iterator[Tensor], unfinished: deque[Tensor]) -> Iterator[Tensor]:
@@ -135,7 +135,7 @@ class OpenVinoEngine:
                 yield from finish_first()
         finally:
             for request in running:
-                with suppress(RuntimeError):  # the first error is already on its way
+                with suppress(RuntimeError):  # the first error is being raised already
                     request.wait()
 
     def _too_large(self) -> WindowTooLargeError:
@@ -144,5 +144,5 @@ class OpenVinoEngine:
             needed_bytes=self.working_set_bytes(1),
             precision=self.precision,
             device=self.device,
-            way_out="or use a lower --precision",
+            advice="or use a lower --precision",
         )

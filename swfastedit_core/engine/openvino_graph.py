@@ -1,8 +1,8 @@
-"""The networks in OpenVINO's operations, built straight from the weights.
+"""The networks as OpenVINO graphs, built directly from the weights.
 
-Tracing the PyTorch module instead takes seconds and gigabytes. This takes a few tenths of a second, and most constants
-share the memory of the weights. Linear steps that follow each other become one step: the result is the same up to
-rounding, and there is less to compute and to move. The tests compare all networks with PyTorch.
+Tracing the PyTorch module takes seconds and gigabytes. Building the graph takes a few tenths of a second, and most
+constants share the memory of the weights. Consecutive linear operations become one operation: the result is the same up
+to rounding, with less computation and less memory traffic. The tests compare all networks with PyTorch.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from swfastedit_core.engine.openvino_runtime import openvino, opset13
 from swfastedit_core.model import LEAK, NORM_EPSILON, NetworkConfig
 
 ONE: Triple = (1, 1, 1)
-IMAGE_CHANNELS = 2  # at most: PET, or PET and CT
-OUTPUT_VOXELS = 8  # voxels along z that the last convolution takes at once
-MATRIX_CHANNELS = 32  # channels from which the last convolution is right on matrix units
+IMAGE_CHANNELS = 2  # largest number: PET and CT
+OUTPUT_VOXELS = 8  # voxels along z that the last convolution computes at once
+# Smallest number of input channels for which oneDNN computes the last convolution correctly on AMX.
+MATRIX_CHANNELS = 32
 
 
-def dynunet_graph(
+def build_dynunet_graph(
     config: NetworkConfig, weights: Mapping[str, np.ndarray], *, window: Triple, precision: str
 ) -> openvino.Model:
-    """Build the network for one window, with its two output channels folded into one.
+    """Build the network for one window, with one output channel: tumour minus background.
 
     Parameters
     ----------
     config
-        Which network.
+        Description of the network.
     weights
         State dict of the network, float32. Kernels that are used unchanged share its memory.
     window
         Sides of the window in voxels.
     precision
-        In which the graph will run, ``float32`` or ``bfloat16``: chooses how instance norm sums.
+        Precision of the graph, ``float32`` or ``bfloat16``. It selects the implementation of instance norm.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def dynunet_graph(
 
 
 class _GraphBuilder:
-    """Builds the blocks of `model`, under the same names."""
+    """Builds the blocks of `model`; tensors have the same names."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], precision: str) -> None:
         self._weights = weights
@@ -74,7 +75,10 @@ class _GraphBuilder:
         return self._activation(opset13.add(y, self._shortcut(x, f"{name}.conv3", stride)))
 
     def up(self, x: openvino.Node, skip: openvino.Node, name: str, stride: Triple) -> openvino.Node:
-        """Build a step up; merge its transposed convolution with the half of the next convolution that reads it."""
+        """Build a step up.
+
+        Its transposed convolution is merged with the part of the next convolution whose input is the upsampled tensor.
+        """
         first = self._weights[f"{name}.conv_block.conv1.conv.weight"]
         transposed = self._weights[f"{name}.transp_conv.conv.weight"]
         upsampled = transposed.shape[1]
@@ -95,9 +99,10 @@ class _GraphBuilder:
     def output(self, x: openvino.Node, window: Triple) -> openvino.Node:
         """Build the last 1×1×1 convolution, whose output has one channel.
 
-        Several voxels along z are computed as output channels, which matrix units are made for, and then put back in
-        their places. With fewer than 32 input channels oneDNN 3.x returns wrong numbers for that (channels × width a
-        multiple of 32, AMX).
+        It computes several z positions as output channels, because matrix units are fast with many channels. A
+        transpose and a reshape restore the order. On AMX, oneDNN 3.x computes such a convolution wrongly if it has
+        fewer than 32 input channels and channels × width is a multiple of 32. So networks with fewer than 32 channels
+        compute each z position separately.
         """
         kernel, bias = (self._weights[f"output_block.conv.conv.{what}"] for what in ("weight", "bias"))
         count = math.gcd(window[2], OUTPUT_VOXELS) if kernel.shape[1] >= MATRIX_CHANNELS else 1
@@ -110,10 +115,10 @@ class _GraphBuilder:
         return opset13.reshape(y, opset13.constant(np.array([1, 1, *window], np.int64)), special_zero=False)
 
     def _shortcut(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
-        """Build the shortcut of a residual block: a normalised 1×1×1 convolution, or nothing where there is none.
+        """Build the shortcut of a residual block: a normalised 1×1×1 convolution, or `x` if the block has none.
 
-        Of one channel x with mean m and variance v it is w (x - m) / √(w² v + ε): m and v of the image serve all
-        filters.
+        For one input channel x with mean m and variance v, the result is w (x - m) / √(w² v + ε). So m and v are
+        computed once for all filters.
         """
         if f"{name}.conv.weight" not in self._weights:
             return x
@@ -123,10 +128,10 @@ class _GraphBuilder:
         for _ in range(2):  # the first mean is rounded to the network's precision; the second removes the rest
             x = opset13.subtract(x, self._norm.mean(x))
         variance = self._norm.mean(opset13.multiply(x, x))
-        spread = opset13.add(
+        denominator_squared = opset13.add(
             opset13.multiply(opset13.constant(w**2), variance), opset13.constant(np.float32(NORM_EPSILON))
         )
-        return opset13.multiply(x, opset13.divide(opset13.constant(w), opset13.sqrt(spread)))
+        return opset13.multiply(x, opset13.divide(opset13.constant(w), opset13.sqrt(denominator_squared)))
 
     def _conv(self, x: openvino.Node, name: str, stride: Triple) -> openvino.Node:
         kernel = self._weights[f"{name}.conv.weight"]
@@ -135,7 +140,10 @@ class _GraphBuilder:
         return self._convolution(x, kernel, stride)
 
     def _conv_of_image(self, x: openvino.Node, kernel: np.ndarray) -> openvino.Node:
-        """Build a convolution of the image; its neighbours along z become channels, for the matrix units' sake."""
+        """Build a convolution of the image.
+
+        Neighbouring voxels along z become channels, because matrix units are fast with many channels.
+        """
         filters, channels, *plane, depth = kernel.shape
         shifts = np.zeros((channels, depth, channels, 1, 1, depth), np.float32)
         for channel, position in np.ndindex(channels, depth):
@@ -171,15 +179,16 @@ def merged_kernel(transposed: np.ndarray, following: np.ndarray) -> np.ndarray:
     -------
     ndarray
         float32 [C, F, sx + kx - 1, …], the kernel of one transposed convolution of stride s, padded by k // 2, with
-        the same result: a voxel y of the first spreads over y to y + s - 1, the second over k // 2 more on both sides.
+        the same result. Along an axis, the transposed convolution writes input voxel i to output voxels s i to
+        s i + s - 1. The convolution adds k // 2 voxels on both sides.
     """
     stride, side = transposed.shape[2:], following.shape[2:]
-    # As products of matrices [sx, sy, sz, C, M]; by PyTorch, which keeps to the threads it is given.
-    spread = torch.from_numpy(np.ascontiguousarray(np.moveaxis(transposed, (0, 1), (3, 4))))
+    # Products of matrices [sx, sy, sz, C, M]. PyTorch computes them, because it respects its thread limit.
+    upsampling_matrices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(transposed, (0, 1), (3, 4))))
     merged = torch.zeros((*(s + k - 1 for s, k in zip(stride, side, strict=True)), len(transposed), len(following)))
     for offset in np.ndindex(*side):
-        # A convolution looks ahead where a transposed one spreads: its kernel runs backwards.
+        # A convolution gathers from neighbours, a transposed convolution scatters to them. So the kernel is reversed.
         tap = following[(slice(None), slice(None), *(k - 1 - o for k, o in zip(side, offset, strict=True)))]
         x, y, z = (slice(o, o + s) for o, s in zip(offset, stride, strict=True))
-        merged[x, y, z] += spread @ torch.from_numpy(np.ascontiguousarray(tap.T))
+        merged[x, y, z] += upsampling_matrices @ torch.from_numpy(np.ascontiguousarray(tap.T))
     return np.ascontiguousarray(np.moveaxis(merged.numpy(), (3, 4), (0, 1)))

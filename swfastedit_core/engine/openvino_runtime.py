@@ -1,7 +1,7 @@
 """OpenVINO without its conversion tools.
 
-`import openvino` also imports the conversion tools, whose import sends a usage report over the network. Nothing here
-needs them, so their import is blocked.
+`import openvino` also imports the conversion tools, whose import sends a usage report over the internet. This
+program does not need them, so their import is blocked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TOOLS = "openvino.tools.ovc"
 
 @contextmanager
 def _without_tools() -> Iterator[None]:
-    """Block the import of the tools; the package then takes them as not installed."""
+    """Block the import of the tools; the package then treats them as not installed."""
     if "openvino" in sys.modules:  # imported by other code before; nothing can be blocked
         yield
         return

@@ -17,7 +17,7 @@ from swfastedit_core.model import DynUNet
 from swfastedit_core.system.threads import start_in_thread
 
 BATCHES = (1, 2, 4, 8)  # sizes to try on CUDA
-FREE_SHARE = 0.8  # of a GPU's free memory is for windows
+FREE_SHARE = 0.8  # share of a GPU's free memory that windows may use
 # Memory of a call; within 20 % of measurements on the CPU, for networks of 2 and 31 M parameters, in both precisions:
 LIVE_TENSORS = 6  # feature maps of the first level in memory at a time
 SCRATCH_BYTES = 150_000_000  # of the convolution library
@@ -36,7 +36,7 @@ class TorchEngine:
         self.device = device
         self.precision = precision
         self._dtype = PRECISIONS[precision]
-        # Tensor cores want channels-last. On the CPU oneDNN chooses a blocked layout by itself.
+        # Tensor cores are fastest with channels-last. On the CPU oneDNN chooses a blocked layout by itself.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self._fixed = batch
         self._network: Future[nn.Module] = start_in_thread(lambda: self._load(checkpoint))
@@ -52,7 +52,7 @@ class TorchEngine:
 
     @cached_property
     def _batch(self) -> BatchSize:
-        """Made on first use: free memory counts once the scan is on the GPU."""
+        """Made on first use, when the scan is on the GPU and its memory is no longer free."""
         return BatchSize(self._batch_sizes())
 
     def wait(self) -> None:
@@ -62,7 +62,7 @@ class TorchEngine:
     def __call__(self, windows: Sequence[Tensor] | Tensor) -> Tensor:
         """Run windows [C, X, Y, Z] at once; return float32 [N, X, Y, Z], tumour logit minus background logit."""
         network = self._network.result()
-        # float32 means float32: by default cuDNN computes in TF32, with 10 bits of mantissa.
+        # By default cuDNN computes float32 in TF32, with 10 bits of mantissa.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             shape = (len(windows), *windows[0].shape)
             stacked = torch.empty(shape, dtype=self._dtype, device=self.device, memory_format=self._layout)
@@ -103,17 +103,17 @@ class TorchEngine:
             needed_bytes=self.working_set_bytes(1),
             precision=self.precision,
             device=self.device,
-            way_out="use a lower --precision or another --device",
+            advice="use a lower --precision or another --device",
         )
 
 
 def difference_network(network: DynUNet) -> DynUNet:
-    """Fold the two output channels into one: tumour logit minus background logit.
+    """Replace the two output channels by one: tumour logit minus background logit.
 
     The logits take half the memory, and in half precision their difference is rounded once instead of twice.
     """
-    folded = nn.Conv3d(network.config.filters[0], 1, 1)
+    difference = nn.Conv3d(network.config.filters[0], 1, 1)
     state = network.output_block.conv.conv.state_dict()
-    folded.load_state_dict({name: tensor[1:] - tensor[:1] for name, tensor in state.items()})
-    network.output_block.conv.conv = folded
+    difference.load_state_dict({name: tensor[1:] - tensor[:1] for name, tensor in state.items()})
+    network.output_block.conv.conv = difference
     return network

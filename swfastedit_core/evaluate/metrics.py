@@ -10,7 +10,7 @@ from swfastedit_core.components import component_sizes, label_components
 
 
 def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Dice coefficient of the foreground, 2|A∩B| / (|A|+|B|).
+    """Return the Dice coefficient of the foreground, 2|A∩B| / (|A|+|B|).
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     Returns
     -------
     float
-        0 to 1; NaN where the truth is empty. The challenges leave such cases out of their means.
+        0 to 1; NaN if the truth is empty. The challenges leave such cases out of their means.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the predicted components that hold no voxel of the truth (FPV).
+    """Return the volume of the predicted components that do not overlap the truth (FPV).
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
     Returns
     -------
     float
-        ml; 0 where nothing is predicted.
+        ml; 0 if the prediction is empty.
     """
     truth, prediction = _masks(truth, prediction)
     return _unmet_voxels(prediction, truth) * voxel_ml
 
 
 def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
-    """Volume of the true components that hold no predicted voxel (FNV).
+    """Return the volume of the true components that do not overlap the prediction (FNV).
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ def false_negative_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: fl
     Returns
     -------
     float
-        ml; NaN where the truth is empty.
+        ml; NaN if the truth is empty.
     """
     truth, prediction = _masks(truth, prediction)
     return _unmet_voxels(truth, prediction) * voxel_ml if truth.any() else math.nan
 
 
 def _unmet_voxels(mask: np.ndarray, other: np.ndarray) -> int:
-    """Count the voxels of the components of a mask that the other mask does not touch."""
+    """Count the voxels in the components of a mask that do not overlap the other mask."""
     numbers, count = label_components(mask)
     sizes = component_sizes(numbers, count)
     met = np.unique(numbers[other & mask]) - 1

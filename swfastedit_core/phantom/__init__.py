@@ -1,7 +1,8 @@
 """Synthetic whole-body FDG-PET with known lesions.
 
-`sample_patient` samples a patient from a seed: solids in patient millimetres with an uptake each. `make_phantom` paints
-them on a voxel grid, blurs it with the scanner's resolution and adds noise. The label marks the lesions, unblurred.
+`sample_patient` samples a patient from a seed: solids in patient millimetres, each with an uptake. `make_phantom`
+paints them on a voxel grid, blurs the grid with the scanner's resolution and adds noise. The label has the unblurred
+lesions.
 
 >>> from swfastedit_core.phantom import make_phantom
 >>> phantom = make_phantom(7)
@@ -32,9 +33,9 @@ class Phantom:
     pet
         SUV (body weight), float32 [Z, Y, X].
     label
-        1 in lesions, 0 elsewhere, uint8 on the same grid.
+        1 in lesions, 0 elsewhere; uint8 [Z, Y, X] on the same grid.
     lesions
-        The lesions of which the grid holds at least one voxel.
+        The lesions with at least one voxel on the grid.
     """
 
     pet: Volume
@@ -49,19 +50,19 @@ def make_phantom(
     lesions: int | None = None,
     scanner: Scanner | None = None,
 ) -> Phantom:
-    """Sample a patient and simulate the scan. The same arguments give the same bytes.
+    """Sample a patient and simulate the scan. The same arguments give the same voxels, bit for bit.
 
     Parameters
     ----------
     seed
-        Zero or more; determines the patient.
+        0 or more; it determines the patient.
     geometry
         Grid in the patient's millimetres (x = 0 in the midline, z = 0 at the vertex), of any spacing and
-        orientation, left-handed included. None takes `field_of_view`.
+        orientation, left-handed included. None: `field_of_view` of the seed.
     lesions
-        Number of lesions, 0 to 30. None samples it; 22 of 100 patients have none.
+        Number of lesions, 0 to 30. None: sampled; 22 of 100 patients have no lesion.
     scanner
-        Resolution and noise. None takes those of the patient.
+        Resolution and noise. None: the scanner of the patient.
 
     Returns
     -------

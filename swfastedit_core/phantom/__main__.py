@@ -54,7 +54,7 @@ def _parser() -> Parser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that cannot work, before any case is made."""
+    """Check the options before any phantom is made."""
     if options.output is None and options.picture is None:
         raise UserError("nothing to write: give --output DIR, or --picture PNG, or both")
     if not 1 <= options.cases <= SEEDS_PER_SET:
@@ -92,7 +92,7 @@ def _write(options: argparse.Namespace) -> None:
 
 
 def _quantised(pet: Volume) -> Volume:
-    """Round SUV to steps of 1/256, as integer storage does: files are a third of the size."""
+    """Round SUV to steps of 1/256, as integer storage does. This reduces the size of the files to a third."""
     return Volume(np.round(pet.array_zyx * STEPS_PER_SUV) / np.float32(STEPS_PER_SUV), pet.geometry)
 
 

@@ -66,7 +66,7 @@ def make_bowel(sampler: AnatomySampler, contours: Contours) -> list[Region]:
 
 
 def make_urinary(sampler: AnatomySampler) -> list[Region]:
-    """Return kidneys (SUV 2 to 4) with hotter calyces and pelvis, parts of the ureters, bladder (5 to 60)."""
+    """Return kidneys (SUV 2 to 4), hotter calyces and renal pelvis, parts of the ureters, bladder (SUV 5 to 60)."""
     rng = sampler.rng
     cortex, urine = sampler.suv(2.0, 3.8), sampler.suv(4.5, 25.0)
     regions: list[Region] = []
@@ -132,9 +132,9 @@ def make_genital(sampler: AnatomySampler) -> list[Region]:
     testes = tuple(sampler.ellipsoid((side * 15, -64, -915), (10, 12, 16), shift_mm=3) for side in (-1, 1))
     prostate = sampler.ellipsoid((0, 5, -880), (22, 16, 16))
     root = sampler.tube(((0, -20, -898), (0, -60, -890), (0, -78, -915)), (11, 12, 12))
-    fold = Region("scrotum", 0.9, (*root, sampler.ellipsoid((0, -62, -912), (38, 24, 26))))
+    scrotum = Region("scrotum", 0.9, (*root, sampler.ellipsoid((0, -62, -912), (38, 24, 26))))
     return [
-        fold,
+        scrotum,
         Region("testis", sampler.suv(1.4, 2.7), testes),
         Region("prostate", sampler.suv(1.0, 1.8), (prostate,)),
     ]
@@ -143,7 +143,7 @@ def make_genital(sampler: AnatomySampler) -> list[Region]:
 def _with_varying_uptake(
     sampler: AnatomySampler, name: str, tube: tuple[Capsule, ...], *, mean_suv: float, contours: Contours
 ) -> list[Region]:
-    """Return the pieces of a tube as regions; the uptake is a random walk along the tube that returns to the mean."""
+    """Return the pieces of a tube as regions; the uptake is a mean-reverting random walk along the tube."""
     level, regions = 0.0, []
     texture = sampler.texture(0.2, 26)
     for piece in tube:
@@ -168,7 +168,7 @@ def _winding_path(rng: np.random.Generator) -> tuple[Vector, ...]:
 
 
 def _ureter(sampler: AnatomySampler, *, side: int, level: float, suv: float) -> list[Region]:
-    """Return some pieces of a ureter: peristalsis leaves urine in some only."""
+    """Return the pieces of a ureter that contain urine: peristalsis empties the others."""
     path = (
         (side * 36, 36, level),
         (side * 33, 26, -690),

@@ -1,4 +1,4 @@
-"""Body habitus of a patient, and shapes of the reference body with random variation for that habitus."""
+"""Body habitus of a patient, and a sampler of the shapes and uptakes of this patient."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Region:
     Attributes
     ----------
     name
-        Name; paired organs share it.
+        Name of the region; paired organs have the same name.
     suv
         Mean uptake, SUV (body weight).
     parts
         The solids of the region, painted in this order.
     texture
-        Relative variation of the uptake inside; None: uniform.
+        Relative variation of the uptake; None: uniform uptake.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Habitus:
-    """How a patient differs from the reference body of 1720 mm, and posture.
+    """Size of a patient relative to the reference body of 1720 mm, sex and posture.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class Habitus:
     fat_mm
         Thickness of the subcutaneous fat.
     belly_mm
-        Added depth of the trunk at the belly.
+        Additional depth of the trunk at the belly.
     female, arms_up
-        Sex; whether the arms are beside the head.
+        Sex; whether the arms are raised next to the head.
     bend_mm, bend_phase
         Amplitude and phase of the lateral bend of the body axis.
     """
@@ -93,7 +93,7 @@ def sample_habitus(rng: np.random.Generator) -> Habitus:
 
 
 class AnatomySampler:
-    """Samples shapes and uptakes of one patient: those of the reference body with random variation."""
+    """Samples shapes and uptakes of one patient, by random variation of the reference body."""
 
     def __init__(self, habitus: Habitus, rng: np.random.Generator) -> None:
         self.habitus = habitus

@@ -1,4 +1,4 @@
-"""Contours of the body; fat and muscle."""
+"""Contours of the body, and its fat and muscle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swfastedit_core.phantom.anatomy import AnatomySampler, Habitus, Region
 from swfastedit_core.phantom.shapes import Capsule, Sections, Shape, Union
 from swfastedit_core.phantom.space import Vector, as_tuple
 
-# Lean outline of a man of 1720 mm: level below the vertex, half width, half depth, centre in y; mm.
+# Lean outline of a man of 1720 mm. Columns in mm: z below the vertex, half width, half depth, y of the centre.
 OUTLINE = (
     (0, 20, 28, 6), (-12, 44, 58, 5), (-45, 66, 84, 4), (-90, 75, 94, 3), (-130, 73, 93, 1),
     (-165, 66, 88, -4), (-198, 58, 80, -9), (-216, 52, 66, 0), (-232, 51, 54, 12), (-262, 55, 54, 20),
@@ -34,7 +34,7 @@ class Contours:
     lean
         The trunk, neck and head inside the fat.
     chest, cavity
-        Inside of the chest wall and of the abdominal wall.
+        The solids inside the chest wall and inside the abdominal wall.
     """
 
     skin: Union

@@ -40,7 +40,7 @@ def make_chest(sampler: AnatomySampler, contours: Contours, *, blood_suv: float)
 
 
 def make_heart(sampler: AnatomySampler, *, blood_suv: float) -> list[Region]:
-    """Return chambers and left ventricle, open at the base; in 40 % of patients the muscle is near the blood pool."""
+    """Return heart chambers and left ventricle, open at the base; in 40 % of patients its muscle has a low uptake."""
     rng = sampler.rng
     muscle = sampler.suv(blood_suv, 2.6) if rng.random() < 0.4 else sampler.suv(3.0, 14.0)
     turn: Vector = (float(rng.normal(20, 5)), float(rng.normal(38, 6)), float(rng.normal(-32, 7)))

@@ -12,13 +12,13 @@ from swfastedit_core.phantom.space import Vector, as_vector
 
 
 def recovery(radius_mm: float, *, fwhm_mm: float) -> float:
-    """Recovery coefficient: peak of a sphere of contrast 1 after a Gaussian blur (Kessler et al., JCAT 1984)."""
+    """Return the recovery coefficient: peak of a sphere of contrast 1 after a blur (Kessler et al., JCAT 1984)."""
     ratio = radius_mm * FWHM_PER_SIGMA / fwhm_mm
     return erf(ratio / sqrt(2)) - sqrt(2 / pi) * ratio * exp(-ratio * ratio / 2)
 
 
 def radius_of_ml(volume_ml: float) -> float:
-    """Radius in mm of the sphere of that volume."""
+    """Return the radius in mm of a sphere of this volume."""
     return float((volume_ml * 1000 * 3 / (4 * pi)) ** (1 / 3))
 
 
@@ -32,9 +32,9 @@ def sample_shape(rng: np.random.Generator, *, centre_mm: Vector, radius_mm: floa
     centre_mm
         Centre of the first ellipsoid, LPS.
     radius_mm
-        Radius of a sphere of about the same volume. Up to 7 mm there is only one ellipsoid.
+        Radius of a sphere of about the same volume. Up to 7 mm, a lesion is one ellipsoid.
     merged
-        Whether conglomerates are likely, as among lymph nodes.
+        Whether conglomerates are likely, as in lymph nodes.
     """
     parts = 1
     if radius_mm > 7:

@@ -19,7 +19,7 @@ class Site:
     name
         Such as "neck node" or "liver".
     centre_mm, spread_mm
-        Centre, LPS, and the largest distance of a lesion's centre from it along x, y, z.
+        Centre of the site, LPS, and largest distance of a lesion's centre from it along x, y, z.
     median_ml, largest_ml
         Median and largest volume of a lesion.
     nodal
@@ -36,7 +36,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Disease:
-    """A disease: typical contrast of its lesions, and the weight of each site by the end of the site's name."""
+    """A disease: typical contrast of its lesions, and weights of sites; a key is the end of the site's name."""
 
     name: str
     contrast: float
@@ -75,7 +75,7 @@ DISEASES = (
     Disease("cancer of head and neck", 7.0, (("throat", 4.0), ("neck node", 2.0), ("lung", 0.1))),
 )  # fmt: skip
 
-# Name, x on the left side, y, z, spread along x, y, z in the reference body, median and largest ml.
+# Columns in mm of the reference body: name, x on the left side, y, z, spread along x, y, z; median and largest ml.
 PAIRED: tuple[tuple[str, float, float, float, Vector, float, float], ...] = (
     ("neck node", 44, 8, -215, (8, 12, 25), 2.2, 60), ("neck node", 42, 16, -265, (12, 10, 15), 2.2, 60),
     ("axillary node", 142, 4, -362, (14, 14, 22), 2.2, 90),

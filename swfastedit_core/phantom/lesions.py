@@ -16,9 +16,9 @@ from swfastedit_core.phantom.space import Bounds, Points, Vector, as_vector
 
 MAX_LESIONS = 30
 MIN_ML = 0.3
-REFERENCE_FWHM_MM = 6.0  # small lesions are made hot enough to be visible at this resolution
+REFERENCE_FWHM_MM = 6.0  # the uptake of small lesions is raised so that they are visible at this resolution
 SUV_LIMIT = 45.0
-HOT_SUV = 6.0  # lesions do not lie in tissue hotter than this
+HOT_SUV = 6.0  # no lesion is placed in tissue with a higher SUV
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Lesion:
     Attributes
     ----------
     centre_mm
-        Its centre of mass, LPS.
+        Centre of mass, LPS.
     site
         Name of the site, such as "neck node" or "liver".
     volume_ml
         Volume of the solid.
     suv
-        Mean uptake outside of the necrotic core, before blur.
+        Mean SUV outside the necrotic core, before blur.
     suv_around
-        Median uptake around it, before blur.
+        Median SUV around the lesion, before blur.
     shape
         The solid, necrotic core included.
     core
@@ -109,7 +109,7 @@ def sample_lesions(
         volume_ml = max(volume_ml, MIN_ML * 1.25)
         solid = sample_shape(rng, centre_mm=centre, radius_mm=radius_of_ml(volume_ml), merged=site.nodal)
         box = solid.bounds
-        # Disjoint bounds, which is stricter than disjoint lesions: each keeps a border of its own.
+        # Bounds are disjoint, so that lesions do not touch.
         free = not any(box.meets(other.shape.bounds) for other in lesions)
         lesion = None
         if free and box.low_mm[2] > low + 3 and box.high_mm[2] < high - 3:
@@ -119,14 +119,14 @@ def sample_lesions(
             lesions.append(lesion)
             shrink = 1.0
         else:
-            shrink *= 0.93  # smaller lesions fit in the end
+            shrink *= 0.93  # until a lesion fits
     return tuple(lesions)
 
 
 def _lesion_of_shape(
     rng: np.random.Generator, *, shape: Shape, site: Site, disease: Disease, healthy: Sequence[PlacedPart]
 ) -> Lesion | None:
-    """Return the lesion of a shape: uptake by its surroundings, perhaps a core; None where the body is too hot."""
+    """Return a lesion of this shape, with an uptake that follows its surroundings; None if the tissue is too hot."""
     surroundings = shape.bounds.grown(6.0)
     points, cell_ml = _lattice(surroundings)
     distance = shape.distance_mm(points)
@@ -157,7 +157,7 @@ def _lesion_of_shape(
 
 
 def _lattice(bounds: Bounds, steps: int = 28) -> tuple[Points, float]:
-    """Return a regular lattice of points in a box, and the volume of its cell in ml."""
+    """Return a regular lattice of points in a box, and the volume of a lattice cell in ml."""
     low, high = np.array(bounds.low_mm), np.array(bounds.high_mm)
     cell = (high - low) / steps
     x, y, z = (low[:, None] + (np.arange(steps) + 0.5) * cell[:, None]).astype(np.float32)

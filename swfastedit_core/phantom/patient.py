@@ -58,9 +58,9 @@ def sample_patient(seed: int, *, lesions: int | None = None) -> Patient:
     Parameters
     ----------
     seed
-        Zero or more.
+        0 or more.
     lesions
-        Number of lesions, 0 to 30; None samples it.
+        Number of lesions, 0 to 30; None: sampled.
     """
     body_rng, lesion_rng, scan_rng = _rngs(seed, 3)
     habitus = sample_habitus(body_rng)
@@ -99,12 +99,12 @@ def field_of_view(seed: int, *, spacing_mm: tuple[float, float, float] | None = 
     seed
         Seed of the patient.
     spacing_mm
-        Voxel size along x, y, z; None samples that of a common scanner.
+        Voxel size along x, y, z; None: sampled from common scanners.
 
     Returns
     -------
     Geometry
-        Axis-aligned in LPS; skull base or vertex to mid-thigh or feet, 650 to 820 mm wide.
+        Axis-aligned in LPS; from skull base or vertex to mid-thigh or feet; 576 to 815 mm wide.
     """
     _, _, scan_rng, grid_rng = _rngs(seed, 4)
     low, high = _sample_z_range(scan_rng, sample_habitus(_rngs(seed, 1)[0]))

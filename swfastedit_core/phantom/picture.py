@@ -12,7 +12,7 @@ from swfastedit_core.report.figure import new_figure, save_figure
 from swfastedit_core.report.projection import MASK_COLOUR, mip, plot_mip
 
 COLUMNS = 4
-WIDTH_MM = 560.0  # of the part that is shown; air beside the patient is cut off
+WIDTH_MM = 560.0  # width of the shown part; air at both sides is cut off
 
 
 def write_picture(phantoms: Sequence[Phantom], path: Path) -> None:

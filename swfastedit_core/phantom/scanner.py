@@ -14,7 +14,7 @@ from swfastedit_core.phantom.space import Array, Bounds, Points
 from swfastedit_core.volume import Geometry
 
 FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
-BLOCK_VOXELS = 1_000_000  # painted at a time; keeps temporary arrays at a few MB
+BLOCK_VOXELS = 1_000_000  # voxels that are painted at a time; temporary arrays need a few MB
 Block = tuple[slice, slice, slice]
 
 
@@ -28,11 +28,11 @@ class Scanner:
         Full width at half maximum of the point spread function, reconstruction filter included.
     noise
         Standard deviation at an SUV of 1 in the middle of the axial field; it grows with the square root of the SUV.
-        0: no noise.
+        0 means no noise.
     noise_fwhm_mm
         FWHM of the filter that correlates the noise.
     edge_mm
-        Length at both ends of the axial field over which the sensitivity falls to a quarter.
+        Length at both ends of the axial field in which the sensitivity falls to a quarter.
     """
 
     fwhm_mm: float = 6.0
@@ -49,7 +49,7 @@ def sample_scanner(rng: np.random.Generator, *, fat_mm: float) -> Scanner:
 
 
 def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
-    """Paint regions in their order, later over earlier, with soft edges one voxel wide.
+    """Paint regions in their order, with soft edges one voxel wide. A later region covers earlier ones.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def activity_map(regions: Iterable[Region], geometry: Geometry) -> Array:
 
 @dataclass(frozen=True)
 class PlacedPart:
-    """A part of a region with its bounds, computed once for many look-ups."""
+    """A part of a region with its bounds, which are computed once for many calls of `activity_at`."""
 
     region: Region
     part: Shape
@@ -89,12 +89,12 @@ def activity_at(parts: Iterable[PlacedPart], points: Points, bounds: Bounds) -> 
 
 
 def rasterize(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | None:
-    """Return the voxels whose centre lies in a shape, or the voxel nearest to it if it holds no centre.
+    """Return the voxels whose centre is in a shape; if there is none, the voxel nearest to the shape.
 
     Returns
     -------
     tuple or None
-        A block of the grid and its mask, bool [Z, Y, X]; None if the shape is outside of the grid.
+        A block of the grid and its mask, bool [Z, Y, X]; None if the shape is outside the grid.
     """
     rasterized = None
     for block, points in _blocks(shape.bounds, geometry, limit=2**62):
@@ -108,7 +108,7 @@ def rasterize(shape: Shape, geometry: Geometry) -> tuple[Block, np.ndarray] | No
 
 
 def blur(activity: Array, *, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Array:
-    """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. Border values are repeated outside."""
+    """Convolve [Z, Y, X] with a Gaussian that is isotropic in mm. The border is extended by its nearest values."""
     sigmas_zyx = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing_mm[::-1]]
     result: Array = ndimage.gaussian_filter(activity, sigmas_zyx, mode="nearest", output=np.float32, truncate=3.5)
     return result
@@ -126,7 +126,7 @@ def add_noise(pet: Array, geometry: Geometry, *, scanner: Scanner, rng: np.rando
     grain *= scanner.noise / np.prod(
         [_damping(sigma, n) for sigma, n in zip(sigmas_zyx, geometry.shape_zyx, strict=True)]
     )
-    for k in range(geometry.shape_zyx[0]):  # a slice at a time: no third volume
+    for k in range(geometry.shape_zyx[0]):  # slice by slice, so that no third volume is in memory
         _, _, z = _points((slice(k, k + 1), slice(0, geometry.size_xyz[1]), slice(0, geometry.size_xyz[0])), geometry)
         sensitivity = _sensitivity(z, geometry, edge_mm=scanner.edge_mm)
         # At least the noise of 0.001 SUV: random coincidences cause some noise in air.
@@ -152,7 +152,7 @@ def axial_range_mm(geometry: Geometry) -> tuple[float, float]:
 
 
 def _damping(sigma: float, size: int) -> float:
-    """Return the factor by which the filter along one axis lowers the standard deviation of white noise."""
+    """Return the standard deviation of unit white noise after the filter along one axis."""
     impulse = np.zeros(size)
     impulse[size // 2] = 1
     return float(np.sqrt((ndimage.gaussian_filter1d(impulse, sigma, mode="wrap", truncate=3.0) ** 2).sum()))
@@ -168,7 +168,7 @@ def _paint(target: Array, region: Region, distance_mm: Array, points: Points, st
 
 
 def _blocks(bounds: Bounds, geometry: Geometry, *, limit: int = BLOCK_VOXELS) -> Iterator[tuple[Block, Points]]:
-    """Yield blocks that cover the bounds, of at most `limit` voxels unless a slice has more."""
+    """Yield blocks that cover the bounds. A block has at most `limit` voxels, but at least one slice."""
     low, high = np.array(bounds.low_mm), np.array(bounds.high_mm)
     to_index = geometry.axes_lps.T / np.array(geometry.spacing_mm)[:, None]
     middle = to_index @ ((low + high) / 2 - geometry.origin_mm)

@@ -16,7 +16,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Shape(Protocol):
-    """A solid: its bounds and its distance function."""
+    """A solid, described by its bounds and its distance function."""
 
     @property
     def bounds(self) -> Bounds:
@@ -24,7 +24,7 @@ class Shape(Protocol):
         ...
 
     def distance_mm(self, points: Points) -> Array:
-        """Signed distance to the surface, negative inside; exact only near the surface. float32."""
+        """Return the signed distance to the surface, float32, negative inside; it is exact only near the surface."""
         ...
 
 
@@ -102,7 +102,7 @@ class Capsule:
 
     @property
     def bounds(self) -> Bounds:
-        """The tight bounds of the capsule with the larger radius everywhere."""
+        """The bounds of a capsule with the larger radius at both ends."""
         radius = max(self.start_radius_mm, self.end_radius_mm)
         ends = np.array([self.start_mm, self.end_mm])
         return Bounds(as_vector(ends.min(axis=0)), as_vector(ends.max(axis=0))).grown(radius)
@@ -119,7 +119,7 @@ class Capsule:
 
 @dataclass(frozen=True)
 class Sections:
-    """A stack of transverse sections between ellipse and rectangle, interpolated along z.
+    """A stack of transverse sections, interpolated along z. The shape of a section is between ellipse and rectangle.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Sections:
     half_x_mm, half_y_mm
         Half width and half depth of the section at each level.
     centre_x_mm, centre_y_mm
-        Its centre.
+        Centre of the section at each level.
     squareness
         0 is an ellipse, 1 a rectangle (Fong's squircle u + v - s² u v = 1).
     """
@@ -149,7 +149,7 @@ class Sections:
         return Bounds(low, (float((x + dx).max()), float((y + dy).max()), self.z_mm[-1]))
 
     def distance_mm(self, points: Points) -> Array:
-        """Relative radius times the smaller half axis; flat ends."""
+        """Return (relative radius - 1) × smaller half axis; the ends are flat."""
         x, y, z = points
         half_x, half_y = self._level(z, self.half_x_mm), self._level(z, self.half_y_mm)
         u = ((x - self._level(z, self.centre_x_mm)) / half_x) ** 2
@@ -161,7 +161,7 @@ class Sections:
         return distance
 
     def shrunk(self, margin_mm: float, *, low_mm: float = -np.inf, high_mm: float = np.inf) -> Sections:
-        """Return the stack inside this one by a margin, cut to the levels from low to high."""
+        """Return the stack reduced by a margin, and cut to the levels from low to high."""
         inside = [z for z in self.z_mm if low_mm < z < high_mm]
         levels = np.array([max(low_mm, self.z_mm[0]), *inside, min(high_mm, self.z_mm[-1])])
         return Sections(
@@ -197,7 +197,7 @@ class Union:
 
 @dataclass(frozen=True)
 class Intersection:
-    """The part of a shape inside of another shape."""
+    """The part of a shape inside another shape."""
 
     shape: Shape
     inside: Shape
@@ -236,7 +236,10 @@ def tube(centres_mm: Sequence[Vector], radii_mm: Sequence[float]) -> tuple[Capsu
 
 
 def sample_noise(rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, count: int = 4) -> SmoothNoise:
-    """Sample smooth noise with `amplitude` as root mean square and wavelengths within a factor of 1.5."""
+    """Sample smooth noise with `amplitude` as root mean square.
+
+    Wavelengths differ from `wavelength_mm` by a factor of at most 1.5.
+    """
     normals = rng.standard_normal((count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     lengths = wavelength_mm * np.exp(rng.uniform(-0.4, 0.4, (count, 1)))
@@ -250,6 +253,6 @@ def rotation(degrees_xyz: Vector) -> tuple[float, ...]:
 
 
 def _combined(*terms: tuple[Array, float]) -> Array:
-    """Return the weighted sum without terms of weight 0, so that shapes along the axes broadcast cheaply."""
+    """Return the weighted sum. Terms of weight 0 are left out, so that axis-aligned shapes need smaller arrays."""
     kept = [values * np.float32(weight) for values, weight in terms if weight != 0.0]
     return reduce(np.add, kept) if kept else np.zeros(1, np.float32)

@@ -63,7 +63,7 @@ def _spine(sampler: AnatomySampler, marrow: float) -> list[Region]:
     bodies: list[Shape] = []
     arches: list[Shape] = []
     level = -195.0
-    for number in range(23):  # C3 to L5; the height with the disc increases from 17 to 32.5 mm
+    for number in range(23):  # C3 to L5; the height of a vertebra with its disc increases from 17 to 32.5 mm
         share = number / 22
         height = 17 + 15.5 * share
         x, y, z = spine_point(level - height / 2)
@@ -86,7 +86,7 @@ def _ribs(sampler: AnatomySampler, contours: Contours) -> list[Shape]:
     ribs: list[Shape] = []
     outline = contours.lean.shrunk(9)
     high = sampler.habitus.height_scale
-    angles = np.linspace(0.25, 2.6, 9)  # from the spine round to the front
+    angles = np.linspace(0.25, 2.6, 9)  # from the spine to the front
     for number in range(11):
         start = -308.0 - 19.5 * number
         descent = 45 + 5 * number

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 Vector = tuple[float, float, float]
 Points = tuple[Array, Array, Array]
-"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together. For an axis-aligned grid these are
-three vectors instead of three volumes."""
+"""Coordinates x, y, z in mm, LPS: three float32 arrays that broadcast together. For an axis-aligned grid each of
+them varies along one axis only."""
 
 
 @dataclass(frozen=True)

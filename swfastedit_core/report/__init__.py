@@ -1,1 +1,1 @@
-"""Pictures of scans with the outlines of masks."""
+"""Projections of scans with the outlines of masks."""

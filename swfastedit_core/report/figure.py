@@ -1,4 +1,4 @@
-"""Figures of matplotlib without a display."""
+"""matplotlib figures without a display."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def new_figure(
 
 
 def save_figure(figure: Any, path: Path, *, dpi: int) -> None:
-    """Write a figure as PNG; the file is there whole or not at all.
+    """Write a figure as PNG; the file is complete or unchanged.
 
     Raises
     ------

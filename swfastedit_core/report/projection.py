@@ -1,4 +1,4 @@
-"""Maximum-intensity projections (MIP) of scans, and how they are plotted."""
+"""Maximum-intensity projections (MIP) of scans, and their plots."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Plane = Literal["coronal", "sagittal"]
 
 BLACK_SUV = 7.0
 LABEL_COLOUR, MASK_COLOUR = "#1f77b4", "#d62728"
-# For each plane: the patient axis that is projected and the one that runs across the picture (0 = left-right,
-# 1 = posterior-anterior).
+# For each plane: the patient axis of the projection, and the patient axis along the rows of the picture
+# (0 = left-right, 1 = posterior-anterior).
 AXES: dict[Plane, tuple[int, int]] = {"coronal": (1, 0), "sagittal": (0, 1)}
 
 
@@ -27,7 +27,7 @@ class Mip:
     Attributes
     ----------
     pixels
-        [rows, columns], dtype of the volume. Row 0 is the one nearest to the feet. Column 0 is the patient's right in
+        [rows, columns], dtype of the volume. Row 0 is nearest to the feet. Column 0 is the patient's right in
         the coronal plane and the front in the sagittal plane.
     pixel_mm
         Height and width of a pixel.
@@ -58,18 +58,18 @@ def mip(volume: Volume, *, plane: Plane = "coronal") -> Mip:
 
 
 def plot_mip(axes: Any, suv: Mip, *, outlines: Sequence[tuple[np.ndarray, str]] = (), linewidth: float = 0.7) -> None:
-    """Plot a projection on matplotlib axes: SUV 0 to 7 from white to black, one millimetre as long in x as in y.
+    """Plot a projection on matplotlib axes: SUV 0 to 7 from white to black, with the same scale in x and y.
 
     Parameters
     ----------
     axes
-        Of matplotlib, in mm.
+        matplotlib axes, in mm.
     suv
         The PET.
     outlines
         Projected masks, [rows, columns] with foreground above 0, each with the colour of its outline.
     linewidth
-        Of the outlines, in points.
+        Width of the outlines, in points.
     """
     rows, columns = suv.pixels.shape
     height_mm, width_mm = suv.pixel_mm

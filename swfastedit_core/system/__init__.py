@@ -1,1 +1,1 @@
-"""What the operating system gives: commands, atomic files, processors, threads, time and memory, cupy."""
+"""Foundations on the operating system: commands, atomic files, processors, threads, time, memory, cupy."""

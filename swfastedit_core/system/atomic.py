@@ -1,4 +1,4 @@
-"""Atomic files: a target is complete or untouched."""
+"""Atomic writes: a target file is complete or unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME_KEPT = 40  # characters of the target's name in the temporary name, which i
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside a target; at the end of the context that file replaces the target.
+    """Yield a temporary path in the folder of a target; at the end of the context this file replaces the target.
 
     Folders are made. If the block raises, the temporary file is removed and an older target is not changed.
 
@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If the folder cannot be made, or the file cannot be renamed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers need the ending
+    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -50,7 +50,7 @@ def _to_disk(path: Path) -> None:
     """Wait until a file's content is on disk: after a power failure the name could exist without the content."""
     number = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems cannot
+        with suppress(OSError):  # some file systems do not support it
             os.fsync(number)
     finally:
         os.close(number)

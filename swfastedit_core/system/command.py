@@ -1,4 +1,4 @@
-"""How a command begins and ends: any failure gives an exit code and one line on standard error."""
+"""Start and end of a command: any failure gives an exit code and one line on standard error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from typing import NoReturn, TextIO
 from swfastedit_core.errors import UserError, is_out_of_memory
 
 OUT_OF_MEMORY = (
-    "out of memory: the scan does not fit this machine, or its GPU; free some memory, or go from a GPU to --device cpu"
+    "out of memory: the scan does not fit this machine, or its GPU; "
+    "free some memory, or use --device cpu instead of a GPU"
 )
 
 
@@ -32,14 +33,14 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why work failed.
+    """The reason of a failure.
 
     Attributes
     ----------
     reason
         One line for the user.
     expected
-        Whether it is a `UserError`, which the user can mend.
+        Whether it is a `UserError`, which the user can solve.
     """
 
     reason: str
@@ -72,7 +73,7 @@ def say(line: str) -> None:
 
 
 def require_writable(target: Path) -> None:
-    """Refuse a file that could not be written, before the work for it.
+    """Check that a file can be written, before the work for it starts.
 
     Raises
     ------
@@ -117,9 +118,10 @@ def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> 
     Parameters
     ----------
     work
-        Reads the arguments and does everything. It gets a stream for the reasons of failures that do not end it.
+        Reads the arguments and does everything. Its argument is a stream for the reasons of failures that do not end
+        the command.
     when_stopped
-        Text behind the reason where a signal ended the work.
+        Text after the reason if a signal ended the work.
 
     Returns
     -------
@@ -134,7 +136,7 @@ def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> 
             sys.stdout.flush()
         except OSError as error:
             code, reason = code or 1, reason or f"standard output cannot be written ({error.strerror})"
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left unwritten goes there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # unwritten output goes there
         if reason:
             with suppress(OSError):
                 print(reason, file=stderr)
@@ -173,7 +175,7 @@ def _outcome(work: Callable[[], object], when_stopped: str) -> tuple[int, str]:
 
 
 def _unexpected(error: Exception) -> str:
-    """Describe an error that is no `UserError`, in one line."""
+    """Describe an error that is not a `UserError`, in one line."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
@@ -181,7 +183,7 @@ def _unexpected(error: Exception) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn signals that end a program into an exception; one that is ignored, as under nohup, stays ignored."""
+    """Turn signals that end a program into an exception; a signal that is ignored, as under nohup, stays ignored."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         raise Stopped(number)

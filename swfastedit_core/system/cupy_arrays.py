@@ -1,4 +1,4 @@
-"""Tensors on an NVIDIA GPU as cupy arrays, where cupy is installed and works."""
+"""Tensors on an NVIDIA GPU as cupy arrays, if cupy is installed and works."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compute_with_cupy(tensor: Tensor, compute: Callable[[Any], T]) -> T | None:
     Returns
     -------
     T or None
-        None where cupy is missing, does not start (no NVRTC, no CUDA headers), or has no memory left. The caller
+        None if cupy is missing, does not start (no NVRTC, no CUDA headers), or has no memory left. The caller
         then computes without it.
     """
     _set_writable_cache()
@@ -46,7 +46,7 @@ def compute_with_cupy(tensor: Tensor, compute: Callable[[Any], T]) -> T | None:
 
 
 def _set_writable_cache() -> None:
-    """Let cupy cache its kernels in the temporary folder where HOME is read-only; its import would fail."""
+    """If HOME is read-only, set cupy's cache to the temporary folder: otherwise the import of cupy fails."""
     if "CUPY_CACHE_DIR" in os.environ:
         return
     home = Path.home() if "HOME" in os.environ else Path("/nonexistent")

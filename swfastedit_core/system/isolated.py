@@ -1,4 +1,4 @@
-"""A map over items in separate processes: a crash costs only its own item."""
+"""A map over items in separate processes: if a process crashes, only its item has no result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Result = TypeVar("Result")
 def map_isolated(
     work: Callable[[Item], Result], items: Sequence[Item], *, workers: int
 ) -> Iterator[tuple[int, Result | None]]:
-    """Apply `work` to every item in separate processes; yield index and result as they come.
+    """Apply `work` to every item in separate processes; yield each index and result when it is finished.
 
     Parameters
     ----------
     work
-        Can be pickled: a function of a module, perhaps with plain values bound to it.
+        A function that can be pickled, such as a module's function or a `functools.partial` of it.
     items
         Plain values.
     workers
@@ -37,61 +37,61 @@ def map_isolated(
     index : int
         Of the item.
     result
-        What `work` returned; None where its process was killed, by a crash or for lack of memory.
+        What `work` returned; None if its process crashed or was killed for lack of memory.
     """
-    processes: list[_Process[Item, Result]] = [_Process(work) for _ in range(min(workers, len(items)))]
-    if not processes:
+    pool: list[_Worker[Item, Result]] = [_Worker(work) for _ in range(min(workers, len(items)))]
+    if not pool:
         return
-    idle: SimpleQueue[_Process[Item, Result]] = SimpleQueue()
-    for process in processes:
-        idle.put(process)
+    idle: SimpleQueue[_Worker[Item, Result]] = SimpleQueue()
+    for worker in pool:
+        idle.put(worker)
 
     def do(item: Item) -> Result | None:
-        process = idle.get()
+        worker = idle.get()
         try:
-            return process.do(item)
+            return worker.do(item)
         finally:
-            idle.put(process)
+            idle.put(worker)
 
-    threads = ThreadPoolExecutor(len(processes))  # one for each process, so that a thread always finds an idle one
+    threads = ThreadPoolExecutor(len(pool))  # one for each worker, so that a thread always gets an idle one
     try:
         indices = {threads.submit(do, item): index for index, item in enumerate(items)}
         for future in as_completed(indices):
             yield indices[future], future.result()
     finally:
         threads.shutdown(cancel_futures=True)
-        for process in processes:
-            process.end()
+        for worker in pool:
+            worker.end()
 
 
-class _Process(Generic[Item, Result]):
-    """A process that works on one item at a time, and is replaced after a crash.
+class _Worker(Generic[Item, Result]):
+    """A pool of one process, which is replaced after a crash.
 
     In a pool of several processes one crash breaks the pool, and the item that caused it is unknown.
     """
 
     def __init__(self, work: Callable[[Item], Result]) -> None:
         self._work = work
-        self._pool = self._started()
+        self._pool = self._start_pool()
 
     def do(self, item: Item) -> Result | None:
         try:
             return self._pool.submit(self._work, item).result()
         except BrokenProcessPool:
             self.end()
-            self._pool = self._started()
+            self._pool = self._start_pool()
             return None
 
     def end(self) -> None:
         self._pool.shutdown()
 
     @staticmethod
-    def _started() -> ProcessPoolExecutor:
+    def _start_pool() -> ProcessPoolExecutor:
         # Spawned, not forked: a fork of a process with torch's threads can hang.
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+        return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_initialise_worker)
 
 
-def _begin() -> None:
+def _initialise_worker() -> None:
     """Use one thread; end with the parent process."""
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -99,7 +99,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the parent is gone. A killed parent sends no message, and its processes would wait for ever."""
+    """End when the parent has ended. A killed parent sends no message, so its workers would wait for ever."""
     parent = parent_process()
     assert parent is not None
     parent.join()

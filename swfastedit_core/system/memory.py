@@ -10,7 +10,7 @@ RESET_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM
 
 
 def reset_peak_memory() -> None:
-    """Start to measure the peak again, where the system can do that: on Linux, and on CUDA."""
+    """Reset the peak, if the system can: on Linux, and on CUDA."""
     import torch
 
     with suppress(OSError):
@@ -23,7 +23,7 @@ def reset_peak_memory() -> None:
 def peak_memory_mb() -> float:
     """Return the largest resident memory since `reset_peak_memory`, in MB (10⁶ bytes).
 
-    Without a reset, and where there is none (not Linux), it is the largest since the process began.
+    Without a reset, and on other systems than Linux, it is the peak since the start of the process.
     """
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():

@@ -12,10 +12,10 @@ MOUNT = Path("/sys/fs/cgroup")
 
 
 def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
-    """Return the processors in this process's affinity mask, or fewer where a control group's quota is smaller.
+    """Return the processors in this process's affinity mask, or fewer if the quota of a control group is smaller.
 
-    A container with ``--cpus 2`` sees all processors of its host and gets the time of two. A program that starts a
-    thread for each of them is throttled most of the time.
+    A container with ``--cpus 2`` sees all processors of its host and gets the time of two. A program with a thread for
+    each processor of the host is throttled most of the time.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
     Returns
     -------
     int
-        1 or more; a quota of one processor and a half counts as 2.
+        1 or more; a quota of 1.5 processors counts as 2.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for group in _groups(files, mount) if (quota := _quota(group)) is not None]
@@ -35,9 +35,9 @@ def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
 
 
 def limit_threads() -> None:
-    """Limit the threads of torch and SimpleITK to the processors of this process; they would count the host's.
+    """Limit the threads of torch and SimpleITK to the processors of this process; their default counts the host's.
 
-    It holds for the whole process. Programs call it before their work.
+    The limit holds for the whole process. Programs call this function before their work.
     """
     import torch
 

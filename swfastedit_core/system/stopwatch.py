@@ -21,9 +21,9 @@ STARTED_FIELD = 22  # of /proc/self/stat: clock ticks from the machine's start t
 
 
 class Stopwatch:
-    """Adds up the wall time of named stages, in seconds.
+    """Sums the wall time of named stages, in seconds.
 
-    As a context it also times every function marked with `timed` that is called in it.
+    Used as a context manager, it also times the functions marked with `timed` that are called in the context.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -51,7 +51,7 @@ _RUNNING: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 
 def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Mark a function as a stage: a `Stopwatch` whose context it is called in adds up its time under this name."""
+    """Mark a function as a stage: in the context of a `Stopwatch`, its time is added to the stage of this name."""
 
     def mark(function: Callable[Given, Result]) -> Callable[Given, Result]:
         @wraps(function)

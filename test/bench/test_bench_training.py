@@ -25,8 +25,8 @@ def test_figures_are_medians_and_the_wait_is_weighed_by_time():
 
 @pytest.mark.long
 def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
-    """A narrow network on scans of a few voxels; three records, of which two count."""
-    monkeypatch.setattr(bench, "RECORDS", 3)
+    """A narrow network on scans of a few voxels; three rows, of which two are used."""
+    monkeypatch.setattr(bench, "ROWS", 3)
     monkeypatch.setattr(bench, "PHANTOMS", 1)
     monkeypatch.setattr(bench, "settings_for", lambda _: [bench.Setting("narrow", tuple(NARROW), 1)])
     donors, target = write_blobs(tmp_path / "blobs", 2), tmp_path / "figures.json"

@@ -160,7 +160,7 @@ def test_missing_ct_is_an_error_before_the_work(tmp_path, weights, run):
     )
     assert_failed(
         run("--pet", pet, "--output", tmp_path / "out", "--weights", both),
-        f"{pet}: {both} takes a CT beside the PET; name it with --ct FILE",
+        f"{pet}: {both} takes PET and CT; name the CT with --ct FILE",
     )
     assert not (tmp_path / "out").exists()
 

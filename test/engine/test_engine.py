@@ -36,12 +36,12 @@ def random_checkpoint(name="dynunet", filters=(), channels=Channels.PET, window=
 
 
 @pytest.fixture(params=["torch", "openvino"])
-def backend(request):
+def engine_name(request):
     return request.param
 
 
-def engine_of(checkpoint, backend, precision="float32", batch=None):
-    return make_engine(checkpoint, device=CPU, precision=precision, backend=backend, batch=batch)
+def engine_of(checkpoint, engine_name, precision="float32", batch=None):
+    return make_engine(checkpoint, device=CPU, precision=precision, engine=engine_name, batch=batch)
 
 
 def answer(engine, *windows):
@@ -59,28 +59,28 @@ def test_openvino_computes_what_torch_does(name, channels):
     with torch.inference_mode():
         both = checkpoint.network().double()(image[None].double())
     exact = both[:, 1] - both[:, 0]
-    found = {backend: answer(engine_of(checkpoint, backend), image) for backend in ("torch", "openvino")}
+    found = {engine_name: answer(engine_of(checkpoint, engine_name), image) for engine_name in ("torch", "openvino")}
     for logits in found.values():
         assert (logits - exact).abs().mean() < 1e-3 * exact.std()
         assert (logits - exact).abs().max() < 0.02 * exact.std()
     assert found["torch"].shape == (1, *window)
 
 
-def test_result_does_not_depend_on_the_batch(backend):
+def test_result_does_not_depend_on_the_batch(engine_name):
     image = random_image((40, 32, 35)).abs()
     plan = plan_windows((40, 32, 35), window=(32, 32, 32), overlap=0.75)
     assert len(plan.starts) == 4
     checkpoint = random_checkpoint(filters=(4, 4, 8, 8, 8, 8), window=(32, 32, 32))
-    one, three = (infer(image, plan, engine_of(checkpoint, backend, batch=batch)) for batch in (1, 3))
+    one, three = (infer(image, plan, engine_of(checkpoint, engine_name, batch=batch)) for batch in (1, 3))
     torch.testing.assert_close(one, three, atol=ROUNDING, rtol=1e-4)
 
 
-def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, backend):
+def test_engine_gives_the_difference_of_the_two_classes(narrow_checkpoint, engine_name):
     checkpoint = read_checkpoint(narrow_checkpoint)
     windows = random_image((64, 64, 64))[None]
     with torch.inference_mode():
         logits = checkpoint.network()(windows)
-    found, expected = answer(engine_of(checkpoint, backend), windows[0]), logits[:, 1] - logits[:, 0]
+    found, expected = answer(engine_of(checkpoint, engine_name), windows[0]), logits[:, 1] - logits[:, 0]
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=1e-4)
 
 
@@ -107,12 +107,12 @@ def test_float32_is_as_exact_as_torch_in_a_large_window_with_constant_air():
     assert (logits - expected).abs().max() < 2e-4 * expected.std()
 
 
-def test_bfloat16_stays_close_to_float32(narrow_checkpoint, backend):
+def test_bfloat16_stays_close_to_float32(narrow_checkpoint, engine_name):
     checkpoint, window = read_checkpoint(narrow_checkpoint), random_image((64, 64, 64)).abs()
-    exact = answer(engine_of(checkpoint, backend), window)
-    if backend == "openvino" and resolve_precision("auto", CPU) != "bfloat16":
+    exact = answer(engine_of(checkpoint, engine_name), window)
+    if engine_name == "openvino" and resolve_precision("auto", CPU) != "bfloat16":
         pytest.skip("this CPU has no instructions for bfloat16")
-    rough = answer(engine_of(checkpoint, backend, "bfloat16"), window)
+    rough = answer(engine_of(checkpoint, engine_name, "bfloat16"), window)
     assert rough.dtype == torch.float32
     assert (rough - exact).abs().mean() < 0.03 * exact.std()
     assert not torch.equal(rough, exact)
@@ -179,7 +179,7 @@ def test_openvino_is_what_cpus_run_on_unless_it_is_missing(narrow_checkpoint, mo
 
 def test_openvino_is_refused_on_a_gpu(narrow_checkpoint):
     with pytest.raises(UserError, match="'openvino' does not run on cuda:0"):
-        make_engine(read_checkpoint(narrow_checkpoint), device=torch.device("cuda:0"), backend="openvino")
+        make_engine(read_checkpoint(narrow_checkpoint), device=torch.device("cuda:0"), engine="openvino")
 
 
 def test_unknown_engine_is_refused(narrow_checkpoint):
@@ -201,7 +201,7 @@ def test_openvino_uses_no_more_threads_than_torch_may(narrow_checkpoint):
     """What counts is what the compiled network says of itself."""
     code = (
         "import sys, torch; from swfastedit_core import load_networks; torch.set_num_threads(1);"
-        "engine, = load_networks(sys.argv[1], backend='openvino');"
+        "engine, = load_networks(sys.argv[1], engine='openvino');"
         "print(engine._compiled.result().get_property('INFERENCE_NUM_THREADS'))"
     )
     done = subprocess.run(
@@ -290,8 +290,8 @@ def test_openvino_says_what_one_window_needs(narrow_checkpoint, monkeypatch):
         answer(engine, random_image((64, 64, 64)))
 
 
-def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, backend):
-    engine = engine_of(read_checkpoint(narrow_checkpoint), backend, batch=2)
+def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, engine_name):
+    engine = engine_of(read_checkpoint(narrow_checkpoint), engine_name, batch=2)
     windows = [random_image((64, 64, 64), seed) for seed in range(4)]
     stream = engine.stream(iter(windows))
     next(stream)
@@ -299,10 +299,10 @@ def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, backend
     torch.testing.assert_close(answer(engine, windows[3]), answer(engine, *windows)[3:], atol=1e-5, rtol=1e-5)
 
 
-def test_errors_of_the_background_are_told_where_the_engine_is_used(narrow_checkpoint, backend):
+def test_errors_of_the_background_are_told_where_the_engine_is_used(narrow_checkpoint, engine_name):
     checkpoint = read_checkpoint(narrow_checkpoint)
     checkpoint.tensors.pop("bottleneck.conv1.conv.weight")
-    engine = engine_of(checkpoint, backend)
+    engine = engine_of(checkpoint, engine_name)
     with pytest.raises((RuntimeError, KeyError), match=r"bottleneck\.conv1"):
         engine.wait()
 
