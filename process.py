@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TextIO
 
-from swfastedit_core.challenge.execute import execute, invoke
+from swfastedit_core.challenge.api_methods import execute, invoke
 from swfastedit_core.challenge.options import OPTIONS, parse
 from swfastedit_core.system.command import run_command
 

@@ -60,7 +60,13 @@ def infer(
     ------
     UserError
         If the memory is too small for one window, or the network's output is not finite (float16 overflow).
+    ValueError
+        If the image has another shape than the plan's, or another number of channels than the network's.
     """
+    if tuple(image.shape) != (engine.config.channels.count, *plan.image):
+        raise ValueError(
+            f"image {tuple(image.shape)} [C, X, Y, Z], expected {(engine.config.channels.count, *plan.image)}"
+        )
     blend = _blend(plan, engine)
     done = 0
     while done < len(plan.boxes):

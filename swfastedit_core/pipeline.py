@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.box import Box
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine
 from swfastedit_core.engine.ensemble import Ensemble
@@ -81,7 +82,7 @@ def segment(
     ct: Volume | None = None,
     full_grid: bool = False,
     overlap: float = OVERLAP,
-    vote: bool = False,
+    majority: bool = False,
     min_lesion_ml: float = 0.0,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -103,7 +104,7 @@ def segment(
         voxels gets an empty mask and no windows.
     overlap
         Share of a window's side that neighbours have in common.
-    vote
+    majority
         Combine an ensemble by majority vote instead of the mean of probabilities.
     min_lesion_ml
         Clear connected components smaller than this.
@@ -123,28 +124,21 @@ def segment(
     """
     grid = pet.geometry
     with Stopwatch(networks.device) as stopwatch:
-        ct = align_ct(ct, grid, networks)
+        with stopwatch.stage("prepare"):
+            ct = align_ct(ct, grid, networks)
         inputs = prepare(pet, networks, ct=ct)
         del pet, ct
         jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
         plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
         networks.wait()
-        votes = Votes(grid, networks=len(networks), majority=vote, device=networks.device)
-        done, windows = 0, sum(len(p.starts) for p in plans)
-        for (network, prepared), windows_of_network in zip(jobs, plans, strict=True):
-            report = None if progress is None else lambda count, before=done: progress(before + count, windows)
-            image = prepared.image[: network.config.channels.image_channels]
-            logits = infer(image, windows_of_network, network, progress=report)
-            votes.add(logits, windows_of_network.region, prepared.placement)
-            del logits
-            done += len(windows_of_network.starts)
-        mask = finish(votes, grid, min_lesion_ml=min_lesion_ml)
-    voxels = int(np.count_nonzero(mask))
+        outputs = _infer_all(jobs, plans, progress)
+        mask = vote(outputs, networks, grid, majority=majority, min_lesion_ml=min_lesion_ml)
+    voxels = int(np.count_nonzero(mask.array_zyx))
     return Segmentation(
-        mask=Volume(mask, grid),
+        mask=mask,
         lesion_voxels=voxels,
         lesion_ml=voxels * grid.voxel_ml,
-        windows=windows,
+        windows=sum(len(p.starts) for p in plans),
         windows_full_grid=sum(
             len(full_grid_plan(prepared, network, overlap=overlap).starts) for network, prepared in jobs
         ),
@@ -152,7 +146,6 @@ def segment(
     )
 
 
-@timed("prepare")
 def align_ct(ct: Volume | None, grid: Geometry, networks: Ensemble) -> Volume | None:
     """Resample a CT to the PET's grid; None if no network takes a CT.
 
@@ -171,7 +164,23 @@ def align_ct(ct: Volume | None, grid: Geometry, networks: Ensemble) -> Volume | 
 
 @timed("prepare")
 def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dict[Preprocessing, NetworkInput]:
-    """Return the input of the networks, by their preprocessing; the CT is on the PET's grid."""
+    """Return the input of the networks, by their preprocessing.
+
+    Parameters
+    ----------
+    pet
+        SUV, float32 [Z, Y, X], of any geometry.
+    networks
+        From `load_networks`.
+    ct
+        HU, of any geometry; from `align_ct` it is not resampled again.
+
+    Raises
+    ------
+    UserError
+        As `align_ct`.
+    """
+    ct = align_ct(ct, pet.geometry, networks)
     uniform = bool(pet.array_zyx.min() == pet.array_zyx.max())
     return {
         preprocessing: _prepare(
@@ -202,14 +211,38 @@ def full_grid_plan(prepared: NetworkInput, network: Engine, *, overlap: float = 
     return plan_windows(prepared.placement.network_shape, window=network.config.window, overlap=overlap)
 
 
-@timed("restore")
-def finish(votes: Votes, grid: Geometry, *, min_lesion_ml: float = 0.0) -> np.ndarray:
-    """Return the mask of the votes, uint8 [Z, Y, X], without components below a volume."""
-    lesions = votes.decide()
-    if min_lesion_ml > 0:
-        lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
-    mask: np.ndarray = lesions.view(torch.uint8).cpu().numpy()  # the same bytes
-    return mask
+def vote(
+    outputs: Iterable[tuple[Tensor, Box, Placement]],
+    networks: Ensemble,
+    grid: Geometry,
+    *,
+    majority: bool = False,
+    min_lesion_ml: float = 0.0,
+) -> Volume:
+    """Bring the logits of the networks to the file's grid and combine them.
+
+    Parameters
+    ----------
+    outputs
+        For each network its logits as `infer` returns them, float32 [X, Y, Z], the region that they belong to, and the
+        placement of the network's grid. An iterator is asked for the next one after the vote of the one before.
+    networks
+        The ensemble.
+    grid
+        Of the file.
+    majority, min_lesion_ml
+        As in `segment`.
+
+    Returns
+    -------
+    Volume
+        The mask, uint8 [Z, Y, X], 1 = lesion.
+    """
+    votes = Votes(grid, networks=len(networks), majority=majority, device=networks.device)
+    for logits, region, placement in outputs:
+        votes.add(logits, region, placement)
+        del logits  # frees memory before the next network runs
+    return _decide(votes, grid, min_lesion_ml)
 
 
 def warm_up(networks: Ensemble) -> None:
@@ -225,6 +258,27 @@ def warm_up(networks: Ensemble) -> None:
         shape = (x * network.batch, y, z)
         image = torch.zeros((network.config.channels.count, *shape), device=network.device)
         infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
+
+
+def _infer_all(
+    jobs: list[tuple[Engine, NetworkInput]], plans: list[WindowPlan], progress: Progress | None
+) -> Iterator[tuple[Tensor, Box, Placement]]:
+    """Run one network after the other; yield what `vote` takes."""
+    done, windows = 0, sum(len(p.starts) for p in plans)
+    for (network, prepared), plan_of_network in zip(jobs, plans, strict=True):
+        report = None if progress is None else lambda count, before=done: progress(before + count, windows)
+        image = prepared.image[: network.config.channels.image_channels]
+        yield infer(image, plan_of_network, network, progress=report), plan_of_network.region, prepared.placement
+        done += len(plan_of_network.starts)
+
+
+@timed("restore")
+def _decide(votes: Votes, grid: Geometry, min_lesion_ml: float) -> Volume:
+    lesions = votes.decide()
+    if min_lesion_ml > 0:
+        lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
+    mask: np.ndarray = lesions.view(torch.uint8).cpu().numpy()  # the same bytes
+    return Volume(mask, grid)
 
 
 def _prepare(

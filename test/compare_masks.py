@@ -29,7 +29,8 @@ def faults(expected: Path, found: Path) -> list[str]:
             if left != right:
                 lines.append(f"{name}: {what.lower()} {right}, expected {left}")
         if a.GetSize() == b.GetSize():
-            score = dice(sitk.GetArrayFromImage(a), sitk.GetArrayFromImage(b))
+            left, right = sitk.GetArrayFromImage(a), sitk.GetArrayFromImage(b)
+            score = dice(left, right) if left.any() else float(not right.any())
             print(f"{name}: Dice {score:.5f} against the expected mask")
             if not score >= MIN_DICE:
                 lines.append(f"{name}: Dice {score:.5f}, expected at least {MIN_DICE}")

@@ -87,16 +87,16 @@ def test_mean_of_probabilities_and_majority_vote_differ_where_they_should():
     # sigmoid: 5 → 0.993, -0.5 → 0.378: the mean is 0.583, but two of three vote for background
     networks = Ensemble([SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.5, 0.0), SaysEverywhere(-0.5, 0.0)])
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
-    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, majority=True, full_grid=True).lesion_voxels == 0
     # 0.5 → 0.622, -5 → 0.007: the mean is 0.417, but two of three vote for tumour
     networks = Ensemble([SaysEverywhere(0.5, 0.0), SaysEverywhere(0.5, 0.0), SaysEverywhere(-5.0, 0.0)])
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 0
-    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 960
+    assert segment(volume(zeros()), networks, majority=True, full_grid=True).lesion_voxels == 960
 
 
 def test_an_even_vote_is_background():
     networks = Ensemble([SaysEverywhere(5.0, 0.0), SaysEverywhere(-0.1, 0.0)])
-    assert segment(volume(zeros()), networks, vote=True, full_grid=True).lesion_voxels == 0
+    assert segment(volume(zeros()), networks, majority=True, full_grid=True).lesion_voxels == 0
     assert segment(volume(zeros()), networks, full_grid=True).lesion_voxels == 960
 
 

@@ -108,7 +108,7 @@ def test_outside_the_cts_field_is_air():
 def test_networks_of_one_and_of_two_channels_are_an_ensemble():
     # warm: 0.3 alone; warm and dense: 0.3 alone and 0.2 with CT; dense: -0.6 and -0.7
     alone, with_ct = Adds("pet", offset=-0.6), Adds("pet", "ct", offset=-1.2)
-    vote = segment(warm(), Ensemble([alone, with_ct]), ct=dense(0.0), full_grid=True, vote=True)
+    vote = segment(warm(), Ensemble([alone, with_ct]), ct=dense(0.0), full_grid=True, majority=True)
     np.testing.assert_array_equal(vote.mask.array_zyx, BOTH)
     assert {windows.shape[1] for windows in alone.seen} == {1}
     assert {windows.shape[1] for windows in with_ct.seen} == {2}

@@ -17,6 +17,7 @@ from swfastedit_core.errors import DataWarning
 
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble
+    from swfastedit_core.files.nifti_forms import Form
     from swfastedit_core.volume import Volume
 
 Progress = Callable[[int, int], None]
@@ -43,11 +44,12 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOptions:
-    """How a case is segmented; see `pipeline.segment`."""
+    """How a case is read and segmented; see `read_volume` and `pipeline.segment`."""
 
+    geometry: Form = "auto"
     full_grid: bool = False
     overlap: float = 0.75
-    vote: bool = False
+    majority: bool = False
     min_lesion_ml: float = 0.0
 
 
@@ -143,18 +145,16 @@ def segment_case(
 
     reset_peak_memory()
     stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
-    with stopwatch.stage("read"):
-        scans, messages = _read(case)
-    for message in messages:
-        if warn is not None:
-            warn(message)
+    messages: list[str] = []
+    with stopwatch.stage("read"), _data_warnings(messages, warn):
+        scans = _read(case, options.geometry)
     result = segment(
         scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
         networks,
         ct=scans.pop("ct", None),
         full_grid=options.full_grid,
         overlap=options.overlap,
-        vote=options.vote,
+        majority=options.majority,
         min_lesion_ml=options.min_lesion_ml,
         progress=progress,
     )
@@ -173,29 +173,32 @@ def segment_case(
         windows_full_grid=result.windows_full_grid,
         seconds={"read": read, **result.seconds, "write": write, "total": total},
         peak_memory_mb=round(peak_memory_mb()),
-        peak_gpu_memory_mb=round(peak_gpu_memory_mb()) if networks.device.type == "cuda" else None,
+        peak_gpu_memory_mb=round(peak_gpu_memory_mb(networks.device)) if networks.device.type == "cuda" else None,
         lesion_voxels=result.lesion_voxels,
         lesion_volume_ml=round(result.lesion_ml, 3),
         warnings=tuple(messages),
     )
 
 
-def _read(case: Case) -> tuple[dict[str, Volume], list[str]]:
-    """Read PET and CT; return them by name, and the texts of the warnings."""
+def _read(case: Case, geometry: Form) -> dict[str, Volume]:
+    """Read PET and CT; return them by name."""
     from swfastedit_core.files.read import read_ct, read_volume
 
-    with _data_warnings() as messages:
-        scans = {"pet": read_volume(case.pet)}
-        if case.ct is not None:
-            scans["ct"] = read_ct(case.ct)
-    return scans, messages
+    scans = {"pet": read_volume(case.pet, form=geometry)}
+    if case.ct is not None:
+        scans["ct"] = read_ct(case.ct, form=geometry)
+    return scans
 
 
 @contextmanager
-def _data_warnings() -> Iterator[list[str]]:
-    """Collect the texts of the warnings about data that are raised inside."""
-    messages: list[str] = []
+def _data_warnings(messages: list[str], warn: Callable[[str], None] | None) -> Iterator[None]:
+    """Add the warnings about data that are raised inside to `messages`; `warn` is called with each, also in a failure."""
+    before = len(messages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        yield messages
-    messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
+        try:
+            yield
+        finally:
+            messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
+            for message in messages[before:] if warn is not None else ():
+                warn(message)

@@ -24,6 +24,7 @@ def find_cases(options: Options) -> list[Case]:
         If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
     """
     from swfastedit_core.files.geometry import read_geometry
+    from swfastedit_core.files.write import written_here
 
     if options.pet is not None:
         cases = [Case(pet=options.pet, mask=options.output / options.pet.name, ct=options.ct)]
@@ -38,7 +39,12 @@ def find_cases(options: Options) -> list[Case]:
         for scan in (case.pet, *([case.ct] if case.ct else [])):
             if scan.exists() and case.mask.exists() and scan.samefile(case.mask):
                 raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
-            read_geometry(scan)
+            read_geometry(scan, form=options.case.geometry)
+        if case.mask.exists() and not options.overwrite and not written_here(case.mask):
+            raise UserError(
+                f"{case.mask}: the file exists and was not written by this program; choose another --output, or replace "
+                "it with --overwrite"
+            )
     return cases
 
 
@@ -64,5 +70,6 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
     for case in cases:
         if case.ct is None:
             raise UserError(f"{case.pet}: {network.source} takes PET and CT; name the CT with --ct FILE")
-        require_overlap(read_geometry(case.ct), read_geometry(case.pet), source=str(case.ct))
+        ct, pet = (read_geometry(path, form=options.case.geometry) for path in (case.ct, case.pet))
+        require_overlap(ct, pet, source=str(case.ct))
     return cases

@@ -39,6 +39,7 @@ class Options:
     precision: str
     window_batch: int | None
     case: CaseOptions
+    overwrite: bool
     quiet: bool
 
 
@@ -89,19 +90,39 @@ def parse(arguments: list[str], *, baked_in: str) -> Options:
         precision=options.precision,
         window_batch=options.window_batch,
         case=CaseOptions(
+            geometry=options.geometry,
             full_grid=options.region == "full",
             overlap=options.overlap,
-            vote=options.vote,
+            majority=options.vote,
             min_lesion_ml=options.min_lesion_ml,
         ),
+        overwrite=options.overwrite,
         quiet=options.quiet,
     )
+
+
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one: the first scan would be left out without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice, expected one scan a call; call the program for each scan")
+        setattr(namespace, self.dest, values)
 
 
 def _ignore_platform_options(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
     """Ignore the options that an image has for the platform's calls and folders: `--pet` names a single file."""
     if options.output is None:
         parser.error("--pet needs --output DIR")
+    if given.input != INPUT:
+        parser.error("--pet names one file and --input a folder; give one of them")
     if given.api_method == "invoke" or given.data_centric:
         parser.error("--pet takes one file, and --api-method invoke and --data-centric the platform's folders")
     options.api_method, options.data_centric = "exec", None
@@ -109,23 +130,24 @@ def _ignore_platform_options(options: argparse.Namespace, given: argparse.Namesp
 
 def _parser() -> Parser:
     parser = Parser(prog="process.py", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = parser.add_mutually_exclusive_group()
-    data.add_argument(
+    parser.add_argument(
         "--input",
         type=path_argument,
         default=INPUT,
         metavar="DIR",
         help="folder with images/pet/*.mha, and images/ct/*.mha for networks that take CT (default: %(default)s)",
     )
-    data.add_argument(
+    parser.add_argument(
         "--pet",
         type=path_argument,
+        action=_Once,
         metavar="FILE",
         help="a single scan in SUV: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
     )
     parser.add_argument(
         "--ct",
         type=path_argument,
+        action=_Once,
         metavar="FILE",
         help="CT of the scan in HU, on any grid in the same patient coordinates, for networks that take a CT",
     )
@@ -202,6 +224,18 @@ def _parser() -> Parser:
         default=CaseOptions.min_lesion_ml,
         metavar="ML",
         help="clear connected components smaller than this (default: keep all)",
+    )
+    parser.add_argument(
+        "--geometry",
+        default="auto",
+        choices=["auto", "qform", "sform"],
+        help="coordinates of NIfTI files that count, of PET and CT: auto takes the sform where there is one, and refuses "
+        "a file whose qform contradicts it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that this program did not write (default: only its own masks)",
     )
     parser.add_argument("--quiet", action="store_true", help="print the final JSON only")
     return parser

@@ -23,7 +23,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     Parameters
     ----------
     volume
-        Voxels and grid.
+        Voxels and grid; bool becomes uint8.
     path
         Target, in the format of its ending. Its folder is made; an existing file is replaced in one step.
 
@@ -31,8 +31,14 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     ------
     UserError
         If the ending is unknown, the folder cannot be written, or the disk is full.
+    ValueError
+        If the array's type is not one of integers of 8 to 64 bits, float32 and float64.
     """
-    path = Path(path)
+    path, array = Path(path), volume.array_zyx
+    if array.dtype == np.bool_:
+        volume = Volume(array.view(np.uint8), volume.geometry)
+    elif array.dtype.kind not in "iuf" or array.dtype.itemsize not in (1, 2, 4, 8) or array.dtype == np.float16:
+        raise ValueError(f"voxels of {array.dtype}, expected integers, float32 or float64")
     form = format_of(path)
     try:
         with replacing(path) as temporary:

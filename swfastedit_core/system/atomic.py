@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If the folder cannot be made, or the file cannot be renamed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"  # containers that share a folder are all process 1
+    temporary = path.with_name(f".{unique}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from swfastedit_core.errors import UserError, is_out_of_memory
 
@@ -24,7 +24,13 @@ OUT_OF_MEMORY = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports a wrong command line like any other failure: one line, exit code 1."""
+    """A parser that reports a wrong command line like any other failure: one line, exit code 1.
+
+    Options must be written in full.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with 2."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM
@@ -34,8 +38,11 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
-def peak_gpu_memory_mb() -> float:
-    """Return the largest memory that PyTorch reserved on the busiest CUDA device, in MB (10⁶ bytes)."""
+def peak_gpu_memory_mb(device: torch.device) -> float:
+    """Return the largest memory of PyTorch's tensors on a CUDA device since `reset_peak_memory`, in MB (10⁶ bytes).
+
+    Memory that PyTorch keeps for later tensors does not count: it is left from earlier cases.
+    """
     import torch
 
-    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())) / 1e6
+    return torch.cuda.max_memory_allocated(device) / 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -66,6 +67,31 @@ def test_warnings_about_the_scan_are_reported_and_recorded(networks, tmp_path):
     record = segment_case(case, networks, CaseOptions(), warn=said.append)
     assert said == list(record.warnings)
     assert "1 voxels were not finite numbers" in said[0]
+
+
+def test_warnings_about_the_pet_are_told_even_if_the_ct_fails(networks, tmp_path):
+    write_volume(Volume(np.full(GRID.shape_zyx, 2000.0, np.float32), GRID), tmp_path / "scan.mha")
+    (tmp_path / "ct.mha").write_bytes(b"no image")
+    said = []
+    case = Case(pet=tmp_path / "scan.mha", ct=tmp_path / "ct.mha", mask=tmp_path / "mask.mha")
+    with pytest.raises(UserError, match="ct.mha"):
+        segment_case(case, networks, CaseOptions(), warn=said.append)
+    assert "every voxel is 2000" in said[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start to measure the peak again")
+def test_peak_memory_is_that_of_the_case_and_not_of_a_larger_one_before(scan, networks, tmp_path):
+    grid = Geometry((400, 400, 400), (1.0, 1.0, 1.0))
+    large = np.zeros(grid.shape_zyx, np.float32)
+    large[200, 200, 200] = 1.0
+    write_volume(Volume(large, grid), tmp_path / "large.mha")
+    del large
+    peaks = []
+    for pet in (scan, tmp_path / "large.mha", scan):
+        case = Case(pet=pet, mask=tmp_path / "mask.mha")
+        peaks.append(segment_case(case, networks, CaseOptions()).peak_memory_mb)
+    assert peaks[1] > peaks[0] + 200  # 64 million voxels of four bytes
+    assert peaks[2] < peaks[1] - 200
 
 
 def test_failure_leaves_no_mask(networks, tmp_path):

@@ -41,7 +41,7 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
     stderr
         Stream for the reasons of failures; one line for each.
     """
-    from swfastedit_core.challenge.invoke import serve
+    from swfastedit_core.challenge.server import serve
 
     def load_and_warm_up() -> Callable[[], list[dict[str, Any]]]:
         networks, seconds = load(options)
