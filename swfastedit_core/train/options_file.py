@@ -10,7 +10,7 @@ from typing import Any
 
 from swfastedit_core.errors import UserError
 
-NOT_IN_FILES = ("--recipe", "--help")
+NOT_IN_FILES = ("--options", "--help")
 
 
 def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: Container[str] = ()) -> list[str]:

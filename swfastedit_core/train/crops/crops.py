@@ -17,7 +17,7 @@ from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
 AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
-WHOLE_VIEW_TRIES = 20
+LESION_FREE_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CropSettings:
     jitter
         Up to this share of its side a positive crop is moved along each axis, so that lesions lie anywhere in it and
         not in its middle; at most 0.5.
-    whole_view
+    lesion_free
         Share of crops that are centred in the patient and hold no lesion, as most windows of a whole body. Of a case
         that has no such place another crop is taken.
     flip
@@ -70,8 +70,8 @@ class CropSettings:
         metavar="X",
         check=each_number(lambda share: 0 <= share <= 0.5, "a number from 0 to 0.5"),
     )
-    whole_view: float = setting(
-        0.0, "--whole-view", "share of crops in the patient without a lesion", metavar="P", check=SHARE
+    lesion_free: float = setting(
+        0.0, "--lesion-free", "share of crops in the patient without a lesion", metavar="P", check=SHARE
     )
     flip: float = setting(0.1, "--flip", "probability of a flip, for each axis", metavar="P", check=SHARE)
     rotate: float = setting(
@@ -93,8 +93,8 @@ def sample_box(case: PreparedCase, rng: np.random.Generator, settings: CropSetti
     empty : bool
         Whether this is a whole view, which has no lesion and must get none.
     """
-    if rng.random() < settings.whole_view:
-        for centre in rng.choice(case.body, WHOLE_VIEW_TRIES):
+    if rng.random() < settings.lesion_free:
+        for centre in rng.choice(case.body, LESION_FREE_TRIES):
             box = _box_around(centre, case.shape, settings.size)
             if not any(box.meets(component.box) for component in case.components):
                 return box, True

@@ -44,7 +44,7 @@ class TransplantSettings:
     ----------
     probability
         Probability that a crop gets lesions.
-    most
+    max_lesions
         Highest number of lesions; 1 to this many are tried, each number with the same probability.
     margin_mm
         Margin around a lesion that is pasted with it.
@@ -64,8 +64,8 @@ class TransplantSettings:
         metavar="P",
         check=SHARE,
     )
-    most: int = setting(
-        3, "--most-transplants", "most lesions that are pasted into a crop", metavar="N", check=at_least(1)
+    max_lesions: int = setting(
+        3, "--max-transplants", "most lesions that are pasted into a crop", metavar="N", check=at_least(1)
     )
     margin_mm: float = setting(
         12.0, "--margin", "width of the surroundings pasted with a lesion", metavar="MM", check=FINITE_ABOVE_0
@@ -218,7 +218,7 @@ def transplanted(
     image, label = image.copy(), label.copy()
     patient = find_patient(image[0], spacing_mm)
     places = np.flatnonzero(patient)
-    for _ in range(int(rng.integers(1, settings.most + 1)) if len(places) else 0):
+    for _ in range(int(rng.integers(1, settings.max_lesions + 1)) if len(places) else 0):
         number = int(rng.integers(len(donors)))
         if donors.case_of(number).folder == case.folder:
             continue

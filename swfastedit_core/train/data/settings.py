@@ -31,7 +31,7 @@ class DataSettings:
         Leave out cases that cannot be used instead of refusing to begin.
     lesion_labels
         Label values that are lesions; empty: all above 0.
-    donors
+    donor_data
         Which of `specs` give lesions for transplantation.
     seed
         Of the phantoms.
@@ -65,9 +65,9 @@ class DataSettings:
     lesion_labels: tuple[int, ...] = setting(
         (), "--lesion-labels", "label values that are lesions", metavar="V", default_text="all above 0"
     )
-    donors: tuple[str, ...] = setting(
+    donor_data: tuple[str, ...] = setting(
         (),
-        "--donors",
+        "--donor-data",
         "data sets of --data whose lesions are transplanted",
         metavar="SPEC",
         default_text="all but phantoms",

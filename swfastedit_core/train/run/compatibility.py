@@ -21,7 +21,7 @@ def donor_data_sets(specs: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str
     """
     unknown = next((spec for spec in asked if spec not in specs), None)
     if unknown is not None:
-        raise UserError(f"--donors {unknown} is none of --data")
+        raise UserError(f"--donor-data {unknown} is none of --data")
     return asked or tuple(spec for spec in specs if not spec.startswith(f"{PHANTOM}:"))
 
 
@@ -76,8 +76,8 @@ def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
         raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
     if settings.augment.scale and isinstance(config.preprocessing.intensity, PercentileIntensity):
         raise UserError("--scale has no effect with percentiles, which scale along with the SUV; it needs --suv-range")
-    if settings.transplant.probability and not data.donors:
-        raise UserError("--transplant: by default phantoms are no donors; name data sets with --donors")
+    if settings.transplant.probability and not data.donor_data:
+        raise UserError("--transplant: by default phantoms are no donors; name data sets with --donor-data")
 
 
 def _require_crop_size(settings: RunSettings) -> None:

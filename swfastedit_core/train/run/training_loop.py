@@ -95,7 +95,7 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         crops=settings.crops,
         augment=settings.augment,
         transplant=settings.transplant,
-        donor_data_sets=settings.data.donors,
+        donor_data_sets=settings.data.donor_data,
     )
     if fabric.is_global_zero:
         _write_split(run.folder / SPLIT, data)

@@ -22,7 +22,7 @@ from swfastedit_core.train.store.prepared_case import open_case
 
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 SPACING_MM = (4.0, 4.0, 4.0)
-ALWAYS = TransplantSettings(probability=1.0, most=1)
+ALWAYS = TransplantSettings(probability=1.0, max_lesions=1)
 NEAR, FAR = 20 / 27, 7 / 27  # weights one and two voxels from a lesion, margin three: s²(3 - 2s) of 2/3 and 1/3
 LESION = np.s_[9:12, 9:12, 9:12]
 
@@ -281,7 +281,7 @@ NOBODY = SimpleNamespace(folder=None)
 
 
 def run(image, label, cases, seed=0, *, of=NOBODY, **settings):
-    chosen = TransplantSettings(**{"probability": 1.0, "most": 1, **settings})
+    chosen = TransplantSettings(**{"probability": 1.0, "max_lesions": 1, **settings})
     donors = Donors(cases, chosen, spacing_mm=SPACING_MM)
     rng = np.random.default_rng(seed)
     return transplanted(image, label, rng, case=of, donors=donors, settings=chosen, spacing_mm=SPACING_MM)
@@ -289,7 +289,7 @@ def run(image, label, cases, seed=0, *, of=NOBODY, **settings):
 
 def test_crops_get_lesions_as_often_and_as_many_as_asked(donor):
     image, label = recipient(shape=(60, 60, 60))
-    labels = (run(image, label, [donor], seed, probability=0.5, most=3)[1] for seed in range(300))
+    labels = (run(image, label, [donor], seed, probability=0.5, max_lesions=3)[1] for seed in range(300))
     counts = [ndimage.label(new)[1] for new in labels]
     shares = [np.mean(np.array(counts) == n) for n in range(4)]
     assert shares == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6], abs=0.09)  # a few are refused for touching
@@ -300,7 +300,7 @@ def test_crops_get_lesions_as_often_and_as_many_as_asked(donor):
 def test_label_is_where_the_new_uptake_is(donor):
     image, label = recipient(shape=(40, 30, 20))
     for seed in range(30):
-        new_image, new_label = run(image, label, [donor], seed, most=3)
+        new_image, new_label = run(image, label, [donor], seed, max_lesions=3)
         assert new_image[0][new_label == 1] == pytest.approx(6)
         assert (new_image[0][new_label == 0] < 2 + NEAR * 2 + 1e-3).all()
         assert new_label.any()
@@ -362,7 +362,7 @@ def test_patient_is_found_in_cells_of_tissue():
     ("settings", "message"),
     [
         ({"probability": 1.1}, "--transplant 1.1, expected a number from 0 to 1"),
-        ({"most": 0}, "--most-transplants 0, expected 1 or more"),
+        ({"max_lesions": 0}, "--max-transplants 0, expected 1 or more"),
         ({"margin_mm": 0.0}, "--margin 0, expected a number above 0"),
         ({"largest_ml": float("nan")}, "--largest-donor nan, expected a number above 0"),
         ({"least_contrast": float("nan")}, "--least-contrast nan, expected 0 or more"),

@@ -152,16 +152,16 @@ def test_compiled_network_learns_the_same(options, tmp_path):
     assert_compiled_learns_the_same(options, tmp_path, loss_rtol=1e-3, weights_atol=2e-2)
 
 
-def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("steps = 3\n[learning]\nlearning-rate = 0.01\ndeep-supervision = true\ndemonstration = false\n")
+def test_options_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):
+    file = tmp_path / "options.toml"
+    file.write_text("steps = 3\n[learning]\nlearning-rate = 0.01\ndeep-supervision = true\ndemonstration = false\n")
     run = tmp_path / "run"
-    assert command.main(["--recipe", str(recipe), "--output", str(run), *options, "--steps", "2"]) == 0
+    assert command.main(["--options", str(file), "--output", str(run), *options, "--steps", "2"]) == 0
     training = read_config(run / "last.safetensors").training
     assert (training["step"], training["options"]["learning_rate"]) == (2, 0.01)
     assert training["options"]["deep_supervision"] is True
     assert not read_config(run / "last.safetensors").demonstration
-    other = ["--recipe", str(recipe), "--output", str(tmp_path / "other"), *options]
+    other = ["--options", str(file), "--output", str(tmp_path / "other"), *options]
     assert command.main([*other, "--epochs", "1", "--no-deep-supervision"]) == 0
     training = read_config(tmp_path / "other" / "last.safetensors").training
     assert (training["step"], training["options"]["deep_supervision"]) == (3, False)  # six cases in batches of two
@@ -170,8 +170,8 @@ def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, 
         ("steps = [\n", "not a TOML file of options"),
         ('steps = "many"\n', "invalid int value: 'many'"),
     ):
-        recipe.write_text(text)
-        assert command.main(["--recipe", str(recipe), "--output", str(run), *options]) == 1
+        file.write_text(text)
+        assert command.main(["--options", str(file), "--output", str(run), *options]) == 1
         assert words in capfd.readouterr().err
 
 
@@ -212,7 +212,7 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--device", "cpu", "--precision", "float16"], "float16"),
         (["--data", "phantom:1", "--precision", "float128"], "float128"),
         (["--data", "phantom:1", "--shares", "1", "2"], "expected a number above 0 for each of the 1 data sets"),
-        (["--data", "phantom:1", "--donors", "phantom:2"], "--donors phantom:2 is none of --data"),
+        (["--data", "phantom:1", "--donor-data", "phantom:2"], "--donor-data phantom:2 is none of --data"),
         (["--data", "phantom:1", "--positive", "1.5"], "--positive 1.5, expected a number from 0 to 1"),
         (["--data", "phantom:1", "--fold", "5/5"], "fold '5/5'"),
         (["--data", "phantom:1", "--deep-supervision", "--train-in-windows", "0.25"], "cannot be combined"),
