@@ -143,7 +143,7 @@ def test_option_files_of_the_demonstration_are_read(name):
     assert settings.config.network.filters == (8, 16, 32, 64, 80, 80)
     assert settings.config.preprocessing == Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0))
     assert settings.config.demonstration
-    assert settings.crops.small_lesion_exponent == 0.6
+    assert settings.crops.small_lesion_preference == 0.6
     assert settings.learning.steps == {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500}[name]
     assert (settings.learning.clip, settings.learning.ema, settings.learning.deep_supervision) == (1.0, 0.999, True)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.crop_maker import CropMaker
-from swfastedit_core.train.crops.loader import Crops, Order, batches
+from swfastedit_core.train.crops.loader import CaseSampler, Crops, batches
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.splits import write_split
 from swfastedit_core.train.run.execution import Machine, Schedule
@@ -92,9 +92,9 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     crop_maker = CropMaker(
         cases=data.cases,
         config=settings.config,
-        crops=settings.crops,
-        augment=settings.augment,
-        transplant=settings.transplant,
+        crop_settings=settings.crops,
+        augment_settings=settings.augment,
+        transplant_settings=settings.transplant,
         donor_data_sets=settings.data.donor_data,
     )
     if fabric.is_global_zero:
@@ -117,7 +117,7 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     )
     with catch_stop_signals() as stop:
         try:
-            _run_steps(run, trainer, recorder, Crops(_order_of_crops(settings, data.cases), crop_maker), stop=stop)
+            _run_steps(run, trainer, recorder, Crops(_build_case_sampler(settings, data.cases), crop_maker), stop=stop)
         except UserError:  # a crop that cannot be read, for example: the user mends it and resumes here
             if fabric.world_size == 1:
                 recorder.save_state()
@@ -149,11 +149,11 @@ def _build_trainer(run: Run, fabric: Fabric, *, cases: int, start: Checkpoint | 
 
 def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, *, stop: StopRequest) -> None:
     """Train from the trainer's step to the last step."""
-    fabric, batch = trainer.fabric, run.settings.learning.batch
+    fabric, batch_size = trainer.fabric, run.settings.learning.batch
     feed = batches(
         crops,
         steps=range(trainer.step, trainer.steps),
-        batch=batch,
+        batch_size=batch_size,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
         processes=run.machine.loaders,
@@ -181,7 +181,7 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, 
             bar.update()
             done = trainer.step == trainer.steps
             if done or trainer.step % run.schedule.log_steps == 0:
-                recorder.log_steps(timer.take_figures(), epoch=trainer.step * batch / crops.order.epoch)
+                recorder.log_steps(timer.take_figures(), epoch=trainer.step * batch_size / crops.sampler.epoch_length)
             if stop_asked and not done:
                 recorder.save_state()
                 _stop(recorder, stop)
@@ -198,12 +198,12 @@ def _stop(recorder: RunRecorder, stop: StopRequest) -> NoReturn:
     stop.end_program()
 
 
-def _order_of_crops(settings: RunSettings, cases: Sequence[PreparedCase]) -> Order:
-    """Return which case each crop is taken from, with the cases grouped by data set."""
+def _build_case_sampler(settings: RunSettings, cases: Sequence[PreparedCase]) -> CaseSampler:
+    """Return the sampler of cases, with the cases grouped by data set."""
     groups = tuple(
         tuple(index for index, case in enumerate(cases) if case.group == spec) for spec in settings.data.specs
     )
-    return Order(groups, settings.data.shares, settings.learning.seed)
+    return CaseSampler(groups, settings.data.shares, settings.learning.seed)
 
 
 def _write_split(path: Path, data: Data) -> None:

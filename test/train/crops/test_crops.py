@@ -78,7 +78,7 @@ def test_case_without_a_lesion_gives_crops_of_the_patient_instead(prepared):
 def test_small_lesions_are_drawn_more_often_as_asked(prepared, exponent, share):
     """One lesion of a single voxel, one of 27."""
     case = prepared((40, 40, 40), lesions=[(5, 5, 5), np.s_[20:23, 20:23, 20:23]])
-    found = boxes(case, 3000, size=(2, 2, 2), positive=1.0, small_lesion_exponent=exponent)
+    found = boxes(case, 3000, size=(2, 2, 2), positive=1.0, small_lesion_preference=exponent)
     assert np.mean([box.start == (4, 4, 4) for box in found]) == pytest.approx(share, abs=0.03)
     others = {box.start for box in found if box.start != (4, 4, 4)}
     assert len(others) == 27  # every voxel of the large one is a centre
