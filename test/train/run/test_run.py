@@ -41,7 +41,7 @@ def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, 
     found = losses(run)
     assert list(found) == [20, 40, 60, 80]
     assert found[80] < 0.7 * found[20]
-    validated = [row for row in metrics(run) if row["validated"]]
+    validated = [row for row in metrics(run) if row["validated_cases"]]
     assert [row["step"] for row in validated] == ["60", "80"]
     assert float(validated[-1]["dice"]) > 0.9
     assert command.main(["export", str(run), str(weights), "--half"]) == 0
@@ -66,7 +66,7 @@ def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--steps", "8", "--learning-rate", "2e-2", "--fold", "2/5"]
     assert command.main([*arguments, "--validate-every", "2", "--validation-cases", "1"]) == 0
-    rows = [row for row in metrics(run) if row["validated"]]
+    rows = [row for row in metrics(run) if row["validated_cases"]]
     scores = [float(row["dice"]) for row in rows]
     best = read_config(run / "best.safetensors").training
     assert best["step"] == int(rows[scores.index(max(scores))]["step"])
@@ -197,7 +197,7 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--ema", "1"], "--ema 1, expected 0 or more and less than 1"),
         (["--data", "phantom:1", "--validate-every", "5"], "need held-out cases: give --fold or --split"),
         (["--data", "phantom:1", "--misalign", "0.1"], "--misalign moves the CT against the PET and needs --channels"),
-        (["--data", "phantom:1", "--transplant", "0.1"], "by default phantoms are no donors; name data sets"),
+        (["--data", "phantom:1", "--transplant", "0.1"], "phantoms, which are not donors by default; add patient"),
         (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
         (["survey", "--data", "phantom:1", "--fold", "0/5"], "unrecognized arguments: --fold 0/5"),
         (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
@@ -212,7 +212,7 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--device", "cpu", "--precision", "float16"], "float16"),
         (["--data", "phantom:1", "--precision", "float128"], "float128"),
         (["--data", "phantom:1", "--shares", "1", "2"], "expected a number above 0 for each of the 1 data sets"),
-        (["--data", "phantom:1", "--donor-data", "phantom:2"], "--donor-data phantom:2 is none of --data"),
+        (["--data", "phantom:1", "--donor-data", "phantom:2"], "--donor-data phantom:2: expected a data set of --data"),
         (["--data", "phantom:1", "--positive", "1.5"], "--positive 1.5, expected a number from 0 to 1"),
         (["--data", "phantom:1", "--fold", "5/5"], "fold '5/5'"),
         (["--data", "phantom:1", "--deep-supervision", "--train-in-windows", "0.25"], "cannot be combined"),

@@ -254,7 +254,7 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
     with pytest.raises(
-        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start another run"
+        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start a new run"
     ):
         trainer.train_step(image, label)
     other = trainer_of()
@@ -364,7 +364,7 @@ def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
     assert read_newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
-    assert warnings == [f"warning: {newest} is damaged, the state before it is used"]
+    assert warnings == [f"warning: {newest} is damaged; using the previous state instead"]
     write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
     assert [path.name for path in list_states(tmp_path)] == ["00000003.state"]
     list_states(tmp_path)[0].write_bytes(b"x" * 100)
