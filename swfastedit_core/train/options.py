@@ -52,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def run_settings_of(options: argparse.Namespace, schedule: Schedule) -> RunSettings:
-    """Return what decides the weights.
+    """Return all settings that change the resulting weights.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def data_settings_of(options: argparse.Namespace) -> DataSettings:
     Raises
     ------
     UserError
-        If a data set is named twice, a donor is no data set, or a fold is not K/N.
+        If a data set is named twice, donor data is not one of the data sets, or a fold is not K/N.
     """
     specs = tuple(options.data)
     require_distinct(specs)

@@ -108,7 +108,7 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         run.folder,
         trainer,
         settings=resume_settings,
-        provenance={**run.provenance, "data": _count_cases(data.learn), "held_out": len(data.held_out)},
+        provenance={**run.provenance, "data": _count_cases(data.training), "held_out": len(data.held_out)},
         origin=None if initial_checkpoint is None else describe_origin(initial_checkpoint),
         held_out=data.held_out,
         schedule=run.schedule,
@@ -211,9 +211,9 @@ def _build_case_sampler(settings: RunSettings, cases: Sequence[PreparedCase]) ->
 
 def _write_split(path: Path, data: Data) -> None:
     """Write the training set, the validation set, and the cases that cannot be used."""
-    usable = {source.case for source in (*data.learn, *data.held_out)}
-    unused = [source.case for side in data.sides for source in side if source.case not in usable]
-    write_split(path, *data.sides, unused=unused)
+    usable = {source.case for source in (*data.training, *data.held_out)}
+    unused = [source.case for cases in data.sets for source in cases if source.case not in usable]
+    write_split(path, *data.sets, unused=unused)
 
 
 def _count_cases(sources: Sequence[Source]) -> list[dict[str, Any]]:

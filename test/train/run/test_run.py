@@ -166,7 +166,7 @@ def test_options_file_holds_options_and_the_command_line_wins(options, tmp_path,
     training = read_config(tmp_path / "other" / "last.safetensors").training
     assert (training["step"], training["options"]["deep_supervision"]) == (3, False)  # six cases in batches of two
     for text, words in (
-        ("stepps = 3\n", "'stepps' is no option"),
+        ("stepps = 3\n", "'stepps' is not an option"),
         ("steps = [\n", "not a TOML file of options"),
         ('steps = "many"\n', "invalid int value: 'many'"),
     ):
@@ -267,7 +267,7 @@ def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tm
     assert command.main([*first, "--crop", "40", "36", "32"]) == 0
     out = capfd.readouterr().out
     assert "5 cases to learn from, 2 held out" in out
-    assert "the folds are uneven" in out  # 2 of 6 patients, expected a fifth
+    assert "the folds have different sizes" in out  # 2 of 6 patients, expected a fifth
     written = tmp_path / "first" / "split.json"
     assert json.loads(written.read_text()) == {
         "train": ["blob0", "blob1", "blob3", "blob4"],
