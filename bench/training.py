@@ -29,7 +29,7 @@ DEMONSTRATION = (
     *("--window", "96", "64", "96", "--crop", "96", "64", "96"),
 )
 AUGMENTATION = (
-    *("--in-patient", "0.9", "--whole-view", "0.2", "--small-lesions", "0.6", "--jitter", "0.4", "--blur", "0.15"),
+    *("--in-patient", "0.9", "--lesion-free", "0.2", "--small-lesions", "0.6", "--jitter", "0.4", "--blur", "0.15"),
     *("--noise", "0.15", "--gamma", "0.2", "--scale", "0.3", "--transplant", "0.4", "--clip", "1", "--ema", "0.999"),
     "--deep-supervision",
 )
@@ -103,7 +103,7 @@ def settings_for(device: str) -> list[Setting]:
     ]
 
 
-def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -> Figures:
+def measure(setting: Setting, *, device: str, donor_data: Path | None, work: Path) -> Figures:
     """Run the training command.
 
     Parameters
@@ -112,7 +112,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
         Options and number of steps.
     device
         Device of the network.
-    donors
+    donor_data
         Scans in the layout ``images`` whose lesions are transplanted; None: lesions of phantoms.
     work
         Folder for runs and for the store of prepared cases, which all settings share.
@@ -124,7 +124,7 @@ def measure(setting: Setting, *, device: str, donors: Path | None, work: Path) -
     """
     run = work / setting.name.replace(" ", "-")
     phantoms = f"phantom:{PHANTOMS}"
-    data = [f"images:{donors.resolve()}", phantoms] if donors else [phantoms, "--donors", phantoms]
+    data = [f"images:{donor_data.resolve()}", phantoms] if donor_data else [phantoms, "--donor-data", phantoms]
     command = [
         *(sys.executable, "-m", "swfastedit_core.train", "--output", str(run), "--store", str(work / "store")),
         *("--data", *data, "--steps", str(ROWS * setting.steps), "--log-every", str(setting.steps)),
@@ -168,8 +168,8 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: %(default)s")
     add("--only", metavar="TEXT", default="", help="measure only settings whose name contains TEXT")
-    add("--donors", type=path_argument, metavar="DIR", help="folder with imagesTr and labelsTr; lesions of these scans "
-        "are transplanted (default: those of the phantoms)")  # fmt: skip
+    add("--donor-data", type=path_argument, metavar="DIR", help="folder with imagesTr and labelsTr; lesions of these "
+        "scans are transplanted (default: those of the phantoms)")  # fmt: skip
     add("--output", type=path_argument, metavar="JSON", help="write the figures there")
     return parser
 
@@ -183,7 +183,7 @@ def _run(options: argparse.Namespace) -> None:
     results = []
     with tempfile.TemporaryDirectory() as work:
         for setting in chosen:
-            results.append(measure(setting, device=device, donors=options.donors, work=Path(work)))
+            results.append(measure(setting, device=device, donor_data=options.donor_data, work=Path(work)))
             say(to_markdown(results[-1:]).splitlines()[-1])
     say(to_markdown(results))
     if options.output:

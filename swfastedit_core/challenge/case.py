@@ -192,7 +192,7 @@ def _read(case: Case, geometry: Form) -> dict[str, Volume]:
 
 @contextmanager
 def _data_warnings(messages: list[str], warn: Callable[[str], None] | None) -> Iterator[None]:
-    """Add the warnings about data that are raised inside to `messages`; `warn` is called with each, also in a failure."""
+    """Add the warnings about data to `messages`, and call `warn` with each, even if the block raises."""
     before = len(messages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -200,5 +200,6 @@ def _data_warnings(messages: list[str], warn: Callable[[str], None] | None) -> I
             yield
         finally:
             messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
-            for message in messages[before:] if warn is not None else ():
-                warn(message)
+            if warn is not None:
+                for message in messages[before:]:
+                    warn(message)

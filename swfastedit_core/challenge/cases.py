@@ -42,8 +42,8 @@ def find_cases(options: Options) -> list[Case]:
             read_geometry(scan, form=options.case.geometry)
         if case.mask.exists() and not options.overwrite and not written_here(case.mask):
             raise UserError(
-                f"{case.mask}: the file exists and was not written by this program; choose another --output, or replace "
-                "it with --overwrite"
+                f"{case.mask}: the file exists and was not written by this program; choose another --output, or "
+                "replace it with --overwrite"
             )
     return cases
 

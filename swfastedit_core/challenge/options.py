@@ -229,8 +229,8 @@ def _parser() -> Parser:
         "--geometry",
         default="auto",
         choices=["auto", "qform", "sform"],
-        help="coordinates of NIfTI files that count, of PET and CT: auto takes the sform where there is one, and refuses "
-        "a file whose qform contradicts it (default: %(default)s)",
+        help="coordinates of NIfTI files, PET and CT: auto takes the sform if there is one, and refuses a file whose "
+        "qform contradicts it (default: %(default)s)",
     )
     parser.add_argument(
         "--overwrite",

@@ -58,7 +58,7 @@ def _train(arguments: list[str]) -> None:
         store=options.store or options.output / "store",
         machine=machine.resolve(precision=precision, cuda=device.type == "cuda", local_ranks=local_ranks),
         schedule=schedule,
-        about={
+        provenance={
             **describe_command(PROGRAM, options, arguments),
             "device": device.type,
             "precision": precision,
@@ -83,7 +83,7 @@ def _say_above_the_bar(line: str) -> None:
 
 
 def _say_nothing(_: str) -> None:
-    """Drop the line: of several processes only the first one prints."""
+    """Drop the line: if there are several processes, only the first one prints."""
 
 
 def _survey(arguments: list[str]) -> None:

@@ -31,7 +31,7 @@ GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read a command line; its options replace those of its ``--recipe`` file.
+    """Read a command line; its options replace those of its ``--options`` file.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """
     parser = _training_parser()
     file_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    file_parser.add_argument("--recipe", type=path_argument)
-    file = file_parser.parse_known_args(arguments)[0].recipe
+    file_parser.add_argument("--options", type=path_argument)
+    file = file_parser.parse_known_args(arguments)[0].options
     given = _flags(arguments)
     replaced = {other for pair in EXCLUSIVE for flag, other in (pair, pair[::-1]) if flag in given}
     merged = [*(read_options_file(file, parser, without=replaced) if file else []), *arguments]
@@ -52,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def run_settings_of(options: argparse.Namespace, schedule: Schedule) -> RunSettings:
-    """Return what decides the weights.
+    """Return all settings that change the resulting weights.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def data_settings_of(options: argparse.Namespace) -> DataSettings:
     Raises
     ------
     UserError
-        If a data set is named twice, a donor is no data set, or a fold is not K/N.
+        If a data set is named twice, donor data is not one of the data sets, or a fold is not K/N.
     """
     specs = tuple(options.data)
     require_distinct(specs)
     return settings_of(
         DataSettings,
         options,
-        donors=donor_data_sets(specs, tuple(getattr(options, "donors", ()))),
+        donor_data=donor_data_sets(specs, tuple(getattr(options, "donor_data", ()))),
         seed=getattr(options, "seed", 0),
     )
 
@@ -114,7 +114,7 @@ Other commands: {PROGRAM} survey …   examine data without training
     )
     add = parser.add_argument
     add("--output", type=path_argument, required=True, metavar="DIR", help="folder of the run")
-    add("--recipe", type=path_argument, metavar="FILE", help="TOML file of options; the command line replaces them")
+    add("--options", type=path_argument, metavar="FILE", help="TOML file of options; the command line replaces them")
     add("--resume", action="store_true", help="resume the run in --output from its newest valid state")
     add("--store", type=path_argument, metavar="DIR", help="folder of the prepared cases; runs may share it "
         "(default: in --output)")  # fmt: skip

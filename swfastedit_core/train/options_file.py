@@ -10,7 +10,7 @@ from typing import Any
 
 from swfastedit_core.errors import UserError
 
-NOT_IN_FILES = ("--recipe", "--help")
+NOT_IN_FILES = ("--options", "--help")
 
 
 def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: Container[str] = ()) -> list[str]:
@@ -42,7 +42,7 @@ def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: C
     for key, value in _keys_and_values(content):
         option = f"--{key}"
         if option not in known or option in NOT_IN_FILES:
-            raise UserError(f"{path}: '{key}' is no option of {parser.prog}; see its --help")
+            raise UserError(f"{path}: '{key}' is not an option of {parser.prog}; see its --help")
         if option in without:
             continue
         if isinstance(value, bool):

@@ -7,8 +7,8 @@ import re
 import shlex
 from typing import Any
 
-LEFT_OUT = {"output", "recipe", "resume", "store", "licence", "attribution", "demonstration"}
-NAMING_FILES = {"data", "donors", "split", "start_from"}
+LEFT_OUT = {"output", "options", "resume", "store", "licence", "attribution", "demonstration"}
+NAMING_FILES = {"data", "donor_data", "split", "start_from"}
 
 
 def describe_command(program: str, options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:

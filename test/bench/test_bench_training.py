@@ -30,7 +30,7 @@ def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(bench, "PHANTOMS", 1)
     monkeypatch.setattr(bench, "settings_for", lambda _: [bench.Setting("narrow", tuple(NARROW), 1)])
     donors, target = write_blobs(tmp_path / "blobs", 2), tmp_path / "figures.json"
-    assert bench.main(["--device", "cpu", "--donors", str(donors), "--output", str(target)]) == 0
+    assert bench.main(["--device", "cpu", "--donor-data", str(donors), "--output", str(target)]) == 0
     (figures,) = json.loads(target.read_text())
     assert 0 < figures["fastest"] <= figures["seconds_per_step"] <= figures["slowest"]
     assert figures["patches_per_second"] == pytest.approx(2 / figures["seconds_per_step"])
@@ -42,6 +42,6 @@ def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
 def test_run_that_fails_and_settings_that_are_not_there_are_told(tmp_path, capfd):
     setting = bench.Setting("too small", ("--crop", "33", "32", "32"), 1)
     with pytest.raises(UserError, match=r"too small: .*--crop 33 32 32, expected multiples"):
-        bench.measure(setting, device="cpu", donors=None, work=tmp_path)
+        bench.measure(setting, device="cpu", donor_data=None, work=tmp_path)
     assert bench.main(["--device", "cpu", "--only", "none of them"]) == 1
     assert "no such setting" in capfd.readouterr().err

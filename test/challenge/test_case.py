@@ -74,7 +74,7 @@ def test_warnings_about_the_pet_are_told_even_if_the_ct_fails(networks, tmp_path
     (tmp_path / "ct.mha").write_bytes(b"no image")
     said = []
     case = Case(pet=tmp_path / "scan.mha", ct=tmp_path / "ct.mha", mask=tmp_path / "mask.mha")
-    with pytest.raises(UserError, match="ct.mha"):
+    with pytest.raises(UserError, match=r"ct\.mha"):
         segment_case(case, networks, CaseOptions(), warn=said.append)
     assert "every voxel is 2000" in said[0]
 

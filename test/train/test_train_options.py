@@ -118,7 +118,7 @@ def test_options_reach_the_settings():
     preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
     assert settings == RunSettings(
         CheckpointConfig(NetworkConfig(in_channels=2), preprocessing, (32, 32, 32), channels),
-        DataSettings(("images:a", "phantom:3"), fold=(1, 5), donors=("images:a",), seed=7),
+        DataSettings(("images:a", "phantom:3"), fold=(1, 5), donor_data=("images:a",), seed=7),
         CropSettings(size=(64, 32, 32)),
         AugmentSettings(misalign=0.5),
         TransplantSettings(contrast_range=(1.0, 1.5)),
@@ -138,12 +138,12 @@ def test_every_field_of_run_settings_is_compared_when_a_run_is_resumed():
 
 @pytest.mark.parametrize("name", ["demo", "demo-phantoms", "demo-tumours"])
 def test_option_files_of_the_demonstration_are_read(name):
-    options = parse(["--recipe", str(ROOT / "weights" / f"{name}.toml"), "--output", "run"])
+    options = parse(["--options", str(ROOT / "weights" / f"{name}.toml"), "--output", "run"])
     settings = run_settings_of(options, Schedule())
     assert settings.config.network.filters == (8, 16, 32, 64, 80, 80)
     assert settings.config.preprocessing == Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0))
     assert settings.config.demonstration
-    assert settings.crops.small_lesion_exponent == 0.6
+    assert settings.crops.small_lesion_preference == 0.6
     assert settings.learning.steps == {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500}[name]
     assert (settings.learning.clip, settings.learning.ema, settings.learning.deep_supervision) == (1.0, 0.999, True)
 
@@ -151,7 +151,7 @@ def test_option_files_of_the_demonstration_are_read(name):
 def test_file_gives_way_to_the_exclusive_option_of_the_command_line(tmp_path):
     file = tmp_path / "options.toml"
     file.write_text("steps = 3\npercentiles = [1, 99]\n")
-    options = parse([*LEAST, "--recipe", str(file), "--epochs", "2", "--suv-range", "0", "5"])
+    options = parse([*LEAST, "--options", str(file), "--epochs", "2", "--suv-range", "0", "5"])
     assert (options.steps, options.epochs, options.percentiles) == (None, 2, (0.05, 99.95))
 
 
@@ -174,4 +174,4 @@ def test_provenance_holds_every_option_and_no_folder():
     assert about["options"]["fold"] == "0/5"
     assert about["options"]["learning_rate"] == 0.0002
     assert about["seed"] == 0
-    assert {"output", "store", "licence", "recipe", "resume"}.isdisjoint(about["options"])
+    assert {"output", "store", "licence", "options", "resume"}.isdisjoint(about["options"])

@@ -1,1 +1,1 @@
-"""Crops for training: which, augmentation, transplantation, loading."""
+"""Crops for training: positions, augmentation, transplantation, loading."""

@@ -1,6 +1,6 @@
-"""Augmentation: the same patient with another scanner, dose or breath.
+"""Augmentation of crops: SUV calibration, blur, noise, CT shift, gamma.
 
-All of it is off by default, as in the recipe. `augmented` changes SUV and HU, `with_gamma` the network input.
+All of it is off by default, as in the recipe. `augment` changes SUV and HU, `apply_gamma` the network input.
 """
 
 from __future__ import annotations
@@ -33,27 +33,34 @@ class AugmentSettings:
         Probability of added PET noise; lowest and highest standard deviation at an SUV of 1 (it grows with the root of
         the SUV); FWHM of its correlation.
     scale, scale_range
-        Probability that all SUV are multiplied by a factor (dose, weight and calibration are off), and its range.
+        Probability that all SUV are multiplied by a factor (simulates errors of dose, weight and calibration), and its
+        range.
     misalign, misalign_mm, misalign_degrees
-        Probability that the CT is moved rigidly against the PET; largest shift along x, y, z, most along z, where the
-        diaphragm moves; largest rotation about each axis through the middle of the crop.
+        Probability that the CT is moved rigidly against the PET; largest shift along x, y, z (larger along z,
+        because of breathing); largest rotation about each axis through the middle of the crop.
     gamma, gamma_range
         Probability that the PET's network input is raised to a power, and the range of the exponent.
 
     Factors and exponents are sampled uniformly on a logarithmic scale.
     """
 
-    blur: float = setting(0.0, "--blur", "probability of a wider point spread", metavar="P", check=SHARE)
+    blur: float = setting(0.0, "--blur", "probability that the PET is blurred", metavar="P", check=SHARE)
     blur_mm: float = setting(6.0, check=FINITE_AT_LEAST_0)
-    noise: float = setting(0.0, "--noise", "probability of more PET noise", metavar="P", check=SHARE)
+    noise: float = setting(0.0, "--noise", "probability that noise is added to the PET", metavar="P", check=SHARE)
     noise_level: Range = setting((0.03, 0.25), check=RANGE_ABOVE_0)
     grain_mm: Range = setting((4.0, 8.0), check=RANGE_ABOVE_0)
-    scale: float = setting(0.0, "--scale", "probability of another SUV calibration", metavar="P", check=SHARE)
+    scale: float = setting(
+        0.0, "--scale", "probability that all SUV are multiplied by a factor", metavar="P", check=SHARE
+    )
     scale_range: Range = setting((0.8, 1.25), check=RANGE_ABOVE_0)
-    misalign: float = setting(0.0, "--misalign", "probability of a CT moved against the PET", metavar="P", check=SHARE)
+    misalign: float = setting(
+        0.0, "--misalign", "probability that the CT is moved against the PET", metavar="P", check=SHARE
+    )
     misalign_mm: tuple[float, float, float] = setting((4.0, 4.0, 12.0), check=FINITE_AT_LEAST_0)
     misalign_degrees: float = setting(2.0, check=FINITE_AT_LEAST_0)
-    gamma: float = setting(0.0, "--gamma", "probability of another contrast", metavar="P", check=SHARE)
+    gamma: float = setting(
+        0.0, "--gamma", "probability that the PET's network input is raised to a power", metavar="P", check=SHARE
+    )
     gamma_range: Range = setting((0.7, 1.4), check=RANGE_ABOVE_0)
 
     def __post_init__(self) -> None:
@@ -65,7 +72,7 @@ def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
     return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
 
 
-def augmented(
+def augment(
     image: np.ndarray,
     rng: np.random.Generator,
     settings: AugmentSettings,
@@ -73,7 +80,7 @@ def augmented(
     spacing_mm: tuple[float, float, float],
     channels: Channels,
 ) -> np.ndarray:
-    """Change a crop at random, in the order of a measurement: calibration, resolution, noise.
+    """Change a crop at random, in this order: calibration, blur and noise of the PET, then the position of the CT.
 
     The label stays valid: the PET is not moved.
 
@@ -96,19 +103,19 @@ def augmented(
     if rng.random() < settings.scale:
         pet *= np.float32(log_uniform(rng, settings.scale_range))
     if rng.random() < settings.blur:
-        pet[...] = smoothed(pet, rng.uniform(0.0, settings.blur_mm), spacing_mm)
+        pet[...] = smooth(pet, rng.uniform(0.0, settings.blur_mm), spacing_mm)
     if rng.random() < settings.noise:
         level, grain_mm = log_uniform(rng, settings.noise_level), log_uniform(rng, settings.grain_mm)
-        pet[...] = with_noise(pet, rng, level=level, grain_mm=grain_mm, spacing_mm=spacing_mm)
+        pet[...] = add_noise(pet, rng, level=level, grain_mm=grain_mm, spacing_mm=spacing_mm)
     if channels.takes_ct and rng.random() < settings.misalign:
         ct = image[1]
-        furthest_mm, furthest = np.array(settings.misalign_mm), settings.misalign_degrees
-        shift_mm, degrees = rng.uniform(-furthest_mm, furthest_mm), rng.uniform(-furthest, furthest, 3)
-        ct[...] = moved(ct, shift_mm=shift_mm, degrees=degrees, spacing_mm=spacing_mm)
+        max_shift_mm, max_degrees = np.array(settings.misalign_mm), settings.misalign_degrees
+        shift_mm, degrees = rng.uniform(-max_shift_mm, max_shift_mm), rng.uniform(-max_degrees, max_degrees, 3)
+        ct[...] = move(ct, shift_mm=shift_mm, degrees=degrees, spacing_mm=spacing_mm)
     return image
 
 
-def with_gamma(
+def apply_gamma(
     network_input: np.ndarray, rng: np.random.Generator, settings: AugmentSettings, *, channels: Channels
 ) -> np.ndarray:
     """Raise the PET's network input, 0 to 1, to a power at random. HU are calibrated and are not changed.
@@ -130,7 +137,7 @@ def with_gamma(
     return changed
 
 
-def with_noise(
+def add_noise(
     pet: np.ndarray,
     rng: np.random.Generator,
     *,
@@ -145,7 +152,7 @@ def with_noise(
     ndarray
         float32 [X, Y, Z], nowhere below 0.
     """
-    grain = smoothed(rng.standard_normal(pet.shape, dtype=np.float32), grain_mm, spacing_mm, border="wrap")
+    grain = smooth(rng.standard_normal(pet.shape, dtype=np.float32), grain_mm, spacing_mm, border="wrap")
     grain *= np.float32(level) / grain.std()
     grain *= np.sqrt(np.maximum(pet, 0.0) + np.float32(RANDOMS_SUV))
     grain += pet
@@ -153,13 +160,13 @@ def with_noise(
     return noisy
 
 
-def moved(
+def move(
     ct: np.ndarray, *, shift_mm: np.ndarray, degrees: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
     """Rotate a volume about its middle and shift it, rigidly in mm, with linear interpolation.
 
-    What comes in from beyond the crop is the crop's outermost voxel again: a crop ends within the patient as a rule,
-    and a rim of air there would tell the network that the CT was moved.
+    Voxels from outside the crop get the value of the nearest voxel of the crop. Air would be wrong: most crops end
+    inside the patient, and the network could learn to detect the shift.
 
     Parameters
     ----------
@@ -175,16 +182,17 @@ def moved(
     ndarray
         float32, of the same shape.
     """
-    turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
     middle_mm = (np.array(ct.shape) - 1) / 2 * spacing_mm
-    # Each voxel looks up where it came from: back by the shift, then back by the turn (the transpose).
-    lookup = turn.T * spacing_mm / np.array(spacing_mm)[:, None]
-    offset = (middle_mm - turn.T @ (middle_mm + shift_mm)) / spacing_mm
-    result: np.ndarray = ndimage.affine_transform(ct, lookup, offset, order=1, mode="nearest", output=np.float32)
+    # For each output voxel, compute the input position: subtract the shift, then apply the inverse rotation (the
+    # transpose).
+    inverse = rotation.T * spacing_mm / np.array(spacing_mm)[:, None]
+    offset = (middle_mm - rotation.T @ (middle_mm + shift_mm)) / spacing_mm
+    result: np.ndarray = ndimage.affine_transform(ct, inverse, offset, order=1, mode="nearest", output=np.float32)
     return result
 
 
-def smoothed(
+def smooth(
     array: np.ndarray,
     fwhm_mm: float,
     spacing_mm: tuple[float, float, float],

@@ -1,4 +1,4 @@
-"""From a case to a crop as the network takes it: read, transplant, flip and rotate, augment, scale."""
+"""Make a crop from a case: read, transplant lesions, flip and rotate, augment, scale to the network input."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.crops.augment import AugmentSettings, augmented, with_gamma
+from swfastedit_core.train.crops.augment import AugmentSettings, apply_gamma, augment
 from swfastedit_core.train.crops.crops import CropSettings, flip_and_rotate, read_crop, sample_box, to_network_input
-from swfastedit_core.train.crops.transplant import Donors, TransplantSettings, transplanted
+from swfastedit_core.train.crops.transplant import Donors, TransplantSettings, transplant
 from swfastedit_core.train.store.case_store import PreparedCase
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropMaker:
-    """Makes crops for training. It is sent to the processes that load them.
+    """Makes crops for training. Each loader process gets a copy of this object.
 
     Attributes
     ----------
@@ -25,32 +25,33 @@ class CropMaker:
         The training set.
     config
         The network's preprocessing and channels.
-    crops, augment, transplant
-        Which crops, and what is done to them.
+    crop_settings, augment_settings, transplant_settings
+        Size and position of crops; augmentation; transplantation of lesions.
     donor_data_sets
         Data sets of the training set whose lesions are transplanted.
 
     Raises
     ------
     UserError
-        If lesions are to be transplanted and no lesion can be a donor.
+        If the transplantation probability is above 0 and no lesion can be a donor.
     """
 
     cases: Sequence[PreparedCase]
     config: CheckpointConfig
-    crops: CropSettings
-    augment: AugmentSettings
-    transplant: TransplantSettings
+    crop_settings: CropSettings
+    augment_settings: AugmentSettings
+    transplant_settings: TransplantSettings
     donor_data_sets: Sequence[str]
     _donors: Donors = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        giving = [case for case in self.cases if case.group in self.donor_data_sets]
-        donors = Donors(giving, self.transplant, spacing_mm=self.config.preprocessing.spacing_mm)
-        if self.transplant.probability and not len(donors):
+        donor_cases = [case for case in self.cases if case.group in self.donor_data_sets]
+        donors = Donors(donor_cases, self.transplant_settings, spacing_mm=self.config.preprocessing.spacing_mm)
+        if self.transplant_settings.probability and not len(donors):
             raise UserError(
-                f"--transplant: none of {sum(len(case.components) for case in giving)} lesions in {len(giving)} cases "
-                "can be a donor, whole within its scan and no larger than --largest-donor; leave it out"
+                f"--transplant: none of {sum(len(case.components) for case in donor_cases)} lesions in "
+                f"{len(donor_cases)} cases can be a donor. A donor must not touch the edge of its scan and must not be "
+                "larger than --largest-donor. Change --largest-donor, or remove --transplant"
             )
         object.__setattr__(self, "_donors", donors)
 
@@ -66,13 +67,19 @@ class CropMaker:
         """
         case, preprocessing, channels = self.cases[index], self.config.preprocessing, self.config.channels
         spacing_mm = preprocessing.spacing_mm
-        box, empty = sample_box(case, rng, self.crops)
+        box, lesion_free = sample_box(case, rng, self.crop_settings)
         image, label = read_crop(case, box)
-        if not empty:
-            image, label = transplanted(
-                image, label, rng, case=case, donors=self._donors, settings=self.transplant, spacing_mm=spacing_mm
+        if not lesion_free:
+            image, label = transplant(
+                image,
+                label,
+                rng,
+                case=case,
+                donors=self._donors,
+                settings=self.transplant_settings,
+                spacing_mm=spacing_mm,
             )
-        image, label = flip_and_rotate(image, label, rng, self.crops)
-        image = augmented(image, rng, self.augment, spacing_mm=spacing_mm, channels=channels)
+        image, label = flip_and_rotate(image, label, rng, self.crop_settings)
+        image = augment(image, rng, self.augment_settings, spacing_mm=spacing_mm, channels=channels)
         image = to_network_input(image, case, preprocessing)
-        return with_gamma(image, rng, self.augment, channels=channels), label
+        return apply_gamma(image, rng, self.augment_settings, channels=channels), label

@@ -1,4 +1,4 @@
-"""Crops: the place of a crop, its voxels, flips and rotations, and the network input.
+"""Crops: the position of a crop, its voxels, flips and rotations, and the network input.
 
 The order is `sample_box`, `read_crop`, then the steps in SUV and HU (`transplant`, `flip_and_rotate`, `augment`), then
 `to_network_input`.
@@ -17,12 +17,12 @@ from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
 AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
-WHOLE_VIEW_TRIES = 20
+LESION_FREE_TRIES = 20
 
 
 @dataclass(frozen=True)
 class CropSettings:
-    """Which crops are taken; the defaults are the recipe's.
+    """Size and position of crops, flips and rotations; the defaults are the recipe's.
 
     Attributes
     ----------
@@ -31,20 +31,20 @@ class CropSettings:
     positive
         Share of crops centred on a voxel of a lesion, where the case has one.
     in_patient
-        Of the others, the share centred on a voxel of the patient; the rest lies anywhere, air included.
-    small_lesion_exponent
-        0 draws a lesion as often as it has voxels, as a random voxel of the label does; 1 draws all lesions equally
-        often. In between a lesion of n voxels weighs n to the power of 1 less this.
+        Of the other crops, the share centred on a voxel of the patient. The rest has a random position, air included.
+    small_lesion_preference
+        x: a lesion of n voxels is sampled with a probability proportional to ``n ** (1 - x)``. 0: in proportion to its
+        volume. 1: all lesions equally often.
     jitter
-        Up to this share of its side a positive crop is moved along each axis, so that lesions lie anywhere in it and
-        not in its middle; at most 0.5.
-    whole_view
-        Share of crops that are centred in the patient and hold no lesion, as most windows of a whole body. Of a case
-        that has no such place another crop is taken.
+        A positive crop is shifted along each axis at random, by at most this share of its side (at most 0.5). So a
+        lesion is not always in the middle.
+    lesion_free
+        Share of crops that are centred in the patient and contain no lesion, like most windows in inference. If no
+        such position is found, the crop is sampled as usual.
     flip
         Probability of a flip, for each axis.
     rotate
-        Probability of a turn about the body axis.
+        Probability of a rotation by a multiple of 90 degrees about z.
     """
 
     size: Triple = setting((224, 224, 224), "--crop", "voxels of a crop along x, y, z", metavar="N", check=at_least(1))
@@ -56,26 +56,30 @@ class CropSettings:
         metavar="P",
         check=SHARE,
     )
-    small_lesion_exponent: float = setting(
+    small_lesion_preference: float = setting(
         0.0,
         "--small-lesions",
-        "0 chooses a lesion as often as it has voxels, 1 chooses all lesions equally often",
+        "0 samples lesions in proportion to their volume, 1 samples all lesions equally often",
         metavar="X",
         check=SHARE,
     )
     jitter: float = setting(
         0.0,
         "--jitter",
-        "how far from a crop's middle a lesion may lie, as a share of the crop's side, at most 0.5",
+        "largest random shift of a crop around a lesion, as a share of its side (0 to 0.5)",
         metavar="X",
         check=each_number(lambda share: 0 <= share <= 0.5, "a number from 0 to 0.5"),
     )
-    whole_view: float = setting(
-        0.0, "--whole-view", "share of crops in the patient without a lesion", metavar="P", check=SHARE
+    lesion_free: float = setting(
+        0.0,
+        "--lesion-free",
+        "share of crops that are centred in the patient and contain no lesion",
+        metavar="P",
+        check=SHARE,
     )
     flip: float = setting(0.1, "--flip", "probability of a flip, for each axis", metavar="P", check=SHARE)
     rotate: float = setting(
-        0.1, "--rotate", "probability of quarter turns about the body axis", metavar="P", check=SHARE
+        0.1, "--rotate", "probability of a rotation by a multiple of 90 degrees about z", metavar="P", check=SHARE
     )
 
     def __post_init__(self) -> None:
@@ -83,32 +87,32 @@ class CropSettings:
 
 
 def sample_box(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> tuple[Box, bool]:
-    """Sample the place of a crop.
+    """Sample the position of a crop.
 
     Returns
     -------
     box : Box
-        Of `settings.size`, inside the volume. Along an axis on which the volume is smaller, the box lies around its
-        middle: it starts before voxel 0 and stops behind the last voxel.
-    empty : bool
-        Whether this is a whole view, which has no lesion and must get none.
+        Of `settings.size`, inside the volume. If the volume is smaller along an axis, the box is centred on it: it
+        starts before voxel 0 and ends after the last voxel.
+    lesion_free : bool
+        Whether the crop must stay free of lesions: no lesion is transplanted into it.
     """
-    if rng.random() < settings.whole_view:
-        for centre in rng.choice(case.body, WHOLE_VIEW_TRIES):
-            box = _box_around(centre, case.shape, settings.size)
+    if rng.random() < settings.lesion_free:
+        for centre in rng.choice(case.body, LESION_FREE_TRIES):
+            box = _make_box_around(centre, case.shape, settings.size)
             if not any(box.meets(component.box) for component in case.components):
                 return box, True
     if case.components and rng.random() < settings.positive:
-        centre = _voxel_of_a_lesion(case, rng, settings) + _shift(rng, settings)
+        centre = _sample_lesion_voxel(case, rng, settings) + _sample_shift(rng, settings)
     elif rng.random() < settings.in_patient:
         centre = rng.choice(case.body)
     else:
         centre = rng.integers(case.shape)
-    return _box_around(centre, case.shape, settings.size), False
+    return _make_box_around(centre, case.shape, settings.size), False
 
 
 def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Read a crop. Voxels beyond the volume are air; voxels that are not finite become 0.
+    """Read a crop. Voxels outside the volume are air; voxels that are not finite become 0.
 
     Returns
     -------
@@ -133,9 +137,9 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
 def flip_and_rotate(
     image: np.ndarray, label: np.ndarray, rng: np.random.Generator, settings: CropSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flip a crop and rotate it about the body axis, at random.
+    """Flip a crop and rotate it about z, at random.
 
-    The rotation is by 90, 180 or 270 degrees; only by 180 where x and y have different numbers of voxels, so that the
+    The rotation is by 90, 180 or 270 degrees. If x and y have different numbers of voxels, it is by 180 degrees: the
     crop keeps its shape.
 
     Parameters
@@ -157,7 +161,9 @@ def flip_and_rotate(
 
 
 def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Preprocessing) -> np.ndarray:
-    """Map SUV by the scale of the case, and HU by that of the preprocessing, to [0, 1], with clipping.
+    """Map SUV and HU to [0, 1], with clipping.
+
+    The SUV range comes from the case, the HU range from the preprocessing.
 
     Parameters
     ----------
@@ -179,26 +185,26 @@ def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Prepr
     return scaled
 
 
-def _voxel_of_a_lesion(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
-    weights = np.array([float(lesion.voxels) for lesion in case.components]) ** (1 - settings.small_lesion_exponent)
+def _sample_lesion_voxel(case: PreparedCase, rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
+    weights = np.array([float(lesion.voxels) for lesion in case.components]) ** (1 - settings.small_lesion_preference)
     lesion = case.components[int(rng.choice(len(weights), p=weights / weights.sum()))]
     voxel: np.ndarray = rng.choice(lesion.sample)
     return voxel
 
 
-def _shift(rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
-    """Sample a shift of a crop, in voxels, that keeps the voxel in its middle inside."""
+def _sample_shift(rng: np.random.Generator, settings: CropSettings) -> np.ndarray:
+    """Sample a shift in voxels. The lesion voxel in the middle stays inside the shifted crop."""
     sides = np.array(settings.size)
-    furthest = (settings.jitter * sides).astype(int)
+    max_shift = (settings.jitter * sides).astype(int)
     # The middle of a side of 4 is voxel 2: from there it is two steps to one end and one to the other.
     shift: np.ndarray = rng.integers(
-        -np.minimum(furthest, sides - 1 - sides // 2), np.minimum(furthest, sides // 2) + 1
+        -np.minimum(max_shift, sides - 1 - sides // 2), np.minimum(max_shift, sides // 2) + 1
     )
     return shift
 
 
-def _box_around(centre: np.ndarray, shape: Triple, size: Triple) -> Box:
-    """Return a box of a size around a voxel, moved into the volume where it fits."""
+def _make_box_around(centre: np.ndarray, shape: Triple, size: Triple) -> Box:
+    """Return a box of this size around a voxel. If the volume is large enough, the box is moved inside."""
     start = [
         min(max(int(middle) - wanted // 2, 0), side - wanted) if wanted <= side else -((wanted - side) // 2)
         for middle, wanted, side in zip(centre, size, shape, strict=True)

@@ -1,9 +1,10 @@
 """Grafts: a lesion with its surroundings, pasted into a crop of another patient.
 
 The weight of a graft is 1 on the lesion and falls smoothly to 0 at the margin. The recipient becomes
-``(1 - weight) · recipient + weight · graft``. Before that the graft is brought to the background of the recipient, so
-that no halo remains: both backgrounds are medians over the outer half of the margin, beyond the blur of the lesion. HU
-are absolute and are not changed; a place is refused where the CT shows another tissue.
+``(1 - weight) · recipient + weight · graft``. Before pasting, the SUV of the graft are scaled to the background of the
+recipient; otherwise a halo is visible. A background is the median over the outer half of the margin, because the inner
+half contains the blurred lesion. HU are absolute and are not changed. A position is refused if the CT shows another
+tissue there.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 
 from swfastedit_core.box import Box, Triple, triple
 
-IN_PATIENT = 0.9  # lowest share of a lesion's voxels inside the patient; a superficial lesion may bulge
-HOT_SUV = 4.0  # bladder, brain, heart, kidneys: no scan shows half an organ beside a lesion
+IN_TISSUE = 0.9  # lowest share of a lesion's voxels in tissue; a lesion in the skin may extend beyond the surface
+# Voxels above this SUV belong to bladder, brain, heart or kidneys. A graft must not overwrite a part of them.
+HOT_SUV = 4.0
 HOT_SHARE = 0.05  # highest share of hot voxels under a graft
-SAME_TISSUE_HU = 250.0  # largest difference within a tissue: fat and muscle pass, lung and muscle do not
+SAME_TISSUE_HU = 250.0  # largest difference within a tissue; fat and muscle differ by less, lung and muscle by more
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +35,9 @@ class Graft:
     weight
         float32 [X, Y, Z]: 1 on the lesion, 0.5 at half the margin, 0 beyond it and on neighbouring lesions.
     backgrounds
-        Median SUV and HU over the ring. SUV above 0.
+        Median SUV and median HU over `ring`. The median SUV is greater than 0.
     contrast
-        Mean SUV of the lesion over that of the background.
+        Mean SUV of the lesion divided by the SUV of the background.
     """
 
     image: np.ndarray
@@ -55,14 +57,14 @@ class Graft:
         return self.image.nbytes + self.lesion.nbytes + self.weight.nbytes
 
     def part(self, box: Box) -> Graft:
-        """Return a block of the graft; backgrounds and contrast are still those of the whole."""
+        """Return a block of the graft. Backgrounds and contrast stay those of the whole graft."""
         x, y, z = box.slices
         return replace(self, image=self.image[:, x, y, z], lesion=self.lesion[x, y, z], weight=self.weight[x, y, z])
 
-    def turned(self, rng: np.random.Generator) -> Graft:
+    def reorient(self, rng: np.random.Generator) -> Graft:
         """Return the graft in one of the 48 orientations of a cube, each with the same probability.
 
-        Voxels change places: where the axes' spacings differ the lesion is stretched by their ratio.
+        Axes are permuted and flipped without interpolation. If the spacings differ, the lesion is stretched.
         """
         axes = [int(axis) - 3 for axis in rng.permutation(3)]
         flipped = tuple(axis for axis in (-3, -2, -1) if rng.random() < 0.5)
@@ -71,17 +73,17 @@ class Graft:
 
 
 def paste(
-    image: np.ndarray, label: np.ndarray, graft: Graft, *, centre: Triple, factor: float, patient: np.ndarray
+    image: np.ndarray, label: np.ndarray, graft: Graft, *, centre: Triple, factor: float, tissue: np.ndarray
 ) -> bool:
-    """Paste a graft into a crop, in place, unless the place is refused.
+    """Paste a graft into a crop, in place, unless the position is refused.
 
-    A place is refused if more than a tenth of the lesion would lie outside the patient, if the graft would touch
+    A position is refused if more than a tenth of the lesion would be outside of tissue, if the graft would touch
     another lesion or cut an organ hotter than `HOT_SUV`, or if the CT shows another tissue.
 
     Parameters
     ----------
-    image, label, patient
-        The crop, float32 [C, X, Y, Z] and uint8 [X, Y, Z], and where the patient is in it, bool [X, Y, Z].
+    image, label, tissue
+        The crop, float32 [C, X, Y, Z] and uint8 [X, Y, Z], and the voxels of it that are tissue, bool [X, Y, Z].
     centre
         Voxel of the crop for the middle of the graft.
     factor
@@ -96,37 +98,43 @@ def paste(
     place = whole.clipped(Box.whole(triple(label.shape)))
     graft = graft.part(place.relative_to(whole))
     x, y, z = place.slices
-    there, label_there, patient_there = image[:, x, y, z], label[x, y, z], patient[x, y, z]
-    reached, ring = graft.weight > 0, graft.ring & patient_there
+    image_part, label_part, tissue_part = image[:, x, y, z], label[x, y, z], tissue[x, y, z]
+    changed, ring = graft.weight > 0, graft.ring & tissue_part
     if (
         not graft.lesion.any()
         or not ring.any()
-        or label_there[reached].any()
-        or patient_there[graft.lesion].mean() < IN_PATIENT
-        or (there[0][reached] > HOT_SUV).mean() > HOT_SHARE
+        or label_part[changed].any()
+        or tissue_part[graft.lesion].mean() < IN_TISSUE
+        or (image_part[0][changed] > HOT_SUV).mean() > HOT_SHARE
     ):
         return False
     # Only the PET is pasted if the donor or the crop has no CT.
-    levels = [(float(np.median(values[ring])), level) for values, level in zip(there, graft.backgrounds, strict=False)]
-    if any(abs(here - level) > SAME_TISSUE_HU for here, level in levels[1:]):
+    backgrounds = [
+        (float(np.median(values[ring])), background)
+        for values, background in zip(image_part, graft.backgrounds, strict=False)
+    ]
+    if any(abs(target - source) > SAME_TISSUE_HU for target, source in backgrounds[1:]):
         return False
-    suv = at_level(graft.image[0], level_suv=levels[0][1], new_level_suv=levels[0][0], factor=factor)
-    for recipient, donor in zip(there, [suv, *graft.image[1:]], strict=False):
-        recipient += graft.weight * (donor - recipient)
-    label_there[graft.lesion] = 1
+    target_suv, source_suv = backgrounds[0]
+    suv = rescale_to_background(graft.image[0], background_suv=source_suv, new_background_suv=target_suv, factor=factor)
+    for target, source in zip(image_part, [suv, *graft.image[1:]], strict=False):
+        target += graft.weight * (source - target)
+    label_part[graft.lesion] = 1
     return True
 
 
-def at_level(suv: np.ndarray, *, level_suv: float, new_level_suv: float, factor: float) -> np.ndarray:
-    """Bring SUV from one background to another.
+def rescale_to_background(
+    suv: np.ndarray, *, background_suv: float, new_background_suv: float, factor: float
+) -> np.ndarray:
+    """Scale SUV so that their background becomes `new_background_suv`.
 
-    SUV above the background keep their difference to it, times `factor`. SUV below keep their ratio to it, so that a
-    necrosis stays cold and no SUV becomes negative.
+    Above the background, the difference to the background is multiplied by `factor`. Below, the ratio to the background
+    stays the same: a necrosis stays cold, and no SUV becomes negative.
     """
-    excess = np.maximum(suv - np.float32(level_suv), 0)
-    level: np.ndarray = (suv - excess) * np.float32(new_level_suv / level_suv)
-    level += excess * np.float32(factor)
-    return level
+    excess = np.maximum(suv - np.float32(background_suv), 0)
+    rescaled: np.ndarray = (suv - excess) * np.float32(new_background_suv / background_suv)
+    rescaled += excess * np.float32(factor)
+    return rescaled
 
 
 def ring_of(weight: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The order of crops, and a loader whose processes make them in advance."""
+"""The sampler of cases, and a loader whose processes make crops in advance."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from swfastedit_core.errors import UserError
 
-ORDER, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
+CASE, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
 PREFETCH = 3  # batches that a process makes in advance
 
 Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Order:
-    """The case of every crop of a run. It depends on the number of the crop alone, so a run can be resumed anywhere.
+class CaseSampler:
+    """The case of each crop of a run. It depends only on the index of the crop, so a run can resume at any step.
 
     Attributes
     ----------
     groups
-        Indices of the cases of each group of data.
+        Indices of the cases of each data set.
     shares
-        How often crops come from each group, relative to the others. Empty: every case once an epoch, in another
-        order each epoch.
+        Relative number of crops of each data set. Empty: every case once an epoch, in a new order each epoch.
     seed
-        Seed of the order.
+        Seed of the sampler and of the crops.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -40,75 +39,80 @@ class Order:
     seed: int = 0
 
     @property
-    def epoch(self) -> int:
+    def epoch_length(self) -> int:
         """Number of crops in an epoch: the number of cases."""
         return sum(map(len, self.groups))
 
-    def case_of(self, item: int) -> int:
-        """Return the index of the case that crop number `item` is taken from."""
+    def case_index(self, crop: int) -> int:
+        """Return the index of the case from which the crop with index `crop` is read."""
         if self.shares:
-            rng = np.random.default_rng((self.seed, ORDER, item))
+            rng = np.random.default_rng((self.seed, CASE, crop))
             weights = np.array(self.shares) / sum(self.shares)
             group = self.groups[int(rng.choice(len(self.groups), p=weights))]
             return group[int(rng.integers(len(group)))]
-        epoch, position = divmod(item, self.epoch)
+        epoch, position = divmod(crop, self.epoch_length)
         cases = [case for group in self.groups for case in group]
-        return cases[int(np.random.default_rng((self.seed, ORDER, epoch)).permutation(len(cases))[position])]
+        return cases[int(np.random.default_rng((self.seed, CASE, epoch)).permutation(len(cases))[position])]
 
 
 @dataclass(frozen=True)
 class Crops(Dataset[Batch]):
-    """The crops of a run by number. A number gives the same crop in every process and after a restart.
+    """Dataset of crops. An index gives the same crop in every process and after a restart.
 
     Attributes
     ----------
-    order
+    sampler
         The case of each crop.
     make
         Makes a crop from the index of a case and a random generator: network input float32 [C, X, Y, Z] and label
         uint8 [X, Y, Z].
     """
 
-    order: Order
+    sampler: CaseSampler
     make: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
-    def __getitem__(self, item: int) -> Batch:
-        image, label = self.make(self.order.case_of(item), np.random.default_rng((self.order.seed, CROP, item)))
+    def __getitem__(self, index: int) -> Batch:
+        image, label = self.make(
+            self.sampler.case_index(index), np.random.default_rng((self.sampler.seed, CROP, index))
+        )
         return torch.from_numpy(image), torch.from_numpy(label[None])
 
 
 def batches(
-    crops: Crops, *, steps: range, batch: int, rank: int = 0, ranks: int = 1, processes: int = 0, pin: bool = False
+    crops: Crops, *, steps: range, batch_size: int, rank: int = 0, ranks: int = 1, processes: int = 0, pin: bool = False
 ) -> Generator[Batch]:
-    """Yield a batch for each step. Close the generator to end its processes: the program waits for them.
+    """Yield a batch for each step.
+
+    Close the generator to stop its worker processes. Otherwise the program waits for them.
 
     Parameters
     ----------
     crops
-        All crops; step s takes the numbers ``s * batch`` to ``(s + 1) * batch - 1``.
+        All crops; step s takes the indices ``s * batch_size`` to ``(s + 1) * batch_size - 1``.
     steps
         Steps to yield.
-    batch
+    batch_size
         Crops of a step over all ranks; a multiple of `ranks`.
     rank, ranks
-        This process of a distributed run gets the `rank`-th share of each step.
+        Rank of this process and number of processes; this process gets the crops of its rank in each step.
     processes
-        Number of processes that make crops; with 0 they are made in this process.
+        Number of processes that make crops; 0 makes them in this process.
     pin
         Put batches into page-locked memory, which a GPU copies asynchronously.
 
     Yields
     ------
     image : Tensor
-        float32 [batch / ranks, C, X, Y, Z].
+        float32 [batch_size / ranks, C, X, Y, Z].
     label : Tensor
-        uint8 [batch / ranks, 1, X, Y, Z].
+        uint8 [batch_size / ranks, 1, X, Y, Z].
     """
-    share = batch // ranks
-    items = [[step * batch + rank * share + i for i in range(share)] for step in steps]
+    crops_per_rank = batch_size // ranks
+    first = rank * crops_per_rank
+    indices = [[step * batch_size + first + i for i in range(crops_per_rank)] for step in steps]
     loader: DataLoader[Batch] = DataLoader(
         crops,
-        batch_sampler=_Numbers(items),
+        batch_sampler=_BatchSampler(indices),
         num_workers=processes,
         prefetch_factor=PREFETCH if processes else None,
         # Spawned, not forked: a fork of a process with torch's threads can hang.
@@ -116,11 +120,11 @@ def batches(
         worker_init_fn=_start_worker,
         pin_memory=pin,
     )
-    yield from _unwrap_worker_errors(islice(iter(loader), len(items)))
+    yield from _unwrap_worker_errors(islice(iter(loader), len(indices)))
 
 
 def _unwrap_worker_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Pass batches on; turn an error of a worker, which torch wraps in a traceback, back into its one line."""
+    """Pass batches on. torch wraps an error of a worker in a traceback: raise it again with its own line only."""
     try:
         yield from batches
     except UserError as error:
@@ -129,16 +133,16 @@ def _unwrap_worker_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """The numbers of the crops of each batch, as a torch sampler."""
+class _BatchSampler:
+    """The indices of the crops of each batch, as a torch sampler."""
 
-    items: Sequence[list[int]]
+    batches: Sequence[list[int]]
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.items)
+        return iter(self.batches)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.batches)
 
 
 def _start_worker(_: int) -> None:

@@ -31,7 +31,7 @@ from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.windows import CELL_MM, TISSUE_SUV
 
 AIR_BELOW = {"pet": TISSUE_SUV, "ct": -950.0}  # lung is well above
-TRIES = 10  # places for one lesion
+TRIES = 10  # positions for one lesion
 CACHE_BYTES = 256 * 2**20
 Spacing = tuple[float, float, float]
 
@@ -44,8 +44,8 @@ class TransplantSettings:
     ----------
     probability
         Probability that a crop gets lesions.
-    most
-        Highest number of lesions; 1 to this many are tried, each number with the same probability.
+    max_lesions
+        Maximum number of lesions in a crop. The number to try is sampled uniformly from 1 to this.
     margin_mm
         Margin around a lesion that is pasted with it.
     contrast_range
@@ -54,7 +54,7 @@ class TransplantSettings:
         Lesions with a mean SUV below this multiple of their background are not donors: contours made on another
         modality include cold lesions.
     largest_ml
-        Larger lesions are no donors.
+        Larger lesions are not donors.
     """
 
     probability: float = setting(
@@ -64,11 +64,11 @@ class TransplantSettings:
         metavar="P",
         check=SHARE,
     )
-    most: int = setting(
-        3, "--most-transplants", "most lesions that are pasted into a crop", metavar="N", check=at_least(1)
+    max_lesions: int = setting(
+        3, "--max-transplants", "maximum number of lesions that are pasted into a crop", metavar="N", check=at_least(1)
     )
     margin_mm: float = setting(
-        12.0, "--margin", "width of the surroundings pasted with a lesion", metavar="MM", check=FINITE_ABOVE_0
+        12.0, "--margin", "width of the surroundings that are pasted with a lesion", metavar="MM", check=FINITE_ABOVE_0
     )
     contrast_range: Range = setting(
         (1.0, 1.0),
@@ -99,9 +99,9 @@ class Donor:
     Attributes
     ----------
     case
-        Where it lies; its first channel is the PET.
+        The case; its first channel is the PET.
     component
-        Which of the case's components it is.
+        Index of the lesion among the case's components.
     """
 
     case: PreparedCase
@@ -114,10 +114,10 @@ class Donor:
         image, label = read_crop(self.case, box)
         components, _ = label_components(label)
         lesion = components == components[tuple(component.sample[0] - box.start)]
-        weight = _falling(ndimage.distance_transform_edt(~lesion, sampling=spacing_mm) / margin_mm)
+        weight = _smoothstep_down(ndimage.distance_transform_edt(~lesion, sampling=spacing_mm) / margin_mm)
         neighbours = (components > 0) & ~lesion
-        if neighbours.any():  # a part of one that came along would be a lesion without a label
-            weight *= 1 - _falling(ndimage.distance_transform_edt(~neighbours, sampling=spacing_mm) / margin_mm)
+        if neighbours.any():  # otherwise a part of a neighbouring lesion is pasted without a label
+            weight *= 1 - _smoothstep_down(ndimage.distance_transform_edt(~neighbours, sampling=spacing_mm) / margin_mm)
             weight[lesion] = 1
         backgrounds = []
         for values, channel in zip(image, self.case.channels.names, strict=True):
@@ -131,16 +131,16 @@ class Donor:
 class Donors:
     """The lesions of some cases, with a cache of grafts.
 
-    Lesions that the edge of their scan cuts are no donors: their flat face would be visible.
+    Lesions at the edge of their scan are not donors, because they have a flat cut surface.
 
     Parameters
     ----------
     cases
-        Cases of the training set only: a held-out lesion must not be learned from. Cases without lesions give none.
+        Cases of the training set only, never of the validation set. Cases without lesions are allowed.
     settings
-        Margin and largest volume.
+        Transplantation settings; margin and largest volume are used.
     spacing_mm
-        Of all cases.
+        Spacing of all cases.
     cache_bytes
         Memory of the cache in each process; the least recently used grafts are dropped.
     """
@@ -153,15 +153,15 @@ class Donors:
         spacing_mm: Spacing,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        most_voxels = settings.largest_ml * 1000 / math.prod(spacing_mm)
+        max_voxels = settings.largest_ml * 1000 / math.prod(spacing_mm)
         self._donors = [
             Donor(case, number)
             for case in cases
             for number, lesion in enumerate(case.components)
-            if lesion.voxels <= most_voxels and min(*lesion.box.start, *np.subtract(case.shape, lesion.box.stop)) > 0
+            if lesion.voxels <= max_voxels and min(*lesion.box.start, *np.subtract(case.shape, lesion.box.stop)) > 0
         ]
         self._margin_mm, self._spacing_mm = settings.margin_mm, spacing_mm
-        self._kept: OrderedDict[int, Graft] = OrderedDict()
+        self._cache: OrderedDict[int, Graft] = OrderedDict()
         self._free_bytes = cache_bytes
 
     def __len__(self) -> int:
@@ -172,17 +172,17 @@ class Donors:
         return self._donors[number].case
 
     def __getitem__(self, number: int) -> Graft:
-        graft = self._kept.pop(number, None)
+        graft = self._cache.pop(number, None)
         if graft is None:
             graft = self._donors[number].graft(margin_mm=self._margin_mm, spacing_mm=self._spacing_mm)
             self._free_bytes -= graft.nbytes
-            while self._free_bytes < 0 and self._kept:
-                self._free_bytes += self._kept.popitem(last=False)[1].nbytes
-        self._kept[number] = graft
+            while self._free_bytes < 0 and self._cache:
+                self._free_bytes += self._cache.popitem(last=False)[1].nbytes
+        self._cache[number] = graft
         return graft
 
 
-def transplanted(
+def transplant(
     image: np.ndarray,
     label: np.ndarray,
     rng: np.random.Generator,
@@ -195,14 +195,14 @@ def transplanted(
     """Paste lesions into a crop at random.
 
     Every lesion of the donors has the same probability; lesions of the crop's own scan are left out. The lesion gets a
-    random orientation, and its middle a random voxel of the patient. Parts beyond the crop are cut off, as at the edge
-    of a window. If `paste` refuses the place, up to `TRIES` places are tried.
+    random orientation. Its middle is put on a random voxel of tissue. Parts outside the crop are cut off, as at the
+    edge of a window. If `paste` refuses a position, another one is tried, up to `TRIES` in all.
 
     Parameters
     ----------
     image, label
         float32 [C, X, Y, Z] in SUV and HU, the PET first, and uint8 [X, Y, Z]; not changed in place. The CT changes
-        with the PET if both donor and crop have one; else only the PET changes.
+        with the PET if both donor and crop have one; otherwise only the PET changes.
     case
         The case of the crop.
     spacing_mm
@@ -216,36 +216,36 @@ def transplanted(
     if not len(donors) or rng.random() >= settings.probability:
         return image, label
     image, label = image.copy(), label.copy()
-    patient = find_patient(image[0], spacing_mm)
-    places = np.flatnonzero(patient)
-    for _ in range(int(rng.integers(1, settings.most + 1)) if len(places) else 0):
+    tissue = find_tissue(image[0], spacing_mm)
+    positions = np.flatnonzero(tissue)
+    for _ in range(int(rng.integers(1, settings.max_lesions + 1)) if len(positions) else 0):
         number = int(rng.integers(len(donors)))
         if donors.case_of(number).folder == case.folder:
             continue
         graft = donors[number]
         if graft.contrast < settings.least_contrast:
             continue
-        graft, factor = graft.turned(rng), log_uniform(rng, settings.contrast_range)
+        graft, factor = graft.reorient(rng), log_uniform(rng, settings.contrast_range)
         for _ in range(TRIES):
-            centre = triple(np.unravel_index(places[rng.integers(len(places))], patient.shape))
-            if paste(image, label, graft, centre=centre, factor=factor, patient=patient):
+            centre = triple(np.unravel_index(positions[rng.integers(len(positions))], tissue.shape))
+            if paste(image, label, graft, centre=centre, factor=factor, tissue=tissue):
                 break
     return image, label
 
 
-def find_patient(suv: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """Return where a crop [X, Y, Z] shows tissue, by cells as in `windows.find_body`; bool."""
+def find_tissue(suv: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Return the voxels of a crop [X, Y, Z] that are tissue, by cells as in `windows.find_body`: bool, same shape."""
     cell = [max(1, min(round(CELL_MM / step), side)) for step, side in zip(spacing_mm, suv.shape, strict=True)]
     means = functional.avg_pool3d(torch.from_numpy(suv)[None, None], cell, ceil_mode=True, count_include_pad=False)
-    patient = means[0, 0].numpy() > TISSUE_SUV
+    tissue = means[0, 0].numpy() > TISSUE_SUV
     for axis in range(3):
-        patient = patient.repeat(cell[axis], axis)
+        tissue = tissue.repeat(cell[axis], axis)
     x, y, z = suv.shape
-    return patient[:x, :y, :z]
+    return tissue[:x, :y, :z]
 
 
-def _falling(distance: np.ndarray) -> np.ndarray:
+def _smoothstep_down(distance: np.ndarray) -> np.ndarray:
     """Return float32 weights that fall smoothly from 1 at a distance of 0 to 0 at 1 and beyond."""
     near = np.clip(1 - distance, 0, 1).astype(np.float32)
-    falling: np.ndarray = near * near * (3 - 2 * near)
-    return falling
+    weights: np.ndarray = near * near * (3 - 2 * near)
+    return weights

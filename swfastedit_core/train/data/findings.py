@@ -87,12 +87,14 @@ def usable(sources: Sequence[Source], findings: Sequence[Finding], *, skip: bool
     more = f"; and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
     if bad and not skip:
         raise UserError(
-            f"{len(bad)} of {len(findings)} cases cannot be used; mend them, or leave them out with --skip-bad: "
+            f"{len(bad)} of {len(findings)} cases cannot be used; fix them, or leave them out with --skip-bad: "
             f"{named}{more}"
         )
     left = [source for source, finding in zip(sources, findings, strict=True) if not finding.problem]
     if not left:
-        raise UserError(f"none of {len(findings)} cases can be used: {named or 'there are none'}{more}")
+        if not findings:
+            raise UserError("no case: the data sets are empty")
+        raise UserError(f"none of {len(findings)} cases can be used: {named}{more}")
     return left
 
 
@@ -104,7 +106,7 @@ def _summary(findings: Sequence[Finding]) -> list[str]:
     if bad := _bad(findings):
         lines.append(f"  not usable    {len(bad):,}")
     elif not read:
-        lines.append("  phantoms      made when they are read, not surveyed")
+        lines.append("  phantoms      generated during training, not surveyed")
     if not read:
         return lines
     sizes = sorted((finding.size_xyz or () for finding in read), key=math.prod)

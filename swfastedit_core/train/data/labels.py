@@ -85,8 +85,8 @@ def _most_covered(box: Box, voxels: np.ndarray, placement: Placement) -> Triple:
     """
     lesion = np.zeros(box.shape, np.float32)
     lesion[tuple((voxels - box.start).T)] = 1
-    # Linear interpolation reaches one voxel of the file. Larger voxels of the network may have a lesion between their
-    # centres, out of reach; with a reach as long as their step that is impossible.
+    # Linear interpolation uses file voxels within one file voxel of a centre. If the network's voxels are larger, a
+    # small lesion can lie between all centres. The second pass therefore uses a distance of one network voxel.
     for reach in ((1.0, 1.0, 1.0), tuple(max(step, 1.0) for step in placement.step)):
         first, weights = zip(*(_weights(axis, box, reach[axis], placement) for axis in range(3)), strict=True)
         coverage = np.einsum("ia,jb,kc,abc->ijk", *weights, lesion, optimize=True)
@@ -104,7 +104,7 @@ def _weights(axis: int, box: Box, reach: float, placement: Placement) -> tuple[i
     first : int
         The first of the network's voxels with a weight.
     weights : ndarray
-        float32 [network's voxels from there on, box's voxels]; no rows where all weights are 0.
+        float32 [network's voxels from there on, box's voxels]; empty if all weights are 0.
     """
     centres = np.arange(placement.network_shape[axis]) * placement.step[axis]
     centres = np.minimum(centres, placement.ras_shape[axis] - 1)  # positions beyond the last voxel take its value

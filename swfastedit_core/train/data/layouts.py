@@ -109,7 +109,10 @@ def _hecktor(folder: Path) -> Iterator[Files]:
 
 
 def _challenge(folder: Path) -> Iterator[Files]:
-    """Find the platform's folders, either for all cases together or for each case, where names may be identifiers."""
+    """Find the platform's folders: one set for all cases, or one folder per case.
+
+    In a folder per case, file names may be random identifiers.
+    """
     for place in [folder, *_folders(folder)]:
         pets, cts = _images(place / PET), _images(place / CT)
         labels = {name: path for mask in MASKS for name, path in _images(place / mask).items()}
@@ -179,8 +182,8 @@ def _by_channel(
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the files of PET and of CT by case.
 
-    NAME_0000 is a channel of NAME where the folder has labels named NAME. Without such labels it is a whole name, for
-    example that of the phantom ``phantom_0_0000``.
+    NAME_0000 is a channel of NAME if there are labels named NAME. Without such labels, NAME_0000 is the name of a case,
+    for example ``phantom_0_0000``.
     """
     parts = {name: CHANNEL.fullmatch(name) for name in scans if name not in labels}
     if not any(part and part[1] in labels for part in parts.values()):
@@ -195,7 +198,7 @@ def _by_channel(
 
 
 def _roles(description: Path) -> tuple[int, int | None]:
-    """Return the numbers of PET and CT from nnU-Net's (``channel_names``) or the decathlon's (``modality``) list."""
+    """Return the numbers of PET and CT from ``channel_names`` (nnU-Net) or ``modality`` (MSD) of dataset.json."""
     names = _channel_names(description)
     words = {number: set(re.split("[^a-z]+", name.lower())) for number, name in names.items()}
     pets = [number for number, found in words.items() if found & PET_WORDS and not found & CT_WORDS]
@@ -216,7 +219,7 @@ def _channel_names(description: Path) -> dict[int, str]:
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{description}: is no JSON ({error})") from error
+        raise UserError(f"{description}: is not valid JSON ({error})") from error
     listed = content.get("channel_names", content.get("modality")) if isinstance(content, dict) else None
     if not isinstance(listed, dict):
         return {}
@@ -248,5 +251,5 @@ def _folders(folder: Path) -> Iterable[Path]:
 
 
 def _partner(files: dict[str, Path], name: str, *, single: bool) -> Path | None:
-    """Return the file of that name; where there is one scan and one file, that file, whatever its name."""
+    """Return the file with this name. If the case has one scan and one file, return this file, whatever its name is."""
     return next(iter(files.values())) if single and len(files) == 1 else files.get(name)

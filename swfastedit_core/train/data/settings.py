@@ -15,26 +15,26 @@ from swfastedit_core.train.setting import (
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The data of a run, and what is held out.
+    """The data sets of a run, and its validation set.
 
     Attributes
     ----------
     specs
         Data sets, each ``LAYOUT:PATH`` or ``phantom:N``.
     shares
-        How often crops are taken from each data set, relative to the others; empty: every case once an epoch.
+        Relative number of crops of each data set; empty: every case once an epoch.
     fold
-        Number of the fold that is held out, and of the folds; None holds out nothing.
+        (K, N): fold K of N is the validation set. None: no validation set.
     split_file
-        File that says who is held out.
+        JSON file with the training set and the validation set.
     skip_bad
-        Leave out cases that cannot be used instead of refusing to begin.
+        If set, unusable cases are left out. Otherwise the run does not start.
     lesion_labels
         Label values that are lesions; empty: all above 0.
-    donors
-        Which of `specs` give lesions for transplantation.
+    donor_data
+        The data sets of `specs` whose lesions are transplanted.
     seed
-        Of the phantoms.
+        Seed of the phantoms.
     """
 
     specs: tuple[str, ...] = required_setting(
@@ -45,7 +45,7 @@ class DataSettings:
     shares: tuple[float, ...] = setting(
         (),
         "--shares",
-        "how often crops come from each data set, relative to the others",
+        "relative number of crops of each data set",
         metavar="X",
         default_text="every case once an epoch",
     )
@@ -55,8 +55,8 @@ class DataSettings:
     split_file: Path | None = setting(
         None,
         "--split",
-        "JSON file that lists the held-out cases, instead of --fold; with nnU-Net's splits_final.json, --fold chooses "
-        "one of its folds",
+        "JSON file with the training set and the validation set, instead of --fold; with nnU-Net's splits_final.json, "
+        "--fold chooses one of its folds",
         metavar="FILE",
     )
     skip_bad: bool = setting(
@@ -65,9 +65,9 @@ class DataSettings:
     lesion_labels: tuple[int, ...] = setting(
         (), "--lesion-labels", "label values that are lesions", metavar="V", default_text="all above 0"
     )
-    donors: tuple[str, ...] = setting(
+    donor_data: tuple[str, ...] = setting(
         (),
-        "--donors",
+        "--donor-data",
         "data sets of --data whose lesions are transplanted",
         metavar="SPEC",
         default_text="all but phantoms",

@@ -44,7 +44,7 @@ class Source:
     lesion_labels
         The label values that are lesion; empty: all above 0.
     label_grid
-        "pet": the label must be on the PET's grid; "any": it is resampled to it.
+        "pet": the label must be on the PET's grid. "any": the label is resampled to the PET's grid.
     """
 
     case: str
@@ -157,7 +157,7 @@ def read_source(source: Source, *, with_ct: bool = False) -> Scan:
     Raises
     ------
     UserError
-        If a file is missing or damaged, label values are not whole numbers, or the grid of label or CT does not fit
+        If a file is missing or damaged, label values are not integers, or the grid of label or CT does not fit
         the PET's.
     """
     if with_ct and source.ct is None:
@@ -193,8 +193,8 @@ def _read_label(path: Path) -> tuple[Volume, tuple[int, ...]]:
     broken = marked[np.abs(marked - np.rint(marked)) > WHOLE]
     if broken.size:
         raise UserError(
-            f"{path}: {broken.size:,} voxels of the label are no whole numbers, such as {broken[0]:g}; expected a mask "
-            "with 0, 1, …, not probabilities or a mask smoothed by resampling"
+            f"{path}: {broken.size:,} voxels of the label are not integers, such as {broken[0]:g}; expected a mask "
+            "with 0, 1, … (not probabilities, not a linearly resampled mask)"
         )
     values = [int(value) for value in np.unique(np.rint(marked)) if value]
     if len(values) > MAX_LABEL_VALUES:
@@ -219,23 +219,23 @@ def _require_same_grid(pet: Geometry, label: Geometry, path: Path) -> None:
 
 
 def _resample_mask(grid: Geometry, mask: Volume, path: Path) -> Volume:
-    """Resample a mask of 0 and 1: linear interpolation, 1 from one half on.
+    """Resample a mask of 0 and 1 linearly; voxels of 0.5 or more become 1.
 
-    The border is a smooth surface between the voxel centres inside and outside; nearest-neighbour interpolation would
-    give stairs. The mask holds 0 and 1 and not label values, since the mean of 0 and 2 would be 1. All lesions are
-    resampled together, since two that touch would get a notch between them.
+    Linear interpolation gives a smooth border; nearest-neighbour interpolation gives steps. The mask holds 0 and 1, not
+    label values: the mean of the labels 0 and 2 would be label 1. All lesions are resampled together. Separately, two
+    touching lesions would get a gap between them.
     """
     array = (resample(mask, grid, outside=0.0).array_zyx >= 0.5).astype(np.uint8)
     if mask.array_zyx.any() and not array.any():
         raise UserError(
-            f"{path}: no lesion of the label, on {_in_words(mask.geometry)}, covers a voxel of the scan, "
-            f"{_in_words(grid)}; do they belong together?"
+            f"{path}: the label has no lesion inside the scan; label: {_in_words(mask.geometry)}; scan: "
+            f"{_in_words(grid)}; check that both are of the same patient"
         )
     return Volume(array, grid)
 
 
 def _read_ct(path: Path, grid: Geometry) -> Volume:
-    """Read a CT onto the PET's grid."""
+    """Read a CT and resample it to the PET's grid."""
     ct = read_ct(path)
     require_overlap(ct.geometry, grid, source=str(path))
     return resample_ct(ct, grid)

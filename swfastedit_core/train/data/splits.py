@@ -53,17 +53,18 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     sources
         All cases.
     fold
-        (K, N): fold K of N is held out. Phantoms are held out only where there are no patients, since a score on
-        phantoms says little about patients. With a split file that lists folds: which of its N folds.
+        (K, N): fold K of N is the validation set. Phantoms are in the validation set only if there are no patients,
+        because a score on phantoms says little about patients. With a split file that lists folds, K is the index of
+        the fold in this file.
     split_file
         JSON: ``{"train": [...], "validation": [...]}``, as `write_split` writes it, or nnU-Net's splits_final.json, a
-        list of these with ``val``, from which `fold` chooses. Entries are patients or cases. Phantoms that it does
-        not name are in the training set, where there are patients.
+        list of these with ``val``, from which `fold` chooses. Entries are patients or cases. If there are
+        patients, phantoms that it does not name are in the training set.
 
     Returns
     -------
     training, validation : list of Source
-        In the order of `sources`. Without fold and file, all and none.
+        In the order of `sources`. Without `fold` and `split_file`, all cases are in the training set.
 
     Raises
     ------
@@ -79,38 +80,44 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     else:
         number, folds = fold or (0, 0)
         where = f"fold {number}/{folds}"
-        held_out = {source.patient for source in _real(sources) if fold_of(source.patient, folds) == number}
-    sides = (
+        everyone = {source.patient for source in _patients_or_phantoms(sources)}
+        held_out = {patient for patient in everyone if fold_of(patient, folds) == number}
+    sets = (
         [source for source in sources if source.patient not in held_out],
         [source for source in sources if source.patient in held_out],
     )
-    for side, what in zip(sides, ("to learn from", "held out"), strict=True):
-        if not side:
+    for cases, name in zip(sets, ("training set", "validation set"), strict=True):
+        if not cases:
             patients = len({source.patient for source in sources})
-            raise UserError(f"{where}: none of {patients} patients is {what}; choose another fold, or use a split file")
-    return sides
+            raise UserError(
+                f"{where}: the {name} is empty, found {patients} patients in all; choose another fold, or use a split "
+                "file"
+            )
+    return sets
 
 
-def write_split(path: Path, learn: Sequence[Source], held_out: Sequence[Source], *, unused: Sequence[str] = ()) -> None:
-    """Write a split by patients, in the form that `split` reads; without phantoms where there are patients.
+def write_split(
+    path: Path, training: Sequence[Source], held_out: Sequence[Source], *, unused: Sequence[str] = ()
+) -> None:
+    """Write a split by patients, in the form that `split` reads; without phantoms if there are patients.
 
-    The sets do not depend on which cases can be used. Cases that cannot are listed as well.
+    The sets include the cases that cannot be used. These cases are also listed under their own key.
 
     Raises
     ------
     UserError
         If the file cannot be written.
     """
-    counted = set(_real([*learn, *held_out]))
-    sides = {
-        name: sorted({source.patient for source in side if source in counted})
-        for name, side in ((TRAIN, learn), (VALIDATION, held_out))
+    counted = set(_patients_or_phantoms([*training, *held_out]))
+    sets = {
+        name: sorted({source.patient for source in cases if source in counted})
+        for name, cases in ((TRAIN, training), (VALIDATION, held_out))
     }
     if unused:
-        sides[UNUSED] = sorted(unused)
+        sets[UNUSED] = sorted(unused)
     try:
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(sides, indent=1) + "\n")
+            temporary.write_text(json.dumps(sets, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -122,11 +129,11 @@ def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], li
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is no JSON ({error}); {EXPECTED}") from error
+        raise UserError(f"{path}: is not valid JSON ({error}); {EXPECTED}") from error
     if isinstance(content, list):
         if fold is None or fold[1] != len(content):
-            given = "no fold was" if fold is None else f"fold {fold[0]}/{fold[1]} was"
-            raise UserError(f"{path}: has {len(content)} folds and {given} asked for, expected K/{len(content)}")
+            given = "no fold" if fold is None else f"fold {fold[0]}/{fold[1]}"
+            raise UserError(f"{path}: has {len(content)} folds; use --fold K/{len(content)} (found: {given})")
         content = content[fold[0]]
     elif fold is not None:
         raise UserError(f"{path}: is a single split, and fold {fold[0]}/{fold[1]} was asked for; use one of them")
@@ -142,15 +149,16 @@ def _read_split(path: Path, fold: tuple[int, int] | None) -> tuple[list[str], li
 def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], path: Path) -> set[str]:
     """Return the patients of the validation set; refuse a file that does not put every patient in exactly one set."""
     known = {name for source in sources for name in (source.patient, source.case)}
-    if unknown := [name for side in names for name in side if name not in known]:
-        raise UserError(f"{path}: {_some(unknown)} in it is no patient or case of the data")
-    train, validation = (set(side) for side in names)
-    learned = {source.patient for source in sources if {source.patient, source.case} & train}
+    if unknown := [name for entries in names for name in entries if name not in known]:
+        raise UserError(f"{path}: unknown patient or case: {_some(unknown)}")
+    train, validation = (set(entries) for entries in names)
+    training = {source.patient for source in sources if {source.patient, source.case} & train}
     held_out = {source.patient for source in sources if {source.patient, source.case} & validation}
-    if both := learned & held_out:
+    if both := training & held_out:
         raise UserError(f"{path}: patient {_some(both)} is in both sets; all scans of a patient belong in one")
     named = train | validation
-    if missing := [source.case for source in _real(sources) if not {source.patient, source.case} & named]:
+    expected = _patients_or_phantoms(sources)
+    if missing := [source.case for source in expected if not {source.patient, source.case} & named]:
         case, is_, it = ("case", "is", "it") if len(missing) == 1 else ("cases", "are", "them")
         raise UserError(
             f"{path}: {case} {_some(missing)} {is_} in neither set; add {it}, or leave {it} out of the data"
@@ -158,8 +166,8 @@ def _held_out(names: tuple[list[str], list[str]], sources: Sequence[Source], pat
     return held_out
 
 
-def _real(sources: Sequence[Source]) -> Sequence[Source]:
-    """Leave out phantoms, unless there are no patients."""
+def _patients_or_phantoms(sources: Sequence[Source]) -> Sequence[Source]:
+    """Return the patients' cases; the phantoms if there are no patients."""
     return [source for source in sources if source.phantom_seed is None] or sources
 
 

@@ -22,7 +22,7 @@ from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data.findings import Finding
 from swfastedit_core.train.data.sources import Source, read_source
 
-FORMAT = 1  # of the cache; grows when a finding changes its meaning
+FORMAT = 1  # of the cache; increase it when a field of `Finding` changes
 
 Spacing = tuple[float, float, float]
 
@@ -88,7 +88,7 @@ def survey(
 
 
 def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
-    """Read one case, see `survey`; anything wrong with it becomes its `problem`."""
+    """Read one case and return its finding. An error is stored as `problem` of the finding."""
     finding = Finding(source.case, source.group, source.patient)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -100,7 +100,8 @@ def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
             finding = _examine_voxels(finding, source, with_ct=with_ct)
         except UserError as error:
             return replace(finding, problem=_one_line(str(error)).removeprefix(f"{source.case}: "))
-        except Exception as error:  # a library's, at an unforeseen file; the survey goes on with the other cases
+        # A library can raise anything for an unexpected file. The survey continues with the other cases.
+        except Exception as error:
             return replace(finding, problem=_one_line(f"cannot be read ({type(error).__name__}: {error})"))
     remarks = [_one_line(str(entry.message)) for entry in caught if issubclass(entry.category, DataWarning)]
     return finding if finding.problem else replace(finding, remark="; ".join(remarks))
@@ -139,7 +140,7 @@ def _one_line(text: str) -> str:
 
 
 def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
-    """Return a digest that changes whenever the case may read differently."""
+    """Return the cache key of a case. It changes if a file or a setting changes."""
     files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
     content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Checks of settings against each other: what cannot be combined, and what would have no effect."""
+"""Checks of settings against each other: combinations that are not allowed, and settings without effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def donor_data_sets(specs: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str
     """
     unknown = next((spec for spec in asked if spec not in specs), None)
     if unknown is not None:
-        raise UserError(f"--donors {unknown} is none of --data")
+        raise UserError(f"--donor-data {unknown}: expected a data set of --data")
     return asked or tuple(spec for spec in specs if not spec.startswith(f"{PHANTOM}:"))
 
 
@@ -35,7 +35,7 @@ def require_distinct(specs: tuple[str, ...]) -> None:
     """
     repeated = next((spec for spec in specs if specs.count(spec) > 1), None)
     if repeated is not None:
-        raise UserError(f"--data names {repeated} twice; use --shares to take more crops of it")
+        raise UserError(f"--data names {repeated} twice; use --shares to sample more crops of it")
 
 
 def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
@@ -44,7 +44,7 @@ def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
     Raises
     ------
     UserError
-        If settings exclude each other, or one has no effect beside the others.
+        If two settings cannot be combined, or a setting has no effect.
     """
     _require_shares(settings.data)
     _require_effect(settings, schedule)
@@ -53,8 +53,8 @@ def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
         _require_crop_size(settings)
     elif learning.deep_supervision:
         raise UserError(
-            "--deep-supervision and --train-in-windows cannot be combined: only the network's own output is blended "
-            "from windows"
+            "--deep-supervision and --train-in-windows cannot be combined: with windows, only the final output is "
+            "computed, not the coarser levels"
         )
 
 
@@ -76,15 +76,19 @@ def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
         raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
     if settings.augment.scale and isinstance(config.preprocessing.intensity, PercentileIntensity):
         raise UserError("--scale has no effect with percentiles, which scale along with the SUV; it needs --suv-range")
-    if settings.transplant.probability and not data.donors:
-        raise UserError("--transplant: by default phantoms are no donors; name data sets with --donors")
+    if settings.transplant.probability and not data.donor_data:
+        raise UserError(
+            "--transplant: --data has only phantoms, which are not donors by default; add patient data, or name donors "
+            "with --donor-data"
+        )
 
 
 def _require_crop_size(settings: RunSettings) -> None:
     """Refuse crops that the network cannot take."""
     network, size = settings.config.network, settings.crops.size
-    cells = [side / divisor for side, divisor in zip(size, network.divisor_xyz, strict=True)]
-    if any(cell < 1 or cell != int(cell) for cell in cells) or max(cells) < 2:  # instance norm of one voxel
+    deepest_shape = [side / divisor for side, divisor in zip(size, network.divisor_xyz, strict=True)]
+    fits = all(side >= 1 and side == int(side) for side in deepest_shape)
+    if not fits or max(deepest_shape) < 2:  # instance norm is undefined for one voxel
         raise UserError(
             f"--crop {text_of(size)}, expected multiples of {text_of(network.divisor_xyz)} for '{network.name}', "
             "one of them at least twice that"

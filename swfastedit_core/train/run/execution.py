@@ -26,7 +26,7 @@ class Schedule:
     validation_cases: int = setting(
         0,
         "--validation-cases",
-        "most held-out cases in a validation",
+        "maximum number of held-out cases in a validation",
         metavar="N",
         default_text="all",
         check=at_least(0),
@@ -40,7 +40,7 @@ class Schedule:
     save_minutes: float = setting(
         10.0, "--save-every", "minutes between two saved states", metavar="MINUTES", check=at_least(0)
     )
-    keep: int = setting(3, "--keep", "saved states that are kept", metavar="N", check=at_least(1))
+    kept_states: int = setting(3, "--keep", "saved states that are kept", metavar="N", check=at_least(1))
 
     def __post_init__(self) -> None:
         require_valid(self)
@@ -48,14 +48,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """What the options say about the use of the machine."""
+    """Device, precision and processes, as the user asks for them."""
 
     device: str = setting("auto", "--device", "auto, cpu, cuda or cuda:N")
     precision: str = setting("auto", "--precision", "auto, float32, bfloat16 or float16")
     loaders: int | None = setting(
         None,
         "--loaders",
-        "processes that make crops; 0 makes them in the process that trains",
+        "processes that make crops; 0 makes them in the training process",
         metavar="N",
         default_text="1 on a CPU, up to 8 for each GPU, as the cores allow",
         check=at_least(0),
@@ -78,7 +78,7 @@ class MachineSettings:
         return available_cpus() if self.preparers is None else self.preparers
 
     def resolve(self, *, precision: str, cuda: bool, local_ranks: int) -> Machine:
-        """Decide what the options leave open.
+        """Replace ``auto`` and None by values for this machine.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class MachineSettings:
         cuda
             Whether the run trains on GPUs.
         local_ranks
-            Training processes on this machine; each gets loaders of its own.
+            Training processes on this machine; each gets its own loaders.
         """
         loaders = self.loaders
         if loaders is None:

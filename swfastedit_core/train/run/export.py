@@ -1,4 +1,4 @@
-"""Export of weights for `process.py`: one file for each run; the folds of a cross-validation make an ensemble."""
+"""Export of weights for `process.py`: one file for each run; the folds of a cross-validation are an ensemble."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def export_runs(
     folder
         Folder for the weights, such as ``weights/``. Files of the same name are replaced.
     which
-        ``best``: weights of the validation with the highest mean Dice, or the last weights where nothing was held
-        out; ``last``: weights of the last saved state.
+        ``best``: weights of the best validation, or the last weights if there is no validation set;
+        ``last``: weights of the last saved state.
     half
         Store float16: half the size.
     say

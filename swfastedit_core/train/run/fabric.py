@@ -14,15 +14,15 @@ from swfastedit_core.engine import resolve_precision
 from swfastedit_core.errors import UserError
 
 FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-DDP_TIMEOUT = timedelta(days=1)  # the others wait while the first process prepares cases
+DDP_TIMEOUT = timedelta(days=1)  # the other processes wait while the first one prepares cases
 MIN_BFLOAT16_VOXELS = 3  # along x in the deepest level, see `training_precision`
 
 
 def training_precision(name: str, device: torch.device, config: CheckpointConfig, size: tuple[int, int, int]) -> str:
-    """Return the precision of a training: a given one, or the fastest one with right gradients.
+    """Return the training precision: the one that is named, or for ``auto`` the fastest one with correct gradients.
 
-    On CPUs, the weight gradient of a bfloat16 convolution is wrong where the input has two voxels along the first
-    axis: it is read from uninitialised memory (torch 2.13 with oneDNN on AVX512-BF16; the forward pass is right).
+    On CPUs, the weight gradient of a bfloat16 convolution is wrong if the input has two voxels along the first axis:
+    it is read from uninitialised memory (torch 2.13 with oneDNN on AVX512-BF16; the forward pass is correct).
     Small crops have two voxels in the deepest level of the network; ``auto`` is float32 for them.
 
     Parameters
@@ -42,13 +42,13 @@ def training_precision(name: str, device: torch.device, config: CheckpointConfig
         If the precision is unknown, the device does not have it, or its gradients are wrong.
     """
     precision = resolve_precision(name, device)
-    side = config.network.divisor_xyz[0]
-    if device.type == "cpu" and precision == "bfloat16" and size[0] // side < MIN_BFLOAT16_VOXELS:
+    divisor_x = config.network.divisor_xyz[0]
+    if device.type == "cpu" and precision == "bfloat16" and size[0] // divisor_x < MIN_BFLOAT16_VOXELS:
         if name == "auto":
             return "float32"
         raise UserError(
             f"bfloat16 on a CPU gives wrong gradients for {size[0]} voxels along x, "
-            f"expected {MIN_BFLOAT16_VOXELS * side} or more; use --precision float32"
+            f"expected {MIN_BFLOAT16_VOXELS * divisor_x} or more; use --precision float32"
         )
     return precision
 
@@ -59,14 +59,14 @@ def launch_fabric(device: torch.device, precision: str, *, local_ranks: int = 1,
     Parameters
     ----------
     device
-        Device of the training; of several processes, each takes the GPU with the number of its local rank.
+        Device of the training. If there are several processes, each uses the GPU whose index is its local rank.
     precision
         ``float32``, ``bfloat16`` or ``float16``; the last two are automatic mixed precision.
     local_ranks, nodes
         Number of processes on this machine and number of machines, as torchrun started them.
     """
     alone = local_ranks * nodes == 1
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints what the options say
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it only repeats the options
     fabric = Fabric(
         accelerator=device.type,
         devices=[device.index or 0] if alone and device.type == "cuda" else local_ranks,

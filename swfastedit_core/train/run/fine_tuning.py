@@ -13,8 +13,8 @@ from swfastedit_core.errors import UserError
 def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
     """Read weights for the start of a run.
 
-    Network, channels and preprocessing must be those of the run, since the weights depend on them. The window may
-    differ: the network is convolutional.
+    Network, channels and preprocessing must be the same as in the run, because the weights depend on them. The window
+    may differ: the network is convolutional.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The log of a run: metrics.csv, TensorBoard, curves, and pictures of the validation."""
+"""The log of a run: metrics.csv, TensorBoard, curves, and pictures of the validation set."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from swfastedit_core.train.run.validation import Projection
 METRICS = "metrics.csv"
 COLUMNS = (
     "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
-    "dice", "fpv_ml", "fnv_ml", "validated",
+    "dice", "fpv_ml", "fnv_ml", "validated_cases",
 )  # fmt: skip
-WIDE_ML = 100.0  # larger false volumes are plotted on a logarithmic axis
-ROW = 6  # scans side by side in a picture
-MOST_SHOWN = 12  # scans in a picture
+LOG_SCALE_ABOVE_ML = 100.0  # larger false volumes are plotted on a logarithmic axis
+SCANS_PER_ROW = 6  # of a picture
+MAX_SCANS = 12  # in a picture
 
 
 class RunLog:
@@ -30,27 +30,28 @@ class RunLog:
     folder
         Folder of the run.
     step
-        Step where the run continues. Rows of later steps are removed: the run was ended there without a saved state.
-    validated
-        Whether the state of that step includes its validation. Otherwise the row of the validation is removed, since
-        it is repeated.
+        Step where the run continues. Rows of later steps are removed, because these steps will be repeated.
+    includes_validation
+        Whether the state of that step includes its validation. Otherwise the row of the validation is removed, because
+        the validation will be repeated.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0, validated: bool = True) -> None:
+    def __init__(self, folder: Path, *, step: int = 0, includes_validation: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         self._rows = [
             row
             for row in read_metrics(folder)
-            if int(row["step"]) < step or (int(row["step"]) == step and (validated or not row["validated"]))
+            if int(row["step"]) < step
+            or (int(row["step"]) == step and (includes_validation or not row["validated_cases"]))
         ]
         with replacing(folder / METRICS) as temporary:
             self._append(temporary, self._rows, header=True)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add_row(self, step: int, values: dict[str, float]) -> None:
-        """Add a row to metrics.csv and TensorBoard: numbers by their name in `COLUMNS`."""
+        """Add a row to metrics.csv and TensorBoard. `values` has names of `COLUMNS` as keys."""
         row = {"step": str(step), **{name: _text(value) for name, value in values.items()}}
         self._rows.append(row)
         self._append(self._folder / METRICS, [row])
@@ -59,12 +60,12 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def plot_validation(self, step: int, projections: Sequence[Projection]) -> None:
-        """Plot the curves, and the scans of a validation."""
+    def plot_progress(self, step: int, projections: Sequence[Projection]) -> None:
+        """Plot the training curves, and the scans of a validation."""
         self._plot_curves()
         if projections:
             path = self._folder / "validation" / f"{step:08d}.png"
-            draw_projections(projections, path)
+            plot_projections(projections, path)
             import matplotlib.image
 
             picture = matplotlib.image.imread(path)
@@ -87,7 +88,7 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of metrics.csv in the folder of a run; none where there is no such file."""
+    """Return the rows of metrics.csv in the folder of a run; none if there is no such file."""
     path = folder / METRICS
     if not path.is_file():
         return []
@@ -98,7 +99,7 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 
 def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Plot loss, Dice and false volumes against the steps; rows are those of metrics.csv."""
-    if not any(row.get("validated") for row in rows):
+    if not any(row.get("validated_cases") for row in rows):
         figure, (loss,) = _make_figure(1, 1, (5.0, 3.2))
         _plot_column(loss, rows, "loss", "loss")
         _label_steps(loss)
@@ -110,31 +111,31 @@ def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
     _plot_column(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
     scores.set_ylim(0, 1)
-    if volumes.get_ylim()[1] > WIDE_ML:
+    if volumes.get_ylim()[1] > LOG_SCALE_ABOVE_ML:
         volumes.set_yscale("symlog", linthresh=1)
         volumes.yaxis.set_major_formatter("{x:g}")
-    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # the frame must not hide a line at 0
+    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # otherwise the frame hides a line at 0
     for axes in (loss, scores, volumes):
         _label_steps(axes)
     _save(figure, path, dpi=100)
 
 
-def draw_projections(projections: Sequence[Projection], path: Path) -> None:
-    """Draw scans from the front, SUV 0 to 7 in inverted grey, with label and mask outlined."""
-    shown = projections[:MOST_SHOWN]
-    columns = min(ROW, len(shown))
+def plot_projections(projections: Sequence[Projection], path: Path) -> None:
+    """Plot scans from the front, SUV 0 to 7 in inverted grey, with label and mask outlined."""
+    shown = projections[:MAX_SCANS]
+    columns = min(SCANS_PER_ROW, len(shown))
     rows = -(-len(shown) // columns)
     figure, panels = _make_figure(rows, columns, (2.4 * columns, 4.0 * rows))
     for axes, scan in zip(panels, shown, strict=False):
         plot_mip(
             axes,
             Mip(scan.suv, scan.pixel_mm),
-            outlines=[(scan.truth, LABEL_COLOUR), (scan.found, MASK_COLOUR)],
+            outlines=[(scan.label, LABEL_COLOUR), (scan.mask, MASK_COLOUR)],
         )
         score = scan.score
         axes.set_title(
             f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"
-            f"mask {scan.found_ml:.0f} ml, label {scan.truth_ml:.0f} ml",
+            f"mask {scan.mask_ml:.0f} ml, label {scan.label_ml:.0f} ml",
             fontsize=6,
         )
     for axes in panels:

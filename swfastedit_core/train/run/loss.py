@@ -1,4 +1,4 @@
-"""The network as it is trained, with deep supervision or in windows, and its loss."""
+"""The training network (optional deep supervision, optional windows) and its loss."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch.nn import functional
 from swfastedit_core.box import Triple
 from swfastedit_core.model import DynUNet
 
-WINDOWS_IN_A_BATCH = 8  # where a crop is cut into windows; as in the recipe
+WINDOWS_IN_A_BATCH = 8  # if a crop is cut into windows; as in the recipe
 SUPERVISED_LEVELS = 3  # levels of the decoder with a loss, the output included
 
 
 class TrainingNetwork(nn.Module):
-    """A network with what only its training needs.
+    """A network with the parts that only training uses: heads for deep supervision, and windows.
 
     Parameters
     ----------
     network
         The network whose weights are trained and exported.
     deep_supervision
-        Let coarser levels of the decoder predict as well, each through a head of its own that is not exported
+        Add a prediction of each coarser level of the decoder, with its own head, which is not exported
         (Lee et al., Deeply-Supervised Nets, AISTATS 2015). The output of the network itself stays the same.
     window
         Sides of a window in voxels along x, y, z; used with `overlap`.
@@ -96,7 +96,7 @@ class SegmentationLoss:
             uint8 [N, 1, X, Y, Z], the class of each voxel: 0 or 1.
         """
         weights = [0.5**level for level in range(len(logits))]
-        losses = [self._loss(level.float(), _downsample(label, level)) for level in logits]
+        losses = [self._loss(level_logits.float(), _downsample(label, level_logits)) for level_logits in logits]
         return cast(Tensor, sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights))
 
 

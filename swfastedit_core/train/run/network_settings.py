@@ -1,4 +1,4 @@
-"""The settings of a network and of its input; they become a part of the weights."""
+"""The settings of a network and of its preprocessing. The header of the weights stores them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PUBLISHED = CheckpointConfig(NetworkConfig())
 
 @dataclass(frozen=True)
 class Terms:
-    """Terms under which others may use the weights; they are stored with them."""
+    """Licence and citation of the weights. The header of the weights stores them."""
 
     licence: str = setting("unknown", "--licence", "licence of the weights")
     attribution: str = setting("", "--attribution", "whom to cite for the training data")
@@ -28,14 +28,14 @@ class Terms:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The network, and what its input is; they become a part of the weights."""
+    """The network and its preprocessing. The header of the weights stores them."""
 
     network: str = setting(PUBLISHED.network.name, "--network", "architecture", choices=tuple(ARCHITECTURES))
     filters: tuple[int, ...] = setting(
-        (), "--filters", "channels of each level", metavar="N", default_text="those of the architecture"
+        (), "--filters", "filters (feature maps) of each level", metavar="N", default_text="those of the architecture"
     )
     channels: str = setting(
-        "pet", "--channels", "pet, or pet,ct in one word", metavar="CHANNELS", choices=tuple(CHANNELS)
+        "pet", "--channels", "pet or pet,ct (no space after the comma)", metavar="CHANNELS", choices=tuple(CHANNELS)
     )
     window: tuple[int, int, int] = setting(
         PUBLISHED.window, "--window", "voxels of a window in inference, along x, y, z", metavar="N"
@@ -78,7 +78,7 @@ class NetworkSettings:
         return CHANNELS[self.channels].takes_ct
 
     def preprocessing(self) -> Preprocessing:
-        """Return what the network expects of its image."""
+        """Return the preprocessing of the network."""
         intensity: PercentileIntensity | RangeIntensity
         intensity = RangeIntensity(*self.suv_range) if self.suv_range else PercentileIntensity(*self.percentiles)
         return Preprocessing(self.spacing_mm, intensity, self.ct_hu)

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class RunRecorder:
-    """Logs, saves and validates a run; of several processes the first one writes.
+    """Logs, saves and validates a run. If there are several processes, only the first one writes.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class RunRecorder:
     trainer
         The network, at the step where the run starts or continues.
     settings
-        What a resumed run must have in common with this one.
-    about
+        Settings by name. A resumed run must have the same values.
+    provenance
         Provenance that is stored with the weights; this class adds steps, validation and versions.
     origin
         Provenance of the initial weights; None for random ones. A resumed run takes it from its state.
@@ -60,7 +60,7 @@ class RunRecorder:
         trainer: Trainer,
         *,
         settings: dict[str, Any],
-        about: dict[str, Any],
+        provenance: dict[str, Any],
         origin: dict[str, Any] | None,
         held_out: Sequence[Source],
         schedule: Schedule,
@@ -68,16 +68,22 @@ class RunRecorder:
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._trainer, self._fabric = folder, trainer, trainer.fabric
-        self._settings, self._about, self._schedule, self._say = settings, about, schedule, say
+        self._settings, self._provenance, self._schedule, self._say = settings, provenance, schedule, say
         self._origin = origin if state is None else state["origin"]
         self._held_out = held_out[: schedule.validation_cases or None]
-        test = {"cases": [source.case for source in self._held_out], "overlap": schedule.validation_overlap}
-        self._validation: dict[str, Any] = {"step": 0, "test": test, "best": None, "last": {}}
+        validation_set = {
+            "cases": [source.case for source in self._held_out],
+            "overlap": schedule.validation_overlap,
+        }
+        self._validation: dict[str, Any] = {"step": 0, "validation_set": validation_set, "best": None, "last": {}}
         if state is not None:
             self._validation = state["validation"]
-            if self._validation["test"] != test:
-                say("validation cases or overlap changed: the weights of the next validation become the best")
-                self._validation = {**self._validation, "test": test, "best": None}
+            if self._validation["validation_set"] != validation_set:
+                say(
+                    "validation cases or overlap changed: scores cannot be compared, so the next validation replaces "
+                    f"{BEST}"
+                )
+                self._validation = {**self._validation, "validation_set": validation_set, "best": None}
         self._saved_at = time.monotonic()
         if self._fabric.is_global_zero:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
@@ -86,26 +92,27 @@ class RunRecorder:
             for name in (BEST, LAST, METRICS):
                 remove_unfinished(folder, name)
             remove_unfinished(folder / STATES, f"*{STATE_SUFFIX}")
-            self._log = RunLog(folder, step=trainer.step, validated=self._validation["step"] == trainer.step)
+            includes_validation = self._validation["step"] == trainer.step
+            self._log = RunLog(folder, step=trainer.step, includes_validation=includes_validation)
 
-    def log_steps(self, figures: dict[str, float], *, epoch: float) -> None:
-        """Write the figures of the steps since the last call to the log."""
+    def log_steps(self, metrics: dict[str, float], *, epoch: float) -> None:
+        """Log the metrics of the steps since the last call."""
         if not self._fabric.is_global_zero:
             return
         trainer, device = self._trainer, self._fabric.device
         if device.type == "cuda":
-            figures = {**figures, "gpu_gb": torch.cuda.max_memory_allocated(device) / 1e9}
+            metrics = {**metrics, "gpu_gb": torch.cuda.max_memory_allocated(device) / 1e9}
             torch.cuda.reset_peak_memory_stats(device)
-        self._log.add_row(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **figures})
-        skipped = f", {figures['skipped']} steps skipped" if figures["skipped"] else ""
+        self._log.add_row(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **metrics})
+        skipped = f", {metrics['skipped']} steps skipped" if metrics["skipped"] else ""
         self._say(
-            f"step {trainer.step} of {trainer.steps}: loss {figures['loss']:.4f}, "
-            f"{figures['seconds_per_step']:.2f} s a step, {figures['waiting']:.0%} of it waiting for crops{skipped}"
+            f"step {trainer.step} of {trainer.steps}: loss {metrics['loss']:.4f}, "
+            f"{metrics['seconds_per_step']:.2f} s a step, {metrics['waiting']:.0%} of it waiting for crops{skipped}"
         )
 
     @property
     def validation_due(self) -> bool:
-        """Whether the schedule asks for a validation at this step, and it was not done yet."""
+        """Whether the schedule asks for a validation at this step that was not done yet."""
         step, every = self._trainer.step, self._schedule.validate_steps
         due = step == self._trainer.steps or (every > 0 and step > 0 and step % every == 0)
         return bool(self._held_out) and due and self._validation["step"] != step
@@ -124,23 +131,23 @@ class RunRecorder:
                 "validation": self._validation,
                 "trainer": trainer.state(),
             }
-            self._write_weights(LAST)  # before the state: where a state exists, its weights exist, too
-            write_state(self._folder / STATES, state, step=trainer.step, keep=self._schedule.keep)
+            self._write_weights(LAST)  # before the state: if a state exists, its weights exist, too
+            write_state(self._folder / STATES, state, step=trainer.step, keep=self._schedule.kept_states)
         self._saved_at = time.monotonic()
         self._fabric.barrier()
 
-    def validate(self, stop: Callable[[], bool]) -> bool:
+    def validate(self, should_stop: Callable[[], bool]) -> bool:
         """Segment the validation set, each process a part of it; save the weights if they are the best so far.
 
         Parameters
         ----------
-        stop
-            Whether this process was asked to stop.
+        should_stop
+            Returns whether this process was asked to stop.
 
         Returns
         -------
         bool
-            Whether the validation ended early, because a process was asked to stop; it has no result then.
+            Whether the validation finished. If a process was asked to stop, it ends early and has no result.
         """
         fabric, trainer = self._fabric, self._trainer
         start, warnings = time.perf_counter(), list[str]()
@@ -150,20 +157,20 @@ class RunRecorder:
             self._held_out[fabric.global_rank :: fabric.world_size],
             device=fabric.device,
             overlap=self._schedule.validation_overlap,
-            stop=stop,
+            should_stop=should_stop,
             warn=warnings.append,
         )
         for warning in _gather_results(warnings, fabric.world_size):
             self._say(warning)
-        if any(_gather_results([stop()], fabric.world_size)):
-            return True
+        if any(_gather_results([should_stop()], fabric.world_size)):
+            return False
         projections = _gather_results(own, fabric.world_size)
         means = mean_scores([projection.score for projection in projections])
         better = self._is_better(projections, means["dice"])
         last = {"step": trainer.step, "cases": len(projections)}
         self._validation = {
             "step": trainer.step,
-            "test": self._validation["test"],
+            "validation_set": self._validation["validation_set"],
             "best": {"dice": means["dice"], "cases": _cases(projections)} if better else self._validation["best"],
             "last": {**last, **{name: _rounded(value) for name, value in means.items()}},
         }
@@ -171,7 +178,7 @@ class RunRecorder:
             if better:
                 self._write_weights(BEST)
             self._log_validation(projections, means, time.perf_counter() - start, better=better)
-        return False
+        return True
 
     def close(self) -> None:
         """Finish the log."""
@@ -179,14 +186,17 @@ class RunRecorder:
             self._log.close()
 
     def _is_better(self, projections: Sequence[Projection], mean_dice: float) -> bool:
-        """Return whether this validation is the best: on the same cases by mean Dice, otherwise with more cases."""
+        """Return whether this validation is the best.
+
+        On the same cases, the higher mean Dice is better. On other cases, the validation with more cases is better.
+        """
         best = self._validation["best"]
         if best is None or _cases(projections) != best["cases"]:
             return math.isfinite(mean_dice) and (best is None or len(projections) > len(best["cases"]))
         return bool(mean_dice > best["dice"])
 
     def _rename_earlier_files(self) -> None:
-        """Rename the files of a run whose states are gone: they may be all that is left of weeks of training."""
+        """Rename the files of a run without states: they can be the only result of weeks of training."""
         for name in (BEST, LAST, METRICS):
             if (self._folder / name).exists():
                 (self._folder / name).replace(self._folder / f"earlier-{name}")
@@ -196,8 +206,8 @@ class RunRecorder:
         self, projections: Sequence[Projection], means: dict[str, float], seconds: float, *, better: bool
     ) -> None:
         step = self._trainer.step
-        self._log.add_row(step, {**means, "validated": len(projections)})
-        self._log.plot_validation(step, projections)
+        self._log.add_row(step, {**means, "validated_cases": len(projections)})
+        self._log.plot_progress(step, projections)
         left_out = len(self._held_out) - len(projections)
         self._say(
             f"step {step}: {len(projections)} held-out scans in {seconds:.0f} s, mean Dice {means['dice']:.4f}, "
@@ -208,7 +218,7 @@ class RunRecorder:
     def _write_weights(self, name: str) -> None:
         trainer = self._trainer
         training = {
-            **self._about,
+            **self._provenance,
             **({} if self._origin is None else {"start": self._origin}),
             "step": trainer.step,
             "steps": trainer.steps,
@@ -220,7 +230,10 @@ class RunRecorder:
 
 
 def _gather_results(own: list[T], processes: int) -> list[T]:
-    """Return the results of all processes: the first of each, then the second of each, as cases are distributed."""
+    """Return the results of all processes in the order of the validation set.
+
+    Process i of n has cases i, i + n, i + 2 n, and so on.
+    """
     if processes == 1:
         return own
     parts: list[Any] = [None] * processes

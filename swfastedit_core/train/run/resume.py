@@ -30,7 +30,7 @@ def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say
     Returns
     -------
     dict or None
-        The state; None where there is none, and the run starts at step 0.
+        The state; None if there is none, and the run starts at step 0.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def require_same_settings(state: dict[str, Any], settings: dict[str, Any], folde
     Parameters
     ----------
     state
-        The state to resume; its ``settings`` are those of the run before.
+        The state to resume, with the ``settings`` of the run that saved it.
     settings
         Settings of this run by name; lists hold digests or names of cases.
     folder

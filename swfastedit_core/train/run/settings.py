@@ -24,7 +24,7 @@ from swfastedit_core.train.setting import (
 class LearningSettings:
     """Length of the training, optimiser and loss."""
 
-    epochs: int = setting(400, "--epochs", "epochs, each of as many crops as there are cases", check=at_least(1))
+    epochs: int = setting(400, "--epochs", "epochs; an epoch has one crop for each case", check=at_least(1))
     steps: int | None = setting(None, "--steps", "optimiser steps, instead of --epochs", check=at_least(1))
     batch: int = setting(1, "--batch", "crops in a step, over all processes", check=at_least(1))
     learning_rate: float = setting(
@@ -45,7 +45,7 @@ class LearningSettings:
     plain_dice: bool = setting(
         False,
         "--plain-dice",
-        "do not square the probabilities in the Dice loss, as in the paper; the authors' code squares them",
+        "use the paper's Dice loss, without squares; the default squares the probabilities, as the authors' code does",
     )
     window_overlap: float | None = setting(
         None,
@@ -78,14 +78,14 @@ class LearningSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings that decide which weights a run ends with; a resumed run must have the same.
+    """All settings that change the resulting weights. A resumed run must have the same.
 
     Attributes
     ----------
     config
         Network, preprocessing, window, channels, and the terms of the weights.
     data, crops, augment, transplant, learning
-        Data sets and split; size and place of crops; augmentation; transplantation of lesions; optimiser and loss.
+        Data sets and split; size and position of crops; augmentation; transplantation of lesions; optimiser and loss.
     """
 
     config: CheckpointConfig
@@ -96,9 +96,9 @@ class RunSettings:
     learning: LearningSettings = field(default_factory=LearningSettings)
 
     def by_name(self) -> dict[str, str]:
-        """Return every setting as text, by its flag; by its field where it has no flag.
+        """Return every setting as text. The key is its flag, or the name of its field if it has no flag.
 
-        A state file stores them, so that a resumed run can compare.
+        A state file stores them, so that a resumed run can compare them.
         """
         named = {each.name: repr(getattr(self.config, each.name)) for each in fields(self.config)}
         for part in (self.data, self.crops, self.augment, self.transplant, self.learning):

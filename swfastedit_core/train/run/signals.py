@@ -29,7 +29,10 @@ class StopRequest:
         return self.number is not None
 
     def end_program(self) -> NoReturn:
-        """Raise what the signal raises outside of a run; SIGTERM where another process received the signal."""
+        """Raise KeyboardInterrupt for SIGINT, otherwise `Stopped`.
+
+        If only another process received a signal, raise `Stopped` for SIGTERM.
+        """
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Stopped(self.number or signal.SIGTERM)

@@ -19,7 +19,7 @@ DIGEST_BYTES = 32  # a file ends with the SHA-256 of the bytes before it
 
 
 class DamagedStateError(Exception):
-    """A state file cannot be used; the message is the end of a sentence that begins with its path."""
+    """A state file cannot be used. The message has no subject: the caller puts the path in front of it."""
 
 
 def write_state(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
@@ -83,9 +83,9 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def read_newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest valid state with its path; None where the folder holds no state.
+    """Return the newest valid state with its path; None if the folder holds no state.
 
-    Damaged states that are newer get the suffix ``.damaged``, so that they do not count among the states that are kept.
+    Damaged states that are newer than it get the suffix ``.damaged``. They then do not count as kept states.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def read_newest_state(folder: Path, *, warn: Callable[[str], None]) -> tuple[Pat
         try:
             state = read_state(path)
         except DamagedStateError as error:
-            warn(f"warning: {path} {error}, the state before it is used")
+            warn(f"warning: {path} {error}; using the previous state instead")
             damaged.append(path)
         else:
             for one in damaged:

@@ -34,21 +34,21 @@ class StepTimer:
         """Count a step; a loss of NaN counts as a skipped step."""
         self._losses.append(loss)
 
-    def exclude(self, work: Callable[[], object]) -> None:
+    def run_excluded(self, work: Callable[[], object]) -> None:
         """Run work whose time does not count as training, such as a validation."""
         start = time.perf_counter()
         work()
         self._excluded += time.perf_counter() - start
 
-    def take_figures(self) -> dict[str, float]:
-        """Return the figures since the last call, by their column in metrics.csv, and start again."""
+    def take_metrics(self) -> dict[str, float]:
+        """Return the metrics since the last call, by their column in metrics.csv, and start again."""
         seconds = max(time.perf_counter() - self._start - self._excluded, 1e-9)
         finite = [loss for loss in self._losses if math.isfinite(loss)]
-        figures = {
+        metrics = {
             "loss": sum(finite) / len(finite) if finite else math.nan,
             "seconds_per_step": seconds / max(len(self._losses), 1),
             "waiting": self._waited / seconds,
             "skipped": len(self._losses) - len(finite),
         }
         self._losses, self._waited, self._excluded, self._start = [], 0.0, 0.0, time.perf_counter()
-        return figures
+        return metrics

@@ -51,8 +51,8 @@ class _WarmedUpAverage:
 class Trainer:
     """Network, optimiser, gradient scaler and the number of finished steps.
 
-    The random numbers of a step depend on the seed and on the number of the step alone, so that a resumed run uses the
-    same numbers as an uninterrupted one.
+    The random numbers of a step depend only on the seed and on the index of the step. So a resumed run uses the same
+    random numbers as an uninterrupted one.
 
     Parameters
     ----------
@@ -112,21 +112,21 @@ class Trainer:
         """Learning rate of the next step."""
         return learning_rate_at(self.step, steps=self.steps, first=self.learning.learning_rate)
 
-    def train_step(self, image: Tensor, label: Tensor, *, stop: bool = False) -> tuple[float, bool]:
-        """Do one optimiser step; skip it where loss or gradients are not finite.
+    def train_step(self, image: Tensor, label: Tensor, *, stop_requested: bool = False) -> tuple[float, bool]:
+        """Do one optimiser step; skip it if loss or gradients are not finite.
 
         Parameters
         ----------
         image, label
             Crops of this process: float32 [N, C, X, Y, Z] and uint8 [N, 1, X, Y, Z].
-        stop
+        stop_requested
             Whether this process was asked to stop.
 
         Returns
         -------
         loss : float
-            Mean over the processes; NaN where the step was skipped.
-        stop : bool
+            Mean over the processes; NaN if the step was skipped.
+        stop_requested : bool
             Whether any process was asked to stop.
 
         Raises
@@ -143,9 +143,9 @@ class Trainer:
         image = self.fabric.to_device(image).contiguous(memory_format=torch.channels_last_3d)
         loss = self._loss(self._module(image), self.fabric.to_device(label))
         self._optimiser.zero_grad(set_to_none=True)
-        # All processes must agree whether to compute gradients: a process that skips the step alone would leave the
-        # others waiting for its gradients.
-        shared = torch.stack((loss.detach(), loss.new_tensor(float(stop))))
+        # All processes must agree whether to compute gradients: if one process skipped the step alone, the others would
+        # wait for its gradients.
+        shared = torch.stack((loss.detach(), loss.new_tensor(float(stop_requested))))
         mean, stops = (float(value) for value in self.fabric.all_reduce(shared, reduce_op="mean"))
         updated = math.isfinite(mean)
         if updated:
@@ -154,20 +154,23 @@ class Trainer:
         self.skipped = 0 if updated else self.skipped + 1
         if self.skipped >= MAX_SKIPPED_STEPS:
             raise UserError(
-                f"step {self.step}: loss or gradients were not finite in {self.skipped} steps in a row; start another "
-                "run with a lower --learning-rate, with --start-from the last weights of this run if they are good"
+                f"step {self.step}: loss or gradients were not finite in {self.skipped} steps in a row; start a new "
+                "run with a lower --learning-rate; to keep the progress, add --start-from last.safetensors of this run"
             )
         self.step += 1
         return (mean if updated else math.nan), stops > 0
 
     def _update(self) -> bool:
-        """Update the weights if the gradients are finite; return whether they are. All processes have the same ones."""
+        """Update the weights if the gradients are finite; return whether they are.
+
+        All processes have the same gradients.
+        """
         # With an infinite limit the gradients stay the same, and the norm shows whether they are finite.
         norm = self.fabric.clip_gradients(
             self._module, self._optimiser, max_norm=self.learning.clip or math.inf, error_if_nonfinite=False
         )
         finite = norm is not None and bool(torch.isfinite(norm))
-        # The scaler of float16 checks the gradients itself; where it skips a step it lowers its scale.
+        # The scaler of float16 checks the gradients itself; if it skips a step, it lowers its scale.
         if finite or self.fabric.strategy.precision.state_dict():
             self._optimiser.step()
         if finite and self.average is not None:
@@ -183,7 +186,7 @@ class Trainer:
         return {name: t.detach().float().cpu().contiguous() for name, t in network.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """Return what `load_state` needs to continue exactly here."""
+        """Return the state from which `load_state` continues at this step."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),

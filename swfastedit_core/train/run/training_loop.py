@@ -14,7 +14,7 @@ from tqdm import tqdm
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.crop_maker import CropMaker
-from swfastedit_core.train.crops.loader import Crops, Order, batches
+from swfastedit_core.train.crops.loader import CaseSampler, Crops, batches
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.splits import write_split
 from swfastedit_core.train.run.execution import Machine, Schedule
@@ -31,19 +31,19 @@ from swfastedit_core.train.store.training_data import SPLIT, Data, Say, gather
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a training run needs to know.
+    """The configuration of a training run.
 
     Attributes
     ----------
     settings
-        What decides the weights.
+        All settings that change the resulting weights.
     folder
         Folder of the run: states, weights, metrics, pictures.
     store
         Folder of the prepared cases; several runs may share one.
     machine, schedule
         How the run uses the machine, and when it logs, saves and validates.
-    about
+    provenance
         Provenance that is stored with the weights; the run adds data, steps, validation and versions.
     """
 
@@ -52,11 +52,11 @@ class Run:
     store: Path
     machine: Machine
     schedule: Schedule
-    about: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
-    """Train until the last step, or until a signal asks to stop: then save the state and end the program.
+    """Train until the last step. If a signal asks to stop, save the state and end the program.
 
     Parameters
     ----------
@@ -75,31 +75,31 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         If data, settings, memory or disk do not allow the run to continue.
     """
     settings = run.settings
-    comparable: dict[str, Any] = {**settings.by_name(), "precision": run.machine.precision}
+    resume_settings: dict[str, Any] = {**settings.by_name(), "precision": run.machine.precision}
     state = read_state_to_resume(run.folder, fabric, resume=resume, say=say)
     if state is not None:
-        require_same_settings(state, comparable, run.folder)  # before cases are prepared for other settings
-    start_file = settings.learning.initial_weights if state is None else None
-    start = None if start_file is None else read_initial_weights(start_file, settings.config)
+        require_same_settings(state, resume_settings, run.folder)  # early: preparing cases takes long
+    initial_file = settings.learning.initial_weights if state is None else None
+    initial_checkpoint = None if initial_file is None else read_initial_weights(initial_file, settings.config)
     data = _gather_data(run, fabric, say=say)
-    comparable |= {
+    resume_settings |= {
         "content of the training cases": [case.folder.name for case in data.cases],  # names are digests
         "content of the held-out cases": data.held_out_content,
         "list of held-out cases": [source.case for source in data.held_out],
     }
     if state is not None:
-        require_same_settings(state, comparable, run.folder)
+        require_same_settings(state, resume_settings, run.folder)
     crop_maker = CropMaker(
         cases=data.cases,
         config=settings.config,
-        crops=settings.crops,
-        augment=settings.augment,
-        transplant=settings.transplant,
-        donor_data_sets=settings.data.donors,
+        crop_settings=settings.crops,
+        augment_settings=settings.augment,
+        transplant_settings=settings.transplant,
+        donor_data_sets=settings.data.donor_data,
     )
     if fabric.is_global_zero:
         _write_split(run.folder / SPLIT, data)
-    trainer = _build_trainer(run, fabric, cases=len(data.cases), start=start)
+    trainer = _build_trainer(run, fabric, cases=len(data.cases), initial_checkpoint=initial_checkpoint)
     if state is not None:
         trainer.load_state(state["trainer"])
         done = ", nothing left to do" if trainer.step == trainer.steps else ""
@@ -107,18 +107,21 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     recorder = RunRecorder(
         run.folder,
         trainer,
-        settings=comparable,
-        about={**run.about, "data": _count_cases(data.learn), "held_out": len(data.held_out)},
-        origin=None if start is None else describe_origin(start),
+        settings=resume_settings,
+        provenance={**run.provenance, "data": _count_cases(data.training), "held_out": len(data.held_out)},
+        origin=None if initial_checkpoint is None else describe_origin(initial_checkpoint),
         held_out=data.held_out,
         schedule=run.schedule,
         state=state,
         say=say,
     )
-    with catch_stop_signals() as stop:
+    crops = Crops(_build_case_sampler(settings, data.cases), crop_maker)
+    with catch_stop_signals() as stop_request:
         try:
-            _run_steps(run, trainer, recorder, Crops(_order_of_crops(settings, data.cases), crop_maker), stop=stop)
-        except UserError:  # a crop that cannot be read, for example: the user mends it and resumes here
+            _run_steps(run, trainer, recorder, crops, stop_request=stop_request)
+        except UserError:
+            # For example, a prepared case cannot be read. Save the state, so that the user can repair the file and
+            # resume at this step.
             if fabric.world_size == 1:
                 recorder.save_state()
             raise
@@ -136,24 +139,24 @@ def _gather_data(run: Run, fabric: Fabric, *, say: Say) -> Data:
     return data
 
 
-def _build_trainer(run: Run, fabric: Fabric, *, cases: int, start: Checkpoint | None) -> Trainer:
+def _build_trainer(run: Run, fabric: Fabric, *, cases: int, initial_checkpoint: Checkpoint | None) -> Trainer:
     return Trainer(
         run.settings.config,
         run.settings.learning,
         fabric,
         steps=run.settings.learning.total_steps(cases),
         compiled=run.machine.compiled,
-        initial_weights=None if start is None else start.tensors,
+        initial_weights=None if initial_checkpoint is None else initial_checkpoint.tensors,
     )
 
 
-def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, *, stop: StopRequest) -> None:
+def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, *, stop_request: StopRequest) -> None:
     """Train from the trainer's step to the last step."""
-    fabric, batch = trainer.fabric, run.settings.learning.batch
+    fabric, batch_size = trainer.fabric, run.settings.learning.batch
     feed = batches(
         crops,
         steps=range(trainer.step, trainer.steps),
-        batch=batch,
+        batch_size=batch_size,
         rank=fabric.global_rank,
         ranks=fabric.world_size,
         processes=run.machine.loaders,
@@ -162,59 +165,62 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, 
     timer = StepTimer()
 
     def validate() -> None:
-        """Validate; save the state before, since a validation takes long, and after it with the result."""
+        """Validate. Save the state before, because a validation takes long, and after it, with the result."""
         recorder.save_state()
-        if recorder.validate(lambda: stop.received):
-            _stop(recorder, stop)
+        if not recorder.validate(lambda: stop_request.received):
+            _stop(recorder, stop_request)
         recorder.save_state()
 
-    if recorder.validation_due:  # the run was stopped in this validation
-        timer.exclude(validate)
+    if recorder.validation_due:  # the previous run was stopped during this validation
+        timer.run_excluded(validate)
     elif trainer.step == trainer.steps:
         recorder.save_state()
-    # A bar on a terminal only: elsewhere the lines of the log show the progress.
+    # The bar is shown on a terminal only. Without a terminal, the lines of the log show the progress.
     bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
     with closing(feed), bar:
         for image, label in timer.time_waiting(feed):
-            loss, stop_asked = trainer.train_step(image, label, stop=stop.received)
+            loss, stop_requested = trainer.train_step(image, label, stop_requested=stop_request.received)
             timer.add_step(loss)
             bar.update()
             done = trainer.step == trainer.steps
             if done or trainer.step % run.schedule.log_steps == 0:
-                recorder.log_steps(timer.take_figures(), epoch=trainer.step * batch / crops.order.epoch)
-            if stop_asked and not done:
+                recorder.log_steps(timer.take_metrics(), epoch=trainer.step * batch_size / crops.sampler.epoch_length)
+            if stop_requested and not done:
                 recorder.save_state()
-                _stop(recorder, stop)
+                _stop(recorder, stop_request)
             if recorder.validation_due:
-                timer.exclude(validate)
+                timer.run_excluded(validate)
             elif done or fabric.broadcast(recorder.save_due()):
-                timer.exclude(recorder.save_state)
+                timer.run_excluded(recorder.save_state)
     recorder.close()
 
 
-def _stop(recorder: RunRecorder, stop: StopRequest) -> NoReturn:
-    """Close the records and end the program as the signal would."""
+def _stop(recorder: RunRecorder, stop_request: StopRequest) -> NoReturn:
+    """Close the log, then end the program as the signal would."""
     recorder.close()
-    stop.end_program()
+    stop_request.end_program()
 
 
-def _order_of_crops(settings: RunSettings, cases: Sequence[PreparedCase]) -> Order:
-    """Return which case each crop is taken from, with the cases grouped by data set."""
+def _build_case_sampler(settings: RunSettings, cases: Sequence[PreparedCase]) -> CaseSampler:
+    """Return the sampler of cases, with the cases grouped by data set."""
     groups = tuple(
         tuple(index for index, case in enumerate(cases) if case.group == spec) for spec in settings.data.specs
     )
-    return Order(groups, settings.data.shares, settings.learning.seed)
+    return CaseSampler(groups, settings.data.shares, settings.learning.seed)
 
 
 def _write_split(path: Path, data: Data) -> None:
-    """Write which cases are trained on, which are held out, and which cannot be used."""
-    usable = {source.case for source in (*data.learn, *data.held_out)}
-    unused = [source.case for side in data.sides for source in side if source.case not in usable]
-    write_split(path, *data.sides, unused=unused)
+    """Write the training set, the validation set, and the cases that cannot be used."""
+    usable = {source.case for source in (*data.training, *data.held_out)}
+    unused = [source.case for cases in data.sets for source in cases if source.case not in usable]
+    write_split(path, *data.sets, unused=unused)
 
 
 def _count_cases(sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Count cases and patients of each data set; without names, since weights may be published where data may not."""
+    """Count cases and patients of each data set.
+
+    Names are left out: weights may be public while the data is private.
+    """
     groups = dict.fromkeys(source.group for source in sources)
     return [
         {

@@ -30,9 +30,9 @@ class Score:
     case
         Name of the case.
     dice
-        NaN where the label has no lesion.
+        NaN if the label has no lesion.
     fpv_ml, fnv_ml
-        False positive and false negative volume; the latter is NaN where the label has no lesion.
+        False positive and false negative volume; FNV is NaN if the label has no lesion.
     """
 
     case: str
@@ -51,9 +51,9 @@ class Projection:
         Scores of the mask.
     suv
         float32; the scan.
-    truth, found
-        bool; the label and the mask.
-    truth_ml, found_ml
+    label, mask
+        bool.
+    label_ml, mask_ml
         Volumes of label and mask.
     pixel_mm
         Size of a pixel along z and x.
@@ -61,10 +61,10 @@ class Projection:
 
     score: Score
     suv: np.ndarray
-    truth: np.ndarray
-    found: np.ndarray
-    truth_ml: float
-    found_ml: float
+    label: np.ndarray
+    mask: np.ndarray
+    label_ml: float
+    mask_ml: float
     pixel_mm: tuple[float, float]
 
 
@@ -74,12 +74,12 @@ def validate(
     *,
     device: torch.device,
     overlap: float,
-    stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
     warn: Callable[[str], None],
 ) -> list[Projection]:
     """Segment scans as `process.py` does, with this overlap, and compare the masks with the labels.
 
-    A scan that cannot be segmented is left out with a warning, whatever the reason: a validation does not end a run.
+    A scan that cannot be segmented is left out with a warning, for any reason: a validation does not end a run.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def validate(
         Device of the network; the precision is the default of that device.
     overlap
         Overlap of neighbouring windows, as a share of a window's side.
-    stop
-        Called before each scan; the validation ends where it returns True.
+    should_stop
+        Called before each scan; the validation ends when it returns True.
     warn
         Takes a line for each scan that is left out.
 
@@ -104,7 +104,7 @@ def validate(
     engine = make_engine(checkpoint, device=device)
     with_ct = checkpoint.config.channels.takes_ct
     projections = []
-    for source in takewhile(lambda _: not stop(), held_out):
+    for source in takewhile(lambda _: not should_stop(), held_out):
         try:
             scan = read_source(source, with_ct=with_ct)
             mask = segment(scan.pet, Ensemble([engine]), ct=scan.ct, overlap=overlap).mask.array_zyx
@@ -117,26 +117,33 @@ def validate(
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[str, float]:
-    """Average each score over the scans where it is defined, as the challenges do; NaN where it is defined in none."""
+    """Average each score over the scans that define it, as the challenges do; NaN if no scan does."""
     columns = {name: [getattr(score, name) for score in scores] for name in ("dice", "fpv_ml", "fnv_ml")}
     defined = {name: [value for value in values if math.isfinite(value)] for name, values in columns.items()}
     return {name: sum(values) / len(values) if values else math.nan for name, values in defined.items()}
 
 
-def score_mask(case: str, truth: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
+def score_mask(case: str, label: np.ndarray, mask: np.ndarray, *, voxel_ml: float) -> Score:
     """Score a mask against a label, both [Z, Y, X]; lesions are above 0."""
     return Score(
         case,
-        dice(truth, mask),
-        false_positive_ml(truth, mask, voxel_ml=voxel_ml),
-        false_negative_ml(truth, mask, voxel_ml=voxel_ml),
+        dice(label, mask),
+        false_positive_ml(label, mask, voxel_ml=voxel_ml),
+        false_negative_ml(label, mask, voxel_ml=voxel_ml),
     )
 
 
 def _project(case: str, scan: Scan, mask: np.ndarray) -> Projection:
     """Score a mask [Z, Y, X] and project it with its scan and label."""
-    truth, geometry = scan.label.array_zyx, scan.pet.geometry
-    score = score_mask(case, truth, mask, voxel_ml=geometry.voxel_ml)
-    truth_ml, found_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (truth, mask))
-    suv, label, found = (mip(Volume(array, geometry)) for array in (scan.pet.array_zyx, truth, mask))
-    return Projection(score, suv.pixels, label.pixels > 0, found.pixels > 0, truth_ml, found_ml, suv.pixel_mm)
+    label, geometry = scan.label.array_zyx, scan.pet.geometry
+    label_ml, mask_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (label, mask))
+    suv_mip, label_mip, mask_mip = (mip(Volume(array, geometry)) for array in (scan.pet.array_zyx, label, mask))
+    return Projection(
+        score_mask(case, label, mask, voxel_ml=geometry.voxel_ml),
+        suv_mip.pixels,
+        label_mip.pixels > 0,
+        mask_mip.pixels > 0,
+        label_ml,
+        mask_ml,
+        suv_mip.pixel_mm,
+    )

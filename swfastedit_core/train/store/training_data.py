@@ -1,4 +1,4 @@
-"""The data of a run: found, surveyed, split by patient, prepared."""
+"""The data of a run: find the cases, survey them, split them by patient, prepare them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Data:
 
     Attributes
     ----------
-    sides
+    sets
         All cases of both sets, usable or not.
-    learn, held_out
+    training, held_out
         The usable cases of both sets.
     cases
-        `learn`, prepared.
+        `training`, prepared.
     held_out_content
         Digests of `held_out`.
     """
 
-    sides: Split
-    learn: list[Source]
+    sets: Split
+    training: list[Source]
     held_out: list[Source]
     cases: list[PreparedCase]
     held_out_content: list[str]
@@ -68,12 +68,12 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
     UserError
         If a data set has another layout, cases cannot be used and may not be left out, or a case cannot be prepared.
     """
-    sides, (learn, held_out) = _split(data, config, folder, workers=workers, say=say)
+    sets, (training, held_out) = _split(data, config, folder, workers=workers, say=say)
     prepared = Store(store, config.preprocessing, channels=config.channels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the table shows them already
-        cases = prepared.prepare(learn, workers=workers, progress=say)
-    return Data(sides, learn, held_out, cases, prepared.contents(held_out))
+        cases = prepared.prepare(training, workers=workers, progress=say)
+    return Data(sets, training, held_out, cases, prepared.contents(held_out))
 
 
 def survey_data(
@@ -83,29 +83,29 @@ def survey_data(
 
     Returns
     -------
-    found : list of Source
-        All of them.
-    good : set of Source
-        Those that can be used.
+    sources : list of Source
+        All cases.
+    usable : set of Source
+        The cases that can be used.
 
     Raises
     ------
     UserError
         If a data set has another layout, or cases cannot be used and may not be left out.
     """
-    found = [
+    sources = [
         source for spec in data.specs for source in find_sources(spec, seed=data.seed, lesion_labels=data.lesion_labels)
     ]
-    findings = survey(found, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
+    findings = survey(sources, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
     say(table(findings))
-    return found, set(usable(found, findings, skip=data.skip_bad))
+    return sources, set(usable(sources, findings, skip=data.skip_bad))
 
 
 def _split(
     data: DataSettings, config: CheckpointConfig, folder: Path, *, workers: int, say: Say
 ) -> tuple[Split, Split]:
     """Find, survey and split the cases; return both sets, with all cases and with the usable ones."""
-    found, good = survey_data(
+    sources, good = survey_data(
         data,
         spacing_mm=config.preprocessing.spacing_mm,
         with_ct=config.channels.takes_ct,
@@ -113,26 +113,26 @@ def _split(
         cache=folder / SURVEY,
         say=say,
     )
-    sides = split(found, fold=data.fold, split_file=data.split_file)  # of all cases, bad ones included
-    learn, held_out = ([source for source in side if source in good] for side in sides)
-    if sides[1] and not held_out:
-        raise UserError(f"none of the {len(sides[1])} held-out cases can be used; mend them, or hold out others")
-    learned = {source.group for source in learn}
-    unused = next((spec for spec in data.specs if spec not in learned), None)
-    if not learn or (data.shares and unused):
-        raise UserError(f"{unused}: no case of it is left to learn from; leave it out, or hold out less")
-    cases = f"{len(learn)} {'case' if len(learn) == 1 else 'cases'}"
-    say(f"{cases} to learn from, {len(held_out)} held out, listed in {folder / SPLIT}")
-    if data.fold is not None and data.split_file is None and _is_uneven(sides, data.fold[1]):
+    sets = split(sources, fold=data.fold, split_file=data.split_file)  # of all cases, unusable ones included
+    training, held_out = ([source for source in cases if source in good] for cases in sets)
+    if sets[1] and not held_out:
+        raise UserError(f"none of the {len(sets[1])} held-out cases can be used; fix them, or hold out other cases")
+    groups = {source.group for source in training}
+    unused = next((spec for spec in data.specs if spec not in groups), None)
+    if not training or (data.shares and unused):
+        raise UserError(f"{unused}: no case of it is in the training set; leave it out, or hold out fewer cases")
+    count = f"{len(training)} {'case' if len(training) == 1 else 'cases'}"
+    say(f"{count} to learn from, {len(held_out)} held out, listed in {folder / SPLIT}")
+    if data.fold is not None and data.split_file is None and _is_uneven(sets, data.fold[1]):
         say(
-            "remark: the folds are uneven, since the fold of a patient depends on the name alone; with few patients, "
-            "give a split of your own with --split"
+            "remark: the folds have different sizes, because the fold of a patient depends only on the name; with few "
+            "patients, use your own split with --split"
         )
-    return sides, (learn, held_out)
+    return sets, (training, held_out)
 
 
-def _is_uneven(sides: Split, folds: int) -> bool:
+def _is_uneven(sets: Split, folds: int) -> bool:
     """Whether the share of held-out patients is far from one fold."""
-    learn, held_out = ({source.patient for source in side if source.phantom_seed is None} for side in sides)
-    everyone = len(learn) + len(held_out)
-    return everyone > 0 and abs(len(held_out) / everyone - 1 / folds) > UNEVEN
+    training, held_out = ({source.patient for source in cases if source.phantom_seed is None} for cases in sets)
+    total = len(training) + len(held_out)
+    return total > 0 and abs(len(held_out) / total - 1 / folds) > UNEVEN

@@ -5,7 +5,7 @@ import pytest
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import Channels
-from swfastedit_core.train.crops.augment import AugmentSettings, augmented, moved, smoothed, with_gamma, with_noise
+from swfastedit_core.train.crops.augment import AugmentSettings, add_noise, apply_gamma, augment, move, smooth
 
 SPACING_MM = (4.0, 4.0, 2.0)
 BOTH = Channels.PET_CT
@@ -20,7 +20,7 @@ def scan(shape=(12, 10, 8)):
 
 def changed(image, seed=0, **settings):
     rng = np.random.default_rng(seed)
-    return augmented(image, rng, AugmentSettings(**settings), spacing_mm=SPACING_MM, channels=BOTH)
+    return augment(image, rng, AugmentSettings(**settings), spacing_mm=SPACING_MM, channels=BOTH)
 
 
 def test_everything_is_off_by_default():
@@ -28,7 +28,7 @@ def test_everything_is_off_by_default():
     np.testing.assert_array_equal(changed(image), image)
     scaled = np.full((2, 1, 1, 1), 0.5, np.float32)
     np.testing.assert_array_equal(
-        with_gamma(scaled, np.random.default_rng(0), AugmentSettings(), channels=BOTH), scaled
+        apply_gamma(scaled, np.random.default_rng(0), AugmentSettings(), channels=BOTH), scaled
     )
 
 
@@ -62,7 +62,7 @@ def test_factors_are_drawn_as_often_as_asked_and_evenly_on_a_logarithmic_scale()
 def test_smoothing_is_as_wide_in_millimetres_along_every_axis():
     point = np.zeros((21, 21, 31), np.float32)
     point[10, 10, 15] = 1
-    out = smoothed(point, 6.0, SPACING_MM)
+    out = smooth(point, 6.0, SPACING_MM)
     assert out[11, 10, 15] / out[10, 10, 15] == pytest.approx(np.exp(-(4.0**2) / (2 * SIGMA_MM**2)), rel=1e-3)
     assert out[10, 9, 15] == pytest.approx(out[11, 10, 15], rel=1e-5)
     assert out[10, 10, 17] / out[10, 10, 15] == pytest.approx(np.exp(-(4.0**2) / (2 * SIGMA_MM**2)), rel=1e-3)
@@ -88,7 +88,7 @@ def test_blur_widens_the_pet_by_chance_up_to_the_limit_and_leaves_the_ct():
 def test_noise_grows_with_the_root_of_the_suv_and_changes_no_mean():
     pet = np.ones((48, 48, 96), np.float32)
     pet[..., 48:] = 16.0
-    out = with_noise(pet, np.random.default_rng(0), level=0.1, grain_mm=5.0, spacing_mm=SPACING_MM)
+    out = add_noise(pet, np.random.default_rng(0), level=0.1, grain_mm=5.0, spacing_mm=SPACING_MM)
     low, high = out[..., :48], out[..., 48:]
     assert low.std() == pytest.approx(0.1, rel=0.03)
     assert high.std() == pytest.approx(0.4, rel=0.03)
@@ -99,7 +99,7 @@ def test_noise_grows_with_the_root_of_the_suv_and_changes_no_mean():
 def test_noise_is_correlated_over_its_grain_in_millimetres():
     """White noise through a Gaussian of variance s² correlates as exp(-d² / 4s²)."""
     pet = np.full((64, 64, 64), 4.0, np.float32)
-    noise = with_noise(pet, np.random.default_rng(1), level=0.1, grain_mm=12.0, spacing_mm=SPACING_MM) - 4.0
+    noise = add_noise(pet, np.random.default_rng(1), level=0.1, grain_mm=12.0, spacing_mm=SPACING_MM) - 4.0
     for axis, step_mm in enumerate(SPACING_MM):
         neighbours = np.roll(noise, 1, axis)
         expected = np.exp(-(step_mm**2) / (4 * (2 * SIGMA_MM) ** 2))
@@ -121,7 +121,7 @@ def test_noise_levels_are_drawn_from_their_range():
 
 def test_moved_shifts_towards_higher_coordinates_and_repeats_the_edge():
     ct = np.random.default_rng(0).normal(0, 300, (6, 5, 7)).astype(np.float32)
-    out = moved(ct, shift_mm=np.array([4.0, 0.0, -4.0]), degrees=np.zeros(3), spacing_mm=SPACING_MM)
+    out = move(ct, shift_mm=np.array([4.0, 0.0, -4.0]), degrees=np.zeros(3), spacing_mm=SPACING_MM)
     np.testing.assert_allclose(out[1:, :, :-2], ct[:-1, :, 2:], atol=1e-3)
     np.testing.assert_allclose(out[0, :, :-2], ct[0, :, 2:], atol=1e-3)
     np.testing.assert_allclose(out[1:, :, -1], ct[:-1, :, -1], atol=1e-3)
@@ -130,7 +130,7 @@ def test_moved_shifts_towards_higher_coordinates_and_repeats_the_edge():
 def test_moved_by_half_a_voxel_is_the_mean_of_two():
     ct = np.zeros((5, 5, 5), np.float32)
     ct[2, 2, 2] = 100
-    out = moved(ct, shift_mm=np.array([0.0, 2.0, 0.0]), degrees=np.zeros(3), spacing_mm=SPACING_MM)
+    out = move(ct, shift_mm=np.array([0.0, 2.0, 0.0]), degrees=np.zeros(3), spacing_mm=SPACING_MM)
     assert out[2, 2, 2] == pytest.approx(50)
     assert out[2, 3, 2] == pytest.approx(50)
     assert out.sum() == pytest.approx(100)
@@ -140,12 +140,12 @@ def test_moved_turns_rigidly_in_millimetres():
     """A quarter turn about y takes z to x: what lies 8 mm above the middle comes to lie 8 mm beside it."""
     ct = np.zeros((9, 9, 9), np.float32)
     ct[4, 4, 8] = 100  # four steps of 2 mm
-    out = moved(ct, shift_mm=np.zeros(3), degrees=np.array([0.0, 90.0, 0.0]), spacing_mm=SPACING_MM)
+    out = move(ct, shift_mm=np.zeros(3), degrees=np.array([0.0, 90.0, 0.0]), spacing_mm=SPACING_MM)
     assert out[6, 4, 4] == pytest.approx(100, abs=0.01)  # two steps of 4 mm
     # And about z, x goes to y.
     ct = np.zeros((9, 9, 9), np.float32)
     ct[7, 4, 4] = 100
-    out = moved(ct, shift_mm=np.zeros(3), degrees=np.array([0.0, 0.0, 90.0]), spacing_mm=SPACING_MM)
+    out = move(ct, shift_mm=np.zeros(3), degrees=np.array([0.0, 0.0, 90.0]), spacing_mm=SPACING_MM)
     assert out[4, 7, 4] == pytest.approx(100, abs=0.01)
 
 
@@ -169,14 +169,14 @@ def test_misalignment_moves_the_ct_within_the_limits_and_leaves_the_pet():
 def test_without_a_ct_there_is_nothing_to_misalign():
     image = scan()[:1]
     settings = AugmentSettings(misalign=1.0)
-    out = augmented(image, np.random.default_rng(0), settings, spacing_mm=SPACING_MM, channels=Channels.PET)
+    out = augment(image, np.random.default_rng(0), settings, spacing_mm=SPACING_MM, channels=Channels.PET)
     np.testing.assert_array_equal(out, image)
 
 
 def test_gamma_changes_the_pet_between_zero_and_one():
     scaled = np.array([0.0, 0.25, 0.5, 1.0] * 2, np.float32).reshape(2, 4, 1, 1)
     settings = AugmentSettings(gamma=1.0, gamma_range=(2.0, 2.0))
-    out = with_gamma(scaled, np.random.default_rng(0), settings, channels=BOTH)
+    out = apply_gamma(scaled, np.random.default_rng(0), settings, channels=BOTH)
     assert out[0].ravel().tolist() == [0, 0.0625, 0.25, 1]
     assert out[1].ravel().tolist() == [0, 0.25, 0.5, 1]
     assert scaled[0, 1] == 0.25  # left as it was

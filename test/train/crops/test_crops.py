@@ -78,7 +78,7 @@ def test_case_without_a_lesion_gives_crops_of_the_patient_instead(prepared):
 def test_small_lesions_are_drawn_more_often_as_asked(prepared, exponent, share):
     """One lesion of a single voxel, one of 27."""
     case = prepared((40, 40, 40), lesions=[(5, 5, 5), np.s_[20:23, 20:23, 20:23]])
-    found = boxes(case, 3000, size=(2, 2, 2), positive=1.0, small_lesion_exponent=exponent)
+    found = boxes(case, 3000, size=(2, 2, 2), positive=1.0, small_lesion_preference=exponent)
     assert np.mean([box.start == (4, 4, 4) for box in found]) == pytest.approx(share, abs=0.03)
     others = {box.start for box in found if box.start != (4, 4, 4)}
     assert len(others) == 27  # every voxel of the large one is a centre
@@ -99,23 +99,23 @@ def test_jitter_moves_the_lesion_in_the_crop_but_never_out_of_it(prepared, jitte
     assert tuple(set(column.tolist()) for column in places.T) == seen
 
 
-def test_whole_view_crops_lie_in_the_patient_and_hold_no_lesion(prepared):
+def test_lesion_free_crops_lie_in_the_patient_and_hold_no_lesion(prepared):
     body = [(x, 10, 10) for x in range(40)]
     case = prepared((40, 20, 20), lesions=[np.s_[18:22, 8:12, 8:12]], body=body)
-    found = boxes(case, 300, size=(8, 8, 8), whole_view=1.0)
+    found = boxes(case, 300, size=(8, 8, 8), lesion_free=1.0)
     assert {box.start for box in found} == {(x, 6, 6) for x in [*range(11), *range(22, 33)]}
 
 
-def test_whole_view_is_given_up_where_every_crop_holds_a_lesion(prepared):
+def test_lesion_free_crop_is_given_up_where_every_crop_holds_a_lesion(prepared):
     case = prepared((9, 9, 9), lesions=[(4, 4, 4)], body=[(1, 1, 1), (7, 7, 7)])
-    found = boxes(case, 50, size=(8, 8, 8), whole_view=1.0, positive=1.0)
+    found = boxes(case, 50, size=(8, 8, 8), lesion_free=1.0, positive=1.0)
     assert set(found) == {Box((0, 0, 0), (8, 8, 8))}
 
 
-def test_share_of_whole_views_is_taken_before_the_others(prepared):
+def test_share_of_lesion_free_crops_is_taken_before_the_others(prepared):
     case = prepared((40, 40, 40), lesions=[(5, 5, 5)], body=[(30, 30, 30)])
     starts = Counter(
-        box.start for box in boxes(case, 3000, size=(4, 4, 4), whole_view=0.5, positive=0.6, in_patient=0.75)
+        box.start for box in boxes(case, 3000, size=(4, 4, 4), lesion_free=0.5, positive=0.6, in_patient=0.75)
     )
     assert starts[3, 3, 3] / 3000 == pytest.approx(0.3, abs=0.03)
     assert starts[28, 28, 28] / 3000 == pytest.approx(0.5 + 0.5 * 0.4 * 0.75, abs=0.03)
@@ -126,7 +126,7 @@ def test_share_of_whole_views_is_taken_before_the_others(prepared):
     [
         ({"size": (8, 0, 8)}, "--crop 8 0 8, expected 1 or more"),
         ({"positive": 1.5}, "positive 1.5, expected a number from 0 to 1"),
-        ({"whole_view": -0.1}, "--whole-view -0.1"),
+        ({"lesion_free": -0.1}, "--lesion-free -0.1"),
         ({"flip": float("nan")}, "flip nan"),
         ({"jitter": 0.6}, "jitter 0.6, expected a number from 0 to 0.5"),
     ],

@@ -13,8 +13,8 @@ from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.train.crops.graft import Graft, at_level, paste
-from swfastedit_core.train.crops.transplant import Donor, Donors, TransplantSettings, find_patient, transplanted
+from swfastedit_core.train.crops.graft import Graft, paste, rescale_to_background
+from swfastedit_core.train.crops.transplant import Donor, Donors, TransplantSettings, find_tissue, transplant
 from swfastedit_core.train.data.sources import Scan, find_sources, read_source
 from swfastedit_core.train.store.arrays import Arrays, arrays_of
 from swfastedit_core.train.store.case_writer import write_case
@@ -22,7 +22,7 @@ from swfastedit_core.train.store.prepared_case import open_case
 
 CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 SPACING_MM = (4.0, 4.0, 4.0)
-ALWAYS = TransplantSettings(probability=1.0, most=1)
+ALWAYS = TransplantSettings(probability=1.0, max_lesions=1)
 NEAR, FAR = 20 / 27, 7 / 27  # weights one and two voxels from a lesion, margin three: s²(3 - 2s) of 2/3 and 1/3
 LESION = np.s_[9:12, 9:12, 9:12]
 
@@ -58,9 +58,9 @@ def recipient(suv=2.0, shape=(30, 30, 30), hu=None):
     return np.array(image, np.float32), np.zeros(shape, np.uint8)
 
 
-def pasted(graft, image, label, centre=(15, 15, 15), factor=1.0, patient=None):
-    patient = np.ones(label.shape, bool) if patient is None else patient
-    return paste(image, label, graft, centre=centre, factor=factor, patient=patient)
+def pasted(graft, image, label, centre=(15, 15, 15), factor=1.0, tissue=None):
+    tissue = np.ones(label.shape, bool) if tissue is None else tissue
+    return paste(image, label, graft, centre=centre, factor=factor, tissue=tissue)
 
 
 # ------------------------------------------------------------------------------------------------------ cutting out
@@ -146,7 +146,7 @@ def test_grafts_are_kept_in_memory_as_far_as_allowed(put):
     assert roomy[1] is not second
     none = Donors([case], ALWAYS, spacing_mm=SPACING_MM, cache_bytes=0)
     assert none[0] is not none[1]
-    assert len(none._kept) == 1
+    assert len(none._cache) == 1
 
 
 def test_graft_is_turned_into_all_48_orientations_with_everything_in_it():
@@ -154,11 +154,11 @@ def test_graft_is_turned_into_all_48_orientations_with_everything_in_it():
     graft = Graft(image, image[0] == 23, image[0] / 23, (1.0,), 5.0)
     rng, seen = np.random.default_rng(0), Counter()
     for _ in range(2400):
-        turned = graft.turned(rng)
-        np.testing.assert_array_equal(turned.image[0] == 23, turned.lesion)
-        np.testing.assert_allclose(turned.image[0] / 23, turned.weight)
-        assert turned.backgrounds == (1.0,)
-        seen[turned.lesion.shape, turned.image.tobytes()] += 1
+        reoriented = graft.reorient(rng)
+        np.testing.assert_array_equal(reoriented.image[0] == 23, reoriented.lesion)
+        np.testing.assert_allclose(reoriented.image[0] / 23, reoriented.weight)
+        assert reoriented.backgrounds == (1.0,)
+        seen[reoriented.lesion.shape, reoriented.image.tobytes()] += 1
     assert len(seen) == 48
     assert min(seen.values()) > 20  # of 50
 
@@ -168,8 +168,13 @@ def test_graft_is_turned_into_all_48_orientations_with_everything_in_it():
 
 def test_level_keeps_the_difference_above_and_the_ratio_below():
     suv = np.array([0.0, 0.5, 1.0, 3.0], np.float32)
-    assert at_level(suv, level_suv=1.0, new_level_suv=2.0, factor=1.0).tolist() == [0, 1, 2, 4]
-    assert at_level(suv, level_suv=1.0, new_level_suv=0.5, factor=2.0).tolist() == [0, 0.25, 0.5, 4.5]
+    assert rescale_to_background(suv, background_suv=1.0, new_background_suv=2.0, factor=1.0).tolist() == [0, 1, 2, 4]
+    assert rescale_to_background(suv, background_suv=1.0, new_background_suv=0.5, factor=2.0).tolist() == [
+        0,
+        0.25,
+        0.5,
+        4.5,
+    ]
 
 
 def test_pasted_lesion_keeps_its_contrast_and_leaves_no_halo(donor):
@@ -201,7 +206,7 @@ def test_background_is_the_median_of_the_outer_margin(donor):
 def test_background_is_that_of_the_patient_not_of_the_air_around(donor):
     image, label = recipient(suv=0.0)
     image[0, 13:18, 13:18, 13:18] = 2  # of the outer margin, only the corners of this cube
-    assert pasted(cut(donor), image, label, patient=image[0] > 0)
+    assert pasted(cut(donor), image, label, tissue=image[0] > 0)
     assert (image[0][label == 1] == 2 + 4).all()
 
 
@@ -218,14 +223,14 @@ def test_lesion_at_the_edge_of_the_crop_is_cut_off(donor):
 def test_place_in_air_is_refused(donor):
     image, label = recipient()
     before = image.copy()
-    patient = np.ones(label.shape, bool)
-    patient[14:17, 14:17, 16] = False  # a third of the lesion
-    assert not pasted(cut(donor), image, label, patient=patient)
+    tissue = np.ones(label.shape, bool)
+    tissue[14:17, 14:17, 16] = False  # a third of the lesion
+    assert not pasted(cut(donor), image, label, tissue=tissue)
     np.testing.assert_array_equal(image, before)
     assert not label.any()
-    patient[14:17, 14:17, 16] = True
-    patient[14, 14, 16] = patient[15, 14, 16] = False  # 2 of 27
-    assert pasted(cut(donor), image, label, patient=patient)
+    tissue[14:17, 14:17, 16] = True
+    tissue[14, 14, 16] = tissue[15, 14, 16] = False  # 2 of 27
+    assert pasted(cut(donor), image, label, tissue=tissue)
 
 
 def test_place_that_touches_a_lesion_is_refused(donor):
@@ -281,15 +286,15 @@ NOBODY = SimpleNamespace(folder=None)
 
 
 def run(image, label, cases, seed=0, *, of=NOBODY, **settings):
-    chosen = TransplantSettings(**{"probability": 1.0, "most": 1, **settings})
+    chosen = TransplantSettings(**{"probability": 1.0, "max_lesions": 1, **settings})
     donors = Donors(cases, chosen, spacing_mm=SPACING_MM)
     rng = np.random.default_rng(seed)
-    return transplanted(image, label, rng, case=of, donors=donors, settings=chosen, spacing_mm=SPACING_MM)
+    return transplant(image, label, rng, case=of, donors=donors, settings=chosen, spacing_mm=SPACING_MM)
 
 
 def test_crops_get_lesions_as_often_and_as_many_as_asked(donor):
     image, label = recipient(shape=(60, 60, 60))
-    labels = (run(image, label, [donor], seed, probability=0.5, most=3)[1] for seed in range(300))
+    labels = (run(image, label, [donor], seed, probability=0.5, max_lesions=3)[1] for seed in range(300))
     counts = [ndimage.label(new)[1] for new in labels]
     shares = [np.mean(np.array(counts) == n) for n in range(4)]
     assert shares == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6], abs=0.09)  # a few are refused for touching
@@ -300,7 +305,7 @@ def test_crops_get_lesions_as_often_and_as_many_as_asked(donor):
 def test_label_is_where_the_new_uptake_is(donor):
     image, label = recipient(shape=(40, 30, 20))
     for seed in range(30):
-        new_image, new_label = run(image, label, [donor], seed, most=3)
+        new_image, new_label = run(image, label, [donor], seed, max_lesions=3)
         assert new_image[0][new_label == 1] == pytest.approx(6)
         assert (new_image[0][new_label == 0] < 2 + NEAR * 2 + 1e-3).all()
         assert new_label.any()
@@ -348,21 +353,21 @@ def test_without_donors_nothing_happens(put):
     np.testing.assert_array_equal(new_label, label)
 
 
-def test_patient_is_found_in_cells_of_tissue():
+def test_tissue_is_found_in_cells_of_tissue():
     suv = np.zeros((7, 6, 4), np.float32)
     suv[2:, :, :] = 0.3
     suv[0, 0, 0] = 0.7  # 0.0875 on average over its cell of 2³: noise
-    patient = find_patient(suv, SPACING_MM)
-    assert patient.shape == suv.shape
-    assert patient[2:].all()
-    assert not patient[:2].any()
+    tissue = find_tissue(suv, SPACING_MM)
+    assert tissue.shape == suv.shape
+    assert tissue[2:].all()
+    assert not tissue[:2].any()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"probability": 1.1}, "--transplant 1.1, expected a number from 0 to 1"),
-        ({"most": 0}, "--most-transplants 0, expected 1 or more"),
+        ({"max_lesions": 0}, "--max-transplants 0, expected 1 or more"),
         ({"margin_mm": 0.0}, "--margin 0, expected a number above 0"),
         ({"largest_ml": float("nan")}, "--largest-donor nan, expected a number above 0"),
         ({"least_contrast": float("nan")}, "--least-contrast nan, expected 0 or more"),
@@ -399,8 +404,8 @@ def test_real_lesion_in_a_phantom(name, tmp_path):
         if lesion.sum() != component.voxels:  # cut by the edge of the crop
             continue
         away_mm = ndimage.distance_transform_edt(~lesion, sampling=SPACING_MM)
-        patient = find_patient(before[0], SPACING_MM)
-        ring = (away_mm > 6) & (away_mm < 12) & patient
+        tissue = find_tissue(before[0], SPACING_MM)
+        ring = (away_mm > 6) & (away_mm < 12) & tissue
         level = np.median(before[0][ring])
         contrast = graft.image[0][graft.lesion].max() - graft.backgrounds[0]
         assert after[lesion].max() - level == pytest.approx(contrast, abs=1e-3)

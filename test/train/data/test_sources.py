@@ -159,7 +159,7 @@ def test_several_channels_of_which_none_is_known_as_the_pet_are_refused(content,
 def test_dataset_json_that_is_none_is_refused(tmp_path):
     tree(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
     (tmp_path / "dataset.json").write_text("{'channel_names'")
-    assert "dataset.json: is no JSON" in refused(f"images:{tmp_path}")
+    assert "dataset.json: is not valid JSON" in refused(f"images:{tmp_path}")
 
 
 def test_patients_of_autopet_have_one_name_in_all_its_publications(tmp_path):
@@ -361,7 +361,7 @@ def test_label_that_is_no_mask_is_refused(tmp_path):
     label = label_with().astype(np.float32)
     label[0, 0, :3] = 1.0, 0.7, 0.2
     message = unreadable(case_of(tmp_path, label))
-    assert "2 voxels of the label are no whole numbers, such as 0.7; expected a mask" in message
+    assert "2 voxels of the label are not integers, such as 0.7; expected a mask" in message
 
 
 def test_label_that_is_not_finite_is_refused(tmp_path):
@@ -471,7 +471,9 @@ def test_lesions_of_two_labels_are_one_where_they_touch(tmp_path):
 def test_label_that_misses_the_scan_is_refused(tmp_path):
     grid = Geometry((5, 4, 3), (4.0, 4.0, 2.0), (500.0, 10.0, -30.0))
     label = np.ones(grid.shape_zyx, np.uint8)
-    assert "covers a voxel of the scan" in unreadable(case_of(tmp_path, label, grid=grid, label_grid="any"))
+    assert "the label has no lesion inside the scan" in unreadable(
+        case_of(tmp_path, label, grid=grid, label_grid="any")
+    )
 
 
 def test_ct_is_brought_to_the_pets_grid(tmp_path):

@@ -94,9 +94,9 @@ def test_other_than_a_fold_is_refused(text):
 def test_fold_that_holds_out_nobody_is_refused():
     cases = scans("STS_002")
     number = fold_of("STS_002", 5)
-    with pytest.raises(UserError, match=rf"fold {number}/5: none of 1 patients is to learn from"):
+    with pytest.raises(UserError, match=rf"fold {number}/5: the training set is empty, found 1 patients"):
         split(cases, fold=(number, 5))
-    with pytest.raises(UserError, match=r"none of 1 patients is held out"):
+    with pytest.raises(UserError, match=r"the validation set is empty, found 1 patients"):
         split(cases, fold=((number + 1) % 5, 5))
 
 
@@ -138,16 +138,16 @@ def test_fold_of_nnunets_splits_is_taken(tmp_path):
     [
         ({"train": ["A", "B"], "validation": ["B"]}, None, "patient B is in both sets"),
         ({"train": ["A", "B/1"], "validation": ["B/2"]}, None, "patient B is in both sets"),
-        ({"train": ["A"], "validation": ["B", "D"]}, None, "D in it is no patient or case of the data"),
+        ({"train": ["A"], "validation": ["B", "D"]}, None, "unknown patient or case: D"),
         ({"train": ["A"], "validation": ["B/1"]}, None, "case B/2 is in neither set"),
-        ({"train": ["A", "B"], "validation": []}, None, "none of 2 patients is held out"),
-        ({"train": [], "validation": ["A", "B"]}, None, "none of 2 patients is to learn from"),
+        ({"train": ["A", "B"], "validation": []}, None, "the validation set is empty, found 2 patients"),
+        ({"train": [], "validation": ["A", "B"]}, None, "the training set is empty, found 2 patients"),
         ({"train": ["A"]}, None, "expected {"),
         ({"train": "A", "validation": "B"}, None, "expected {"),
         ({"train": [1], "validation": [2]}, None, "expected {"),
         ("A", None, "expected {"),
-        ([{"train": ["A"], "val": ["B"]}], None, "has 1 folds and no fold was asked for, expected K/1"),
-        ([{"train": ["A"], "val": ["B"]}], (0, 5), "has 1 folds and fold 0/5 was asked for, expected K/1"),
+        ([{"train": ["A"], "val": ["B"]}], None, "has 1 folds; use --fold K/1 (found: no fold)"),
+        ([{"train": ["A"], "val": ["B"]}], (0, 5), "has 1 folds; use --fold K/1 (found: fold 0/5)"),
         (["A", "B"], (0, 2), "expected {"),
         ({"train": ["A"], "validation": ["B"]}, (0, 2), "is a single split, and fold 0/2 was asked for"),
     ],
@@ -165,7 +165,7 @@ def test_file_that_is_no_split_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         split(scans("A"), split_file=tmp_path / "missing.json")
     (tmp_path / "split.json").write_text("train: A")
-    with pytest.raises(UserError, match="is no JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         split(scans("A"), split_file=tmp_path / "split.json")
 
 

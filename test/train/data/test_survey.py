@@ -131,7 +131,7 @@ BAD = {
     "label-empty-file": (with_file("label", b""), "a.mha: the file is empty"),
     "label-truncated": (with_file("label", -5), "truncated"),
     "label-elsewhere": (on_another_grid, "the label's grid, 5×4×3 voxels of 4×5×2.5 mm"),
-    "label-fractions": (with_halves, "no whole numbers, such as 0.5"),
+    "label-fractions": (with_halves, "not integers, such as 0.5"),
 }
 
 
@@ -326,7 +326,7 @@ def test_table_tells_of_each_group_and_then_of_each_problem():
         "  remark        lesion values that no label has: 7",
         "phantom:1",
         "  cases         1 of 1 patients",
-        "  phantoms      made when they are read, not surveyed",
+        "  phantoms      generated during training, not surveyed",
         "images:y",
         "  cases         1 of 1 patients",
         "  lesion-free   1",
@@ -353,14 +353,14 @@ def test_bad_cases_are_refused_or_skipped_by_choice(tmp_path):
     with pytest.raises(UserError) as caught:
         usable(sources, findings, skip=False)
     assert str(caught.value) == (
-        "4 of 6 cases cannot be used; mend them, or leave them out with --skip-bad: "
+        "4 of 6 cases cannot be used; fix them, or leave them out with --skip-bad: "
         "b: b is bad; c: c is bad; d: d is bad; and 1 more"
     )
     assert [source.case for source in usable(sources, findings, skip=True)] == ["a", "f"]
     assert usable(sources[:1], findings[:1], skip=False) == sources[:1]
     with pytest.raises(UserError, match="none of 1 cases can be used: b: b is bad"):
         usable(sources[1:2], findings[1:2], skip=True)
-    with pytest.raises(UserError, match="none of 0 cases can be used: there are none"):
+    with pytest.raises(UserError, match="no case: the data sets are empty"):
         usable([], [], skip=True)
 
 

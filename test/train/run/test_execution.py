@@ -29,7 +29,7 @@ def test_numbers_that_are_given_hold():
     [
         (MachineSettings, {"loaders": -1}, "--loaders -1, expected 0 or more"),
         (MachineSettings, {"preparers": 0}, "--preparers 0, expected 1 or more"),
-        (Schedule, {"keep": 0}, "--keep 0, expected 1 or more"),
+        (Schedule, {"kept_states": 0}, "--keep 0, expected 1 or more"),
         (Schedule, {"save_minutes": float("nan")}, "--save-every nan, expected 0 or more"),
         (Schedule, {"validation_overlap": 1.0}, "--validation-overlap 1, expected 0 or more and less than 1"),
     ],

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from swfastedit_core.train.run.log import draw_projections, plot_curves
+from swfastedit_core.train.run.log import plot_curves, plot_projections
 from swfastedit_core.train.run.validation import Projection, Score
 
 
@@ -27,7 +27,7 @@ def test_mask_that_fills_the_view_is_outlined(tmp_path):
     counts = []
     for number, found in enumerate((none, small, everywhere)):
         path = tmp_path / f"{number}.png"
-        draw_projections([projection(found)], path)
+        plot_projections([projection(found)], path)
         counts.append(red(path))
     assert counts[0] == 0
     assert counts[2] > counts[1] > 20
@@ -35,7 +35,7 @@ def test_mask_that_fills_the_view_is_outlined(tmp_path):
 
 @pytest.mark.parametrize("validated", ["", "2"])
 def test_curves_have_panels_for_what_there_is(validated, tmp_path):
-    row = {"step": "5", "loss": "0.5", "dice": "0.7", "fpv_ml": "6", "fnv_ml": "0", "validated": validated}
+    row = {"step": "5", "loss": "0.5", "dice": "0.7", "fpv_ml": "6", "fnv_ml": "0", "validated_cases": validated}
     plot_curves([row], tmp_path / "curves.png")
     height, width, _ = matplotlib.image.imread(tmp_path / "curves.png").shape
     assert (width / height > 3) == bool(validated)

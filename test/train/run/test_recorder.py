@@ -72,7 +72,7 @@ def assert_same_run(one, other):
             assert tensor.equal(after.tensors[name]), (which, name)
         assert before.config.training["validation"] == after.config.training["validation"]
     assert losses(one) == losses(other)
-    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated"]] for run in (one, other)]
+    scores = [[(row["step"], row["dice"]) for row in metrics(run) if row["validated_cases"]] for run in (one, other)]
     assert scores[0] == scores[1]
     return [step for step, _ in scores[0]]
 
@@ -130,11 +130,11 @@ def test_scan_that_cannot_be_validated_is_told_and_left_out(data, tmp_path):
     checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
     held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
     how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append}
-    found = validate(checkpoint, held_out, stop=lambda: False, **how)
+    found = validate(checkpoint, held_out, should_stop=lambda: False, **how)
     assert [one.score.case for one in found] == ["blob5"]
     assert len(told) == 1
     assert told[0].startswith("warning: blob2 is left out of this validation: ")
-    assert validate(checkpoint, held_out, stop=lambda: True, **how) == []
+    assert validate(checkpoint, held_out, should_stop=lambda: True, **how) == []
 
 
 def test_validation_outlives_what_no_one_thought_of(data, monkeypatch):
@@ -145,7 +145,7 @@ def test_validation_outlives_what_no_one_thought_of(data, monkeypatch):
     told = []
     checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
     held_out = find_sources(f"images:{data}", seed=0)[:1]
-    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append, "stop": lambda: False}
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append, "should_stop": lambda: False}
     assert validate(checkpoint, held_out, **how) == []
     assert told == ["warning: blob0 is left out of this validation: RuntimeError: CUDA out of memory"]
 
@@ -203,7 +203,7 @@ def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd)
     newest.write_bytes(newest.read_bytes()[:-10])
     assert command.main([*arguments, "--resume"]) == 0
     out = capfd.readouterr().out
-    assert f"warning: {newest} is damaged, the state before it is used" in out
+    assert f"warning: {newest} is damaged; using the previous state instead" in out
     assert "resumed at step 3 of 4" in out
     after = read_checkpoint(run / "last.safetensors").tensors
     assert all(tensor.equal(after[name]) for name, tensor in before.items())
@@ -296,8 +296,8 @@ def test_validation_that_is_interrupted_is_made_up_for(options, tmp_path, monkey
     assert not (run / "best.safetensors").exists()
     monkeypatch.undo()
     assert command.main([*arguments, "--resume"]) == 0
-    rows = [row for row in metrics(run) if row["validated"]]
-    assert [(row["step"], row["validated"]) for row in rows] == [("2", "2")]
+    rows = [row for row in metrics(run) if row["validated_cases"]]
+    assert [(row["step"], row["validated_cases"]) for row in rows] == [("2", "2")]
     assert read_config(run / "best.safetensors").training["step"] == 2
 
 
@@ -321,7 +321,9 @@ def test_two_processes_on_half_batches_learn_as_one_does(options, two_ranks, tmp
     one, two = losses(tmp_path / "one"), losses(folder / "run")
     assert list(one) == list(two) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-4)
-    scores = [[row["dice"] for row in metrics(run) if row["validated"]] for run in (tmp_path / "one", folder / "run")]
+    scores = [
+        [row["dice"] for row in metrics(run) if row["validated_cases"]] for run in (tmp_path / "one", folder / "run")
+    ]
     np.testing.assert_allclose(*np.array(scores, float), atol=0.01)
     assert read_config(folder / "first.safetensors").training["processes"] == 2
 

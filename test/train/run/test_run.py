@@ -41,7 +41,7 @@ def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, 
     found = losses(run)
     assert list(found) == [20, 40, 60, 80]
     assert found[80] < 0.7 * found[20]
-    validated = [row for row in metrics(run) if row["validated"]]
+    validated = [row for row in metrics(run) if row["validated_cases"]]
     assert [row["step"] for row in validated] == ["60", "80"]
     assert float(validated[-1]["dice"]) > 0.9
     assert command.main(["export", str(run), str(weights), "--half"]) == 0
@@ -66,7 +66,7 @@ def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--steps", "8", "--learning-rate", "2e-2", "--fold", "2/5"]
     assert command.main([*arguments, "--validate-every", "2", "--validation-cases", "1"]) == 0
-    rows = [row for row in metrics(run) if row["validated"]]
+    rows = [row for row in metrics(run) if row["validated_cases"]]
     scores = [float(row["dice"]) for row in rows]
     best = read_config(run / "best.safetensors").training
     assert best["step"] == int(rows[scores.index(max(scores))]["step"])
@@ -152,26 +152,26 @@ def test_compiled_network_learns_the_same(options, tmp_path):
     assert_compiled_learns_the_same(options, tmp_path, loss_rtol=1e-3, weights_atol=2e-2)
 
 
-def test_recipe_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("steps = 3\n[learning]\nlearning-rate = 0.01\ndeep-supervision = true\ndemonstration = false\n")
+def test_options_file_holds_options_and_the_command_line_wins(options, tmp_path, capfd):
+    file = tmp_path / "options.toml"
+    file.write_text("steps = 3\n[learning]\nlearning-rate = 0.01\ndeep-supervision = true\ndemonstration = false\n")
     run = tmp_path / "run"
-    assert command.main(["--recipe", str(recipe), "--output", str(run), *options, "--steps", "2"]) == 0
+    assert command.main(["--options", str(file), "--output", str(run), *options, "--steps", "2"]) == 0
     training = read_config(run / "last.safetensors").training
     assert (training["step"], training["options"]["learning_rate"]) == (2, 0.01)
     assert training["options"]["deep_supervision"] is True
     assert not read_config(run / "last.safetensors").demonstration
-    other = ["--recipe", str(recipe), "--output", str(tmp_path / "other"), *options]
+    other = ["--options", str(file), "--output", str(tmp_path / "other"), *options]
     assert command.main([*other, "--epochs", "1", "--no-deep-supervision"]) == 0
     training = read_config(tmp_path / "other" / "last.safetensors").training
     assert (training["step"], training["options"]["deep_supervision"]) == (3, False)  # six cases in batches of two
     for text, words in (
-        ("stepps = 3\n", "'stepps' is no option"),
+        ("stepps = 3\n", "'stepps' is not an option"),
         ("steps = [\n", "not a TOML file of options"),
         ('steps = "many"\n', "invalid int value: 'many'"),
     ):
-        recipe.write_text(text)
-        assert command.main(["--recipe", str(recipe), "--output", str(run), *options]) == 1
+        file.write_text(text)
+        assert command.main(["--options", str(file), "--output", str(run), *options]) == 1
         assert words in capfd.readouterr().err
 
 
@@ -197,7 +197,7 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--ema", "1"], "--ema 1, expected 0 or more and less than 1"),
         (["--data", "phantom:1", "--validate-every", "5"], "need held-out cases: give --fold or --split"),
         (["--data", "phantom:1", "--misalign", "0.1"], "--misalign moves the CT against the PET and needs --channels"),
-        (["--data", "phantom:1", "--transplant", "0.1"], "by default phantoms are no donors; name data sets"),
+        (["--data", "phantom:1", "--transplant", "0.1"], "phantoms, which are not donors by default; add patient"),
         (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
         (["survey", "--data", "phantom:1", "--fold", "0/5"], "unrecognized arguments: --fold 0/5"),
         (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
@@ -212,7 +212,7 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--device", "cpu", "--precision", "float16"], "float16"),
         (["--data", "phantom:1", "--precision", "float128"], "float128"),
         (["--data", "phantom:1", "--shares", "1", "2"], "expected a number above 0 for each of the 1 data sets"),
-        (["--data", "phantom:1", "--donors", "phantom:2"], "--donors phantom:2 is none of --data"),
+        (["--data", "phantom:1", "--donor-data", "phantom:2"], "--donor-data phantom:2: expected a data set of --data"),
         (["--data", "phantom:1", "--positive", "1.5"], "--positive 1.5, expected a number from 0 to 1"),
         (["--data", "phantom:1", "--fold", "5/5"], "fold '5/5'"),
         (["--data", "phantom:1", "--deep-supervision", "--train-in-windows", "0.25"], "cannot be combined"),
@@ -268,7 +268,7 @@ def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tm
     assert command.main([*first, "--crop", "40", "36", "32"]) == 0
     out = capfd.readouterr().out
     assert "5 cases to learn from, 2 held out" in out
-    assert "the folds are uneven" in out  # 2 of 6 patients, expected a fifth
+    assert "the folds have different sizes" in out  # 2 of 6 patients, expected a fifth
     written = tmp_path / "first" / "split.json"
     assert json.loads(written.read_text()) == {
         "train": ["blob0", "blob1", "blob3", "blob4"],

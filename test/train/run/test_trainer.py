@@ -18,7 +18,7 @@ from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
-from swfastedit_core.train.crops.loader import Crops, Order, batches
+from swfastedit_core.train.crops.loader import CaseSampler, Crops, batches
 from swfastedit_core.train.run.fabric import launch_fabric, training_precision
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
 from swfastedit_core.train.run.settings import LearningSettings
@@ -132,22 +132,22 @@ def test_crops_larger_than_the_window_are_run_in_windows_and_put_together():
 
 
 def test_every_case_comes_once_an_epoch_in_another_order_each():
-    order = Order(((0, 1, 2), (3, 4)), seed=3)
-    epochs = [[order.case_of(epoch * 5 + i) for i in range(5)] for epoch in range(4)]
+    sampler = CaseSampler(((0, 1, 2), (3, 4)), seed=3)
+    epochs = [[sampler.case_index(epoch * 5 + i) for i in range(5)] for epoch in range(4)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert order.case_of(17) == epochs[3][2]
+    assert sampler.case_index(17) == epochs[3][2]
 
 
 def test_shares_decide_how_often_a_group_is_drawn_from():
-    order = Order((tuple(range(90)), (90, 91)), shares=(1.0, 3.0), seed=1)
-    drawn = [order.case_of(item) for item in range(4000)]
+    sampler = CaseSampler((tuple(range(90)), (90, 91)), shares=(1.0, 3.0), seed=1)
+    drawn = [sampler.case_index(item) for item in range(4000)]
     assert 0.72 < np.mean([case >= 90 for case in drawn]) < 0.78
     assert 0.33 < np.mean([case == 90 for case in drawn]) < 0.42
     assert len(set(drawn)) == 92
 
 
-CROPS = Crops(Order((tuple(range(7)),), seed=11), Numbered())
+CROPS = Crops(CaseSampler((tuple(range(7)),), seed=11), Numbered())
 
 
 def values(**how):
@@ -155,16 +155,16 @@ def values(**how):
 
 
 def test_crops_are_the_same_after_a_restart_and_in_other_processes():
-    whole = values(steps=range(6), batch=4)
-    assert values(steps=range(4, 6), batch=4) == whole[4:]
-    assert values(steps=range(6), batch=4, processes=2) == whole
-    halves = [values(steps=range(6), batch=4, rank=rank, ranks=2) for rank in range(2)]
+    whole = values(steps=range(6), batch_size=4)
+    assert values(steps=range(4, 6), batch_size=4) == whole[4:]
+    assert values(steps=range(6), batch_size=4, processes=2) == whole
+    halves = [values(steps=range(6), batch_size=4, rank=rank, ranks=2) for rank in range(2)]
     assert [a + b for a, b in zip(*halves, strict=True)] == whole
     assert len({value for batch in whole for value in batch}) == 24
 
 
 def test_batches_hold_image_and_label():
-    image, label = next(iter(batches(CROPS, steps=range(1), batch=3)))
+    image, label = next(iter(batches(CROPS, steps=range(1), batch_size=3)))
     assert (image.shape, image.dtype) == ((3, 1, 2, 2, 2), torch.float32)
     assert (label.shape, label.dtype) == ((3, 1, 2, 2, 2), torch.uint8)
     np.testing.assert_array_equal(image[:, 0].floor(), label[:, 0])
@@ -254,7 +254,7 @@ def test_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(trainer
     assert trainer.step == 19
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.weights().items())
     with pytest.raises(
-        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start another run"
+        UserError, match="step 19: loss or gradients were not finite in 20 steps in a row; start a new run"
     ):
         trainer.train_step(image, label)
     other = trainer_of()
@@ -364,7 +364,7 @@ def test_damaged_state_gives_way_to_the_one_before(damage, tmp_path):
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
     assert read_newest_state(tmp_path, warn=warnings.append)[1]["step"] == 2
-    assert warnings == [f"warning: {newest} is damaged, the state before it is used"]
+    assert warnings == [f"warning: {newest} is damaged; using the previous state instead"]
     write_state(tmp_path, {"step": 3}, step=3, keep=1)  # the damaged one does not count
     assert [path.name for path in list_states(tmp_path)] == ["00000003.state"]
     list_states(tmp_path)[0].write_bytes(b"x" * 100)
