@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from bench.programs import ProgramRun, run_program
+from swfastedit_core.body import find_body, mean_cells
 from swfastedit_core.checkpoint import read_config
 from swfastedit_core.files.read import read_volume
 from swfastedit_core.files.write import write_volume
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.system.command import say
 from swfastedit_core.volume import Volume
-from swfastedit_core.windows import find_body, mean_cells
 
 LENGTHS = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # relative to the scan
 

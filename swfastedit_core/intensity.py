@@ -35,25 +35,25 @@ def scale_intensity(suv: Tensor, intensity: PercentileIntensity | RangeIntensity
     suv
         float32 of any shape.
     intensity
-        The mapping. If both percentiles are equal, as in an empty image, SUV are only shifted and clipped.
+        The mapping. If both percentiles are equal, as in an empty image, SUV are only shifted, as in MONAI's
+        ``ScaleIntensityRange``.
 
     Returns
     -------
     Tensor
         float32, same shape and device.
     """
-    return _to_unit(suv, *intensity_limits(suv, intensity))
+    low, high = _limits(suv, intensity)
+    return _to_unit(suv, low, high) if high > low else suv - low
 
 
 def intensity_limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> tuple[float, float]:
-    """Return the SUV that `scale_intensity` maps to 0 and to 1; the second is above the first."""
-    if isinstance(intensity, RangeIntensity):
-        low, high = intensity.lower_suv, intensity.upper_suv
-    else:
-        low, high = percentiles(suv, (intensity.lower, intensity.upper))
-    if high <= low:  # nearly all voxels are air; MONAI keeps the scale here, and weights trained with MONAI expect this
-        high = low + 1.0
-    return low, high
+    """Return the SUV that training maps to 0 and to 1; the second is above the first.
+
+    If both percentiles are equal, because nearly all voxels are air, they are 1 apart, and the scale is kept.
+    """
+    low, high = _limits(suv, intensity)
+    return low, high if high > low else low + 1.0
 
 
 def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
@@ -94,6 +94,12 @@ def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
             return result[0], result[1]
     low, high = np.percentile(flat.cpu().numpy(), q).tolist()
     return low, high
+
+
+def _limits(suv: Tensor, intensity: PercentileIntensity | RangeIntensity) -> tuple[float, float]:
+    if isinstance(intensity, RangeIntensity):
+        return intensity.lower_suv, intensity.upper_suv
+    return percentiles(suv, (intensity.lower, intensity.upper))
 
 
 def _to_unit(values: Tensor, low: float, high: float) -> Tensor:

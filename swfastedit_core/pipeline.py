@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swfastedit_core.body import find_body
 from swfastedit_core.box import Box
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine
 from swfastedit_core.engine.ensemble import Ensemble
-from swfastedit_core.errors import UserError
+from swfastedit_core.errors import DataWarning
 from swfastedit_core.inferer import infer
-from swfastedit_core.intensity import scale_hu, scale_intensity
+from swfastedit_core.network_input import NetworkInput, align_ct, check_ct_cover, prepare
 from swfastedit_core.postprocess import Votes
-from swfastedit_core.preprocess import Placement, Preprocessing, place, to_network_grid
-from swfastedit_core.resample import resample_ct
+from swfastedit_core.preprocess import Placement
 from swfastedit_core.system.stopwatch import Stopwatch, timed
 from swfastedit_core.volume import Geometry, Volume
-from swfastedit_core.windows import Cells, WindowPlan, find_body, mean_cells, plan_windows
+from swfastedit_core.windows import WindowPlan, hot_cells_outside, plan_windows
 
 OVERLAP = 0.75  # the recipe's
 
@@ -51,28 +52,6 @@ class Segmentation:
     windows: int
     windows_full_grid: int
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkInput:
-    """The input of a network, its placement, and what the window plan needs.
-
-    Attributes
-    ----------
-    image
-        float32 [1, X, Y, Z] in [0, 1], the PET; with a CT [2, X, Y, Z].
-    placement
-        Relation of the network's grid to the file's grid.
-    cells
-        The PET's mean SUV in cells of about 8 mm.
-    uniform
-        Whether all voxels of the PET are the same.
-    """
-
-    image: Tensor
-    placement: Placement
-    cells: Cells
-    uniform: bool
 
 
 def segment(
@@ -124,10 +103,13 @@ def segment(
     """
     grid = pet.geometry
     with Stopwatch(networks.device) as stopwatch:
+        ct_grid = None if ct is None else ct.geometry
         with stopwatch.stage("prepare"):
             ct = align_ct(ct, grid, networks)
         inputs = prepare(pet, networks, ct=ct)
         del pet, ct
+        if networks.ct_network is not None and ct_grid is not None:
+            check_ct_cover(inputs[networks.ct_network.config.preprocessing], grid, ct_grid)
         jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
         plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
         networks.wait()
@@ -146,50 +128,6 @@ def segment(
     )
 
 
-def align_ct(ct: Volume | None, grid: Geometry, networks: Ensemble) -> Volume | None:
-    """Resample a CT to the PET's grid; None if no network takes a CT.
-
-    Raises
-    ------
-    UserError
-        If a network takes a CT and there is none, or the CT does not overlap the PET.
-    """
-    network = networks.ct_network
-    if network is None:
-        return None
-    if ct is None:
-        raise UserError(f"{network.source}: the network takes PET and CT, and no CT was given; pass it as ct=")
-    return resample_ct(ct, grid)
-
-
-@timed("prepare")
-def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dict[Preprocessing, NetworkInput]:
-    """Return the input of the networks, by their preprocessing.
-
-    Parameters
-    ----------
-    pet
-        SUV, float32 [Z, Y, X], of any geometry.
-    networks
-        From `load_networks`.
-    ct
-        HU, of any geometry; from `align_ct` it is not resampled again.
-
-    Raises
-    ------
-    UserError
-        As `align_ct`.
-    """
-    ct = align_ct(ct, pet.geometry, networks)
-    uniform = bool(pet.array_zyx.min() == pet.array_zyx.max())
-    return {
-        preprocessing: _prepare(
-            pet, ct if networks.takes_ct(preprocessing) else None, preprocessing, networks.device, uniform=uniform
-        )
-        for preprocessing in networks.preprocessings
-    }
-
-
 @timed("plan")
 def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, full_grid: bool = False) -> WindowPlan:
     """Plan a network's windows over the body; without a body over the whole volume. A uniform scan gets none.
@@ -198,12 +136,23 @@ def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, f
     ------
     UserError
         If the overlap is out of range.
+
+    Warns
+    -----
+    DataWarning
+        If single voxels are hot apart from the body, or a hot place is in no window.
     """
     if full_grid:
         return full_grid_plan(prepared, network, overlap=overlap)
-    shape, window = prepared.placement.network_shape, network.config.window
-    windows = plan_windows(shape, window=window, overlap=overlap, body=find_body(prepared.cells))
-    return WindowPlan(shape, window, ()) if prepared.uniform else windows
+    shape, window, body = prepared.placement.network_shape, network.config.window, find_body(prepared.cells)
+    windows = plan_windows(shape, window=window, overlap=overlap, body=body)
+    if prepared.uniform:
+        return WindowPlan(shape, window, ())
+    if body is not None and body.single_hot_voxels:
+        _warn(f"{body.single_hot_voxels} single hot voxel(s) apart from the body; are they noise?")
+    if missed := hot_cells_outside(prepared.cells, windows):
+        _warn(f"{missed} hot place(s) lie outside of all windows and are not searched; use --region full")
+    return windows
 
 
 def full_grid_plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP) -> WindowPlan:
@@ -260,6 +209,10 @@ def warm_up(networks: Ensemble) -> None:
         infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
 
 
+def _warn(message: str) -> None:
+    warnings.warn(DataWarning(message), stacklevel=3)
+
+
 def _infer_all(
     jobs: list[tuple[Engine, NetworkInput]], plans: list[WindowPlan], progress: Progress | None
 ) -> Iterator[tuple[Tensor, Box, Placement]]:
@@ -279,20 +232,3 @@ def _decide(votes: Votes, grid: Geometry, min_lesion_ml: float) -> Volume:
         lesions = remove_small_components(lesions, min_voxels=min_lesion_ml / grid.voxel_ml)
     mask: np.ndarray = lesions.view(torch.uint8).cpu().numpy()  # the same bytes
     return Volume(mask, grid)
-
-
-def _prepare(
-    pet: Volume, ct: Volume | None, preprocessing: Preprocessing, device: torch.device, *, uniform: bool
-) -> NetworkInput:
-    placement = place(pet.geometry, preprocessing.spacing_mm)
-    suv = to_network_grid(pet, placement, device)
-    cells = mean_cells(suv, preprocessing.spacing_mm)
-    scaled = scale_intensity(suv, preprocessing.intensity)
-    if ct is None:
-        return NetworkInput(scaled[None], placement, cells, uniform)
-    del suv  # here and below: the CT needs the memory
-    image = torch.empty((2, *placement.network_shape), device=device)
-    image[0] = scaled
-    del scaled
-    image[1] = scale_hu(to_network_grid(ct, placement, device), preprocessing.ct_hu)
-    return NetworkInput(image, placement, cells, uniform)

@@ -22,7 +22,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_VOXELS = 2**30  # of a resampled scan: 4 GiB as float32, 13 m³ at the recipe's spacing
 PUBLISHED_INTENSITY = PercentileIntensity()
 SLAB = 32  # voxels along the patient's last axis
-SAME_SPACING_MM = 1e-3  # MONAI's tolerance for leaving a grid as it is
+SAME_SPACING_MM = SAME_STEP = 1e-3  # MONAI's AFFINE_TOL: grids that differ by less are left as they are
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,11 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
 
     Axes are permuted and flipped to the closest patient axes, as in MONAI's ``Orientation`` and nibabel's
     ``io_orientation``; an oblique grid stays oblique. Resampling runs along the axes, as in MONAI's ``Spacing``, and
-    voxel 0 keeps its position. In NIfTI files, rounding makes oblique axes slightly non-orthogonal. If the error is
-    above 1e-8, MONAI shifts the grid by part of a voxel. This function does not.
+    voxel 0 keeps its position. As there, nothing is resampled along an axis whose spacings differ by 1e-3 mm at most,
+    and along no axis if all spacings differ by a factor of 1e-3 at most and no number of voxels changes.
+
+    In NIfTI files, rounding makes oblique axes slightly non-orthogonal. If the error is above 1e-8, MONAI shifts the
+    grid by part of a voxel. This function does not.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
         same = abs(old - new) <= SAME_SPACING_MM
         step.append(1.0 if same else new / old)
         network_shape.append(size if same else int(np.round((size - 1) * old / new + 1.0)))
+    if tuple(network_shape) == ras_shape and np.allclose(step, 1.0, rtol=1e-5, atol=SAME_STEP):
+        step = [1.0, 1.0, 1.0]
     if math.prod(network_shape) > MAX_VOXELS:
         extent_m = " × ".join(f"{size * old / 1000:.4g}" for size, old in zip(ras_shape, file_spacing, strict=True))
         raise UserError(
@@ -188,6 +193,31 @@ def _inside(box: Box, placement: Placement, axis: int) -> np.ndarray:
     last_inside = np.inf if box.stop[axis] > last else box.stop[axis] - 1
     inside: np.ndarray = indices[(coordinates >= first_inside) & (coordinates <= last_inside)]
     return inside
+
+
+def to_patient(positions: np.ndarray, placement: Placement, geometry: Geometry) -> np.ndarray:
+    """Return patient coordinates of positions on the network's grid.
+
+    Parameters
+    ----------
+    positions
+        Voxels along R, A, S, [N, 3].
+    placement
+        Of the network's grid on the file's.
+    geometry
+        Of the file.
+
+    Returns
+    -------
+    ndarray
+        L, P, S in mm, float64 [N, 3].
+    """
+    index_xyz = np.empty(positions.shape)
+    for axis, file_axis in enumerate(placement.file_axis):
+        along = positions[:, axis] * placement.step[axis]
+        index_xyz[:, file_axis] = placement.ras_shape[axis] - 1 - along if placement.flipped[axis] else along
+    patient_mm: np.ndarray = index_xyz * geometry.spacing_mm @ geometry.axes_lps.T + geometry.origin_mm
+    return patient_mm
 
 
 def _closest_axes(axes_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

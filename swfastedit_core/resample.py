@@ -105,6 +105,21 @@ def require_overlap(ct: Geometry, grid: Geometry, *, source: str = "the CT") -> 
         )
 
 
+def share_inside(points_mm: np.ndarray, grid: Geometry) -> float:
+    """Return the share of points that lie within the outer faces of a grid.
+
+    Parameters
+    ----------
+    points_mm
+        Patient coordinates, [N, 3] with N above 0.
+    grid
+        Of any geometry.
+    """
+    index_xyz = (points_mm - grid.origin_mm) @ grid.axes_lps / grid.spacing_mm
+    inside = ((index_xyz >= -0.5) & (index_xyz <= np.array(grid.size_xyz) - 0.5)).all(axis=1)
+    return float(np.count_nonzero(inside)) / len(inside)
+
+
 def _extent(corners_mm: np.ndarray) -> str:
     """Describe a grid's extent in the patient, for a message."""
     low, high = (", ".join(f"{mm:.0f}" for mm in corner) for corner in (corners_mm.min(axis=0), corners_mm.max(axis=0)))

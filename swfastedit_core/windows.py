@@ -1,4 +1,4 @@
-"""Which windows to run: the body and the window plan, as plain values.
+"""Which windows to run, as plain values.
 
 A plan can be printed, counted and tested without a network.
 """
@@ -11,79 +11,13 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from scipy import ndimage
-from torch import Tensor
-from torch.nn import functional
 
+from swfastedit_core.body import Body, Cells
 from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
 
 # Windows of the body plan may be this share of a step further apart, if this saves a window.
 STRETCH = 0.25
-
-# The body. Means over cells of about 8 mm are robust against noise. Tissue has an SUV above 0.1, air and the table far
-# less. The threshold is lower for an image with low values, so that it keeps the body of a cold scan.
-CELL_MM = 8.0
-TISSUE_SUV = 0.1
-TISSUE_OF_PEAK = 0.02  # share of the 99.9th percentile of the cells
-BODY_PEAK = 3.0  # a large component is kept if its hottest cell is at least this many times the threshold
-BODY_ML = 30.0  # smallest volume of a large component
-HOT_PEAK = 10.0  # a component of any size is kept if its hottest cell is at least this many times the threshold
-MARGIN_MM = 8.0
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Mean SUV in cells of about 8 mm; `find_body` reads it.
-
-    Attributes
-    ----------
-    mean_suv
-        float32 [X, Y, Z].
-    cell
-        Sides of a cell in voxels. The last cell of an axis may extend beyond the image.
-    shape
-        Voxels of the image.
-    spacing_mm
-        Spacing of the image's voxels along x, y, z.
-    """
-
-    mean_suv: np.ndarray
-    cell: Triple
-    shape: Triple
-    spacing_mm: tuple[float, float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Body:
-    """The position of the patient, in cells of about 8 mm.
-
-    Attributes
-    ----------
-    cells
-        bool [X, Y, Z], True where a cell belongs to the patient; at least one does.
-    cell
-        Sides of a cell in voxels.
-    margin
-        Voxels to add around the patient along x, y, z.
-    shape
-        Voxels of the image.
-    """
-
-    cells: np.ndarray
-    cell: Triple
-    margin: Triple
-    shape: Triple
-
-    def box(self, z_start: int, z_stop: int) -> Box | None:
-        """Return the box around the patient between two z positions in voxels; None if there is no part of it."""
-        first, last = max(z_start, 0) // self.cell[2], -(-min(z_stop, self.shape[2]) // self.cell[2])
-        index = np.argwhere(self.cells[:, :, first:last])
-        if not len(index):
-            return None
-        index[:, 2] += first
-        occupied = Box(triple(index.min(axis=0) * self.cell), triple((index.max(axis=0) + 1) * self.cell))
-        return occupied.grown(self.margin).clipped(Box.whole(self.shape))
 
 
 @dataclass(frozen=True)
@@ -164,46 +98,15 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
     return WindowPlan(image, window, tuple(sorted(starts)))
 
 
-def mean_cells(suv: Tensor, spacing_mm: tuple[float, float, float]) -> Cells:
-    """Average an image over cells of about 8 mm.
-
-    Parameters
-    ----------
-    suv
-        float32 [X, Y, Z] on any device.
-    spacing_mm
-        Along x, y, z.
-    """
-    shape = triple(suv.shape)
-    cell = triple(max(1, min(round(CELL_MM / mm), side)) for mm, side in zip(spacing_mm, shape, strict=True))
-    pooled = functional.avg_pool3d(suv[None, None], cell, ceil_mode=True, count_include_pad=False)
-    return Cells(pooled[0, 0].cpu().numpy(), cell, shape, spacing_mm)
-
-
-def find_body(cells: Cells) -> Body | None:
-    """Find the patient: components of tissue-like uptake that are large, or small and hot (a lesion in a finger).
-
-    The threshold is the smaller of 0.1 and 2 % of the 99.9th percentile of the cells. So an image with smaller values
-    than SUV keeps its body.
-
-    Returns
-    -------
-    Body or None
-        None if no body is found. The caller then plans windows over the whole volume.
-    """
-    mean_suv = cells.mean_suv
-    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(mean_suv, 99.9))), 0.0)
-    labels, count = ndimage.label(mean_suv > threshold, structure=np.ones((3, 3, 3)))
-    if count == 0:
-        return None
-    cell_ml = np.prod(cells.cell) * np.prod(cells.spacing_mm) / 1000.0
-    volume_ml = np.bincount(labels.ravel())[1:] * cell_ml
-    peak = ndimage.maximum(mean_suv, labels, np.arange(1, count + 1))
-    kept = ((volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)) | (peak >= HOT_PEAK * threshold)
-    if not kept.any():
-        return None
-    margin = triple(int(np.ceil(MARGIN_MM / mm)) for mm in cells.spacing_mm)
-    return Body(np.concatenate(([False], kept))[labels], cells.cell, margin, cells.shape)
+def hot_cells_outside(cells: Cells, plan: WindowPlan) -> int:
+    """Return the number of cells with a hot voxel of which no window sees a part."""
+    seen = np.zeros(cells.max_suv.shape, bool)
+    for box in plan.boxes:
+        inside = box.clipped(Box.whole(plan.image))
+        first = [start // side for start, side in zip(inside.start, cells.cell, strict=True)]
+        last = [-(-stop // side) for stop, side in zip(inside.stop, cells.cell, strict=True)]
+        seen[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = True
+    return int(np.count_nonzero(cells.hot & ~seen))
 
 
 def _room(image: Triple, window: Triple) -> Box:

@@ -8,6 +8,7 @@ from played import PlayedEngine
 
 from swfastedit_core.blending import UNSEEN_LOGIT, Blend, blend, gaussian_weights
 from swfastedit_core.box import Box
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.inferer import cut, infer
 from swfastedit_core.windows import WindowPlan, plan_windows
 
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 class Noise(PlayedEngine):
     """Returns other random logits for every window."""
 
-    config = SimpleNamespace(window=(4, 4, 4))
+    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)
 
     def __init__(self):
         self.generator = torch.Generator().manual_seed(0)

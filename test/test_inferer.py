@@ -8,6 +8,7 @@ from played import PlayedEngine
 
 from swfastedit_core import blending, inferer
 from swfastedit_core.blending import UNSEEN_LOGIT
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.inferer import infer
 from swfastedit_core.windows import WindowPlan, plan_windows
@@ -16,7 +17,7 @@ from swfastedit_core.windows import WindowPlan, plan_windows
 class EchoEngine(PlayedEngine):
     """Returns its windows as logits."""
 
-    config = SimpleNamespace(window=(4, 4, 4))
+    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)
 
     def __call__(self, windows):
         return windows[:, 0].clone()
@@ -118,3 +119,10 @@ def test_real_allocation_failures_are_recognised():
     assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
     assert not is_out_of_memory(OSError("out of memory bank"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_image_that_does_not_fit_plan_or_network_is_refused():
+    plan = plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5)
+    for shape in ((1, 8, 8, 9), (2, 8, 8, 8)):
+        with pytest.raises(ValueError, match=r"expected \(1, 8, 8, 8\)"):
+            infer(torch.zeros(shape), plan, EchoEngine())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ import pytest
 import torch
 from played import PlayedEngine
 
-from swfastedit_core import Geometry, UserError, Volume, segment
+from swfastedit_core import DataWarning, Geometry, UserError, Volume, segment
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.network_input import prepare
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.resample import resample_ct
 
@@ -99,7 +101,8 @@ def test_around_the_image_both_channels_are_air():
 def test_outside_the_cts_field_is_air():
     low = Volume(np.zeros((4, 12, 10), np.float32), replace(CT_GRID, size_xyz=(10, 12, 4)))  # ends at z 3
     network = Adds("pet", "ct", offset=-1.2)
-    found = segment(warm(), Ensemble([network]), ct=low, full_grid=True).mask.array_zyx
+    with pytest.warns(DataWarning, match=r"the CT covers \d\d % of the body"):
+        found = segment(warm(), Ensemble([network]), ct=low, full_grid=True).mask.array_zyx
     expected = np.zeros(GRID.shape_zyx, np.uint8)
     expected[2:4, 3:6, 7:9] = 1
     np.testing.assert_array_equal(found, expected)
@@ -165,3 +168,28 @@ def test_voxels_that_nobody_else_holds_are_gone_while_networks_run(on_its_own_gr
     kept = handed_over(warm())
     segment(kept, Ensemble([Looks("pet", offset=-0.5)]), full_grid=True)
     assert alive[-1] == [False, False, True]
+
+
+@pytest.mark.parametrize(("slices", "share"), [(8, 1.0), (7, 0.875), (6, 0.75), (2, 0.25)])
+def test_ct_that_covers_less_than_four_fifths_of_the_body_is_warned_of(slices, share):
+    """The body is a block of 20 × 20 × 32 mm; the CT covers `slices` of the PET's eight, from below."""
+    array = np.zeros((8, 10, 12), np.float32)
+    array[:, 2:7, 2:7] = 1.0
+    network = Adds("pet", "ct", offset=-1.2)
+    ct = Volume(np.zeros((slices, 12, 10), np.float32), replace(CT_GRID, size_xyz=(10, 12, slices)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        segment(Volume(array, GRID), Ensemble([network]), ct=ct)
+    said = [str(one.message) for one in caught if "covers" in str(one.message)]
+    expected = f"the CT covers {100 * share:.0f} % of the body in the PET; the rest is taken for air"
+    assert said == ([] if share >= 0.8 else [expected])
+
+
+def test_prepare_aligns_the_ct_by_itself():
+    network = Adds("pet", "ct", offset=-1.2)
+    prepared = prepare(warm(), Ensemble([network]), ct=dense(0.0))[SUV_0_TO_1]
+    aligned = prepare(warm(), Ensemble([network]), ct=resample_ct(dense(0.0), GRID))[SUV_0_TO_1]
+    assert torch.equal(prepared.image, aligned.image)
+    assert prepared.image.shape[0] == 2
+    with pytest.raises(UserError, match="takes PET and CT"):
+        prepare(warm(), Ensemble([network]))

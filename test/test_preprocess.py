@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import warnings
 from itertools import permutations, product
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from monai.data import MetaTensor
+from monai.transforms import ScaleIntensityRangePercentiles, Spacing
 
 from swfastedit_core.box import Box
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, percentiles, scale_hu, scale_intensity
-from swfastedit_core.preprocess import Preprocessing, place, restore, to_network_grid
+from swfastedit_core.preprocess import Preprocessing, place, restore, to_network_grid, to_patient
 from swfastedit_core.volume import Geometry, Volume
 
 CPU = torch.device("cpu")
@@ -165,6 +168,49 @@ def test_hu_are_mapped_and_clipped():
 
 def test_empty_image_stays_empty():
     assert scale_intensity(torch.zeros(3, 3, 3), PercentileIntensity()).max().item() == 0.0
+
+
+@pytest.mark.parametrize("air", [0.0, 0.5])
+def test_equal_percentiles_shift_only_as_in_monai(air):
+    """Nearly all is air, and one voxel of 4,000 is hot."""
+    suv = torch.full((1, 20, 20, 10), air)
+    suv[0, 3, 3, 3] = 7.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = ScaleIntensityRangePercentiles(0.05, 99.95, 0.0, 1.0, clip=True)(suv)
+    found = scale_intensity(suv, PercentileIntensity())
+    assert found.max().item() == 7.0 - air
+    np.testing.assert_array_equal(found.numpy(), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "resampled"),
+    [
+        ((2.0376, 2.0376, 3.0), False),  # 0.0012 mm, but a factor of 1.0006
+        ((2.0376, 2.0376, 3.0031), True),  # a factor of 1.00103
+        ((2.0374, 2.0376, 3.0), False),
+        ((2.0376, 2.0376, 3.0005), False),
+        ((2.04, 2.0364, 3.0), True),
+    ],
+)
+def test_grid_is_left_alone_where_monai_leaves_it(spacing_mm, resampled):
+    target = (2.03642011, 2.03642011, 3.0)
+    placement = place(Geometry((30, 28, 26), spacing_mm), target)
+    assert (placement.step != (1.0, 1.0, 1.0)) == resampled
+    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64))
+    image = MetaTensor(torch.rand(1, 30, 28, 26), affine=affine)
+    spaced = Spacing(pixdim=target, mode="bilinear")(image)
+    assert (spaced.shape != image.shape or not torch.equal(spaced.as_tensor(), image.as_tensor())) == resampled
+
+
+def test_position_on_the_networks_grid_has_the_patients_coordinates():
+    for direction in axis_directions():
+        geometry = Geometry(SIZE_XYZ, SPACING_MM, ORIGIN_MM, direction)
+        placement = place(geometry, (1.0, 1.25, 1.5))
+        low = to_patient(np.zeros((1, 3)), placement, geometry)[0]
+        np.testing.assert_allclose(low * (-1, -1, 1), file_points_ras(geometry).reshape(-1, 3).min(axis=0))
+        along = to_patient(np.array([[2.0, 3.0, 4.0]]), placement, geometry)[0]
+        np.testing.assert_allclose((along - low) * (-1, -1, 1), (2.0, 3.75, 6.0))
 
 
 def test_scaling_leaves_its_input_alone():

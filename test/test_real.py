@@ -13,13 +13,14 @@ import torch
 from places import ROOT
 
 from swfastedit_core import load_networks, read_label, read_volume, segment
+from swfastedit_core.body import find_body, mean_cells
 from swfastedit_core.engine.choice import cpu_has_bfloat16
 from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.volume import Geometry
-from swfastedit_core.windows import find_body, mean_cells, plan_windows
+from swfastedit_core.windows import plan_windows
 
 DATA = ROOT.parent / "shared" / "data" / "sts_001"
 SCAN = DATA / "pet.mha"

@@ -146,18 +146,19 @@ def segment_case(
     reset_peak_memory()
     stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
     messages: list[str] = []
-    with stopwatch.stage("read"), _data_warnings(messages, warn):
-        scans = _read(case, options.geometry)
-    result = segment(
-        scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
-        networks,
-        ct=scans.pop("ct", None),
-        full_grid=options.full_grid,
-        overlap=options.overlap,
-        majority=options.majority,
-        min_lesion_ml=options.min_lesion_ml,
-        progress=progress,
-    )
+    with _data_warnings(case, messages, warn):
+        with stopwatch.stage("read"):
+            scans = _read(case, options.geometry)
+        result = segment(
+            scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
+            networks,
+            ct=scans.pop("ct", None),
+            full_grid=options.full_grid,
+            overlap=options.overlap,
+            majority=options.majority,
+            min_lesion_ml=options.min_lesion_ml,
+            progress=progress,
+        )
     with stopwatch.stage("write"):
         write_mask(result.mask, case.mask)
     read, write, total = stopwatch.seconds["read"], stopwatch.seconds["write"], time.perf_counter() - begin
@@ -191,15 +192,20 @@ def _read(case: Case, geometry: Form) -> dict[str, Volume]:
 
 
 @contextmanager
-def _data_warnings(messages: list[str], warn: Callable[[str], None] | None) -> Iterator[None]:
-    """Add the warnings about data to `messages`, and call `warn` with each, even if the block raises."""
-    before = len(messages)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        try:
-            yield
-        finally:
-            messages += [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
+def _data_warnings(case: Case, messages: list[str], warn: Callable[[str], None] | None) -> Iterator[None]:
+    """Add the text of each warning about data to `messages`, with the scan's name, and call `warn` with it at once."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show_others(message, category, *place, **more)
+            return
+        text = str(message) if str(message).startswith((str(case.pet), str(case.ct))) else f"{case.pet}: {message}"
+        if text not in messages:  # several networks see the same scan
+            messages.append(text)
             if warn is not None:
-                for message in messages[before:]:
-                    warn(message)
+                warn(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        show_others, warnings.showwarning = warnings.showwarning, show
+        yield

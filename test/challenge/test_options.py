@@ -30,7 +30,7 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--window-batch", "many"], "invalid int value"),
         (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
         (["--region", "head"], "invalid choice: 'head'"),
-        (["--input", "{empty}"], "not allowed with argument"),
+        (["--input", "{empty}"], "--pet names one file and --input a folder; give one of them"),
         (
             ["--api-method", "invoke"],
             "--pet takes one file, and --api-method invoke",

@@ -24,7 +24,7 @@ import torch
 from places import ROOT
 from program import stopped
 
-from swfastedit_core.challenge import invoke as server_module
+from swfastedit_core.challenge import server as server_module
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.model import NetworkConfig, build_network

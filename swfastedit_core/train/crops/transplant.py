@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from swfastedit_core.body import CELL_MM, TISSUE_SUV
 from swfastedit_core.box import triple
 from swfastedit_core.components import label_components
 from swfastedit_core.train.crops.augment import Range, log_uniform
@@ -28,7 +29,6 @@ from swfastedit_core.train.setting import (
     setting,
 )
 from swfastedit_core.train.store.case_store import PreparedCase
-from swfastedit_core.windows import CELL_MM, TISSUE_SUV
 
 AIR_BELOW = {"pet": TISSUE_SUV, "ct": -950.0}  # lung is well above
 TRIES = 10  # positions for one lesion

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from swfastedit_core import phantom
+from swfastedit_core.body import find_body, mean_cells
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import intensity_limits
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Scan, Source
-from swfastedit_core.windows import find_body, mean_cells
 
 FORMAT = 1  # grows when the same files give other arrays, or arrays are written differently
 MAX_IN_BODY = 20_000  # voxels
