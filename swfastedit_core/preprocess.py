@@ -107,6 +107,19 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
     return Placement(file_axis, flipped, triple(ras_shape), triple(network_shape), (step[0], step[1], step[2]))
 
 
+def least_memory_bytes(placement: Placement, *, channels: int) -> int:
+    """Return the memory that the scan takes at least on its way to the network's grid, as float32.
+
+    Parameters
+    ----------
+    placement
+        From `place`.
+    channels
+        Of the network's image.
+    """
+    return 4 * (math.prod(placement.ras_shape) + channels * math.prod(placement.network_shape))
+
+
 def to_network_grid(volume: Volume, placement: Placement, device: torch.device) -> Tensor:
     """Orient and resample a volume. Resampling is linear; positions beyond the last voxel take its value.
 

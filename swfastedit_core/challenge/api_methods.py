@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
-from swfastedit_core.challenge.cases import add_cts, find_cases
+from swfastedit_core.challenge.cases import add_cts, find_cases, require_memory
 from swfastedit_core.challenge.console import progress_bar
 from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_centric
 from swfastedit_core.challenge.options import Options
@@ -92,7 +92,9 @@ def segment_cases(
     if notice and not options.quiet:
         say(f"notice: {notice}")
     records = []
-    for case in add_cts(list(cases), networks, options):
+    cases = add_cts(list(cases), networks, options)
+    require_memory(cases, networks, options)
+    for case in cases:
         with progress_bar(case.pet.name, quiet=options.quiet) as progress:
             record = segment_case(
                 case, networks, options.case, progress=progress, warn=None if options.quiet else _say_warning

@@ -73,3 +73,32 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
         ct, pet = (read_geometry(path, form=options.case.geometry) for path in (case.ct, case.pet))
         require_overlap(ct, pet, source=str(case.ct))
     return cases
+
+
+def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> None:
+    """Refuse a scan that cannot fit into memory at a network's spacing, before its voxels are read.
+
+    Raises
+    ------
+    UserError
+        If memory is too small for a scan, or a scan is too large for any machine.
+    """
+    from swfastedit_core.files.geometry import read_geometry
+    from swfastedit_core.preprocess import least_memory_bytes, place
+    from swfastedit_core.system.memory import usable_memory_bytes
+
+    usable = usable_memory_bytes()
+    for case in cases:
+        geometry = read_geometry(case.pet, form=options.case.geometry)
+        for network in networks:
+            try:
+                placement = place(geometry, network.config.preprocessing.spacing_mm)
+            except UserError as error:
+                raise UserError(f"{case.pet}: {error}") from error
+            needed = least_memory_bytes(placement, channels=network.config.channels.image_channels)
+            if usable is not None and needed > usable:
+                shape = "×".join(map(str, placement.network_shape))
+                raise UserError(
+                    f"{case.pet}: {shape} voxels at the network's spacing need more than {needed / 1e9:.1f} GB, and "
+                    f"{usable / 1e9:.1f} GB of memory are free; free some memory, or cut the scan"
+                )

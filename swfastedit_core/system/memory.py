@@ -1,4 +1,4 @@
-"""Peak memory of this process."""
+"""Memory: the peak of this process, and how much there is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swfastedit_core.system.control_groups import FILES, MOUNT, control_groups
+
 if TYPE_CHECKING:
     import torch
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MEMINFO = Path("/proc/meminfo")
 RESET_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM
 
 
@@ -46,3 +49,35 @@ def peak_gpu_memory_mb(device: torch.device) -> float:
     import torch
 
     return torch.cuda.max_memory_allocated(device) / 1e6
+
+
+def usable_memory_bytes(*, meminfo: Path = MEMINFO, files: Path = FILES, mount: Path = MOUNT) -> int | None:
+    """Return the memory that a process can have at most: free memory and swap, or less in a control group.
+
+    Parameters
+    ----------
+    meminfo
+        The kernel's file about the machine's memory.
+    files, mount
+        As in `control_groups`.
+
+    Returns
+    -------
+    int or None
+        None if the system does not tell (not Linux).
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        free = sum(1024 * int(lines[name].split()[0]) for name in ("MemAvailable", "SwapFree"))
+    except (OSError, KeyError, ValueError):
+        return None
+    limits = [_limit(group) for group in control_groups("memory", files=files, mount=mount)]
+    return min([free, *(limit for limit in limits if limit is not None)])
+
+
+def _limit(group: Path) -> int | None:
+    """Return the memory that a control group may use; None without a limit."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            return int((group / name).read_text())  # "max" is no number
+    return None

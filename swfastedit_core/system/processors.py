@@ -7,8 +7,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-FILES = Path("/proc/self/cgroup")
-MOUNT = Path("/sys/fs/cgroup")
+from swfastedit_core.system.control_groups import FILES, MOUNT, control_groups
 
 
 def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
@@ -30,7 +29,9 @@ def available_cpus(*, files: Path = FILES, mount: Path = MOUNT) -> int:
         1 or more; a quota of 1.5 processors counts as 2.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for group in _groups(files, mount) if (quota := _quota(group)) is not None]
+    quotas = [
+        quota for group in control_groups("cpu", files=files, mount=mount) if (quota := _quota(group)) is not None
+    ]
     return max(1, min([given, *(math.ceil(quota) for quota in quotas)]))
 
 
@@ -47,26 +48,6 @@ def limit_threads() -> None:
         import SimpleITK as sitk
 
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(processors)
-
-
-def _groups(files: Path, mount: Path) -> list[Path]:
-    """List the folders whose quotas apply: the process's group and all above it."""
-    try:
-        lines = [line.split(":", 2) for line in files.read_text().splitlines()]
-    except OSError:
-        return []
-    found: list[Path] = []
-    for _, controllers, path in (line for line in lines if len(line) == 3):
-        if not controllers:
-            top = mount
-        elif "cpu" in controllers.split(","):
-            top = mount / "cpu"
-        else:
-            continue
-        # In a container without a control group namespace the path is the host's; only the top folder exists.
-        below = Path(path.lstrip("/"))
-        found += [top / part for part in (below, *below.parents)]
-    return found
 
 
 def _quota(group: Path) -> float | None:

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from handwritten import MHA_HEADER, VOXELS, mha, packed_mha, refused
 
-from swfastedit_core import Geometry, read_volume
+from swfastedit_core import DataWarning, Geometry, read_volume
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,53 @@ def test_compressed_voxels_are_read_however_the_flag_is_spelt(flag, tmp_path):
 def test_wrong_compressed_size_is_refused_where_itk_returns_unset_memory(line, flag, tmp_path):
     message = refused(packed_mha(tmp_path / "a.mha", line, flag))
     assert "CompressedDataSize" in message or "cannot be read" in message
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_values_are_scaled_as_the_header_says_with_a_warning(compressed, tmp_path):
+    lines = "ElementToIntensityFunctionSlope = 0.5\nElementToIntensityFunctionOffset = 3\nElementDataFile = LOCAL"
+    path = packed_mha(tmp_path / "a.mha", "CompressedDataSize = {}\n") if compressed else mha(tmp_path / "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"ElementDataFile = LOCAL", lines.encode()))
+    with pytest.warns(DataWarning, match=r"as the header says \(ElementToIntensityFunctionSlope 0.5, Offset 3\)"):
+        np.testing.assert_array_equal(read_volume(path).array_zyx.ravel(), np.arange(24) / 2 + 3)
+
+
+@pytest.mark.parametrize("slope", ["0", "nan", "many"])
+def test_impossible_scale_is_refused(slope, tmp_path):
+    path = mha(tmp_path / "a.mha", "ElementDataFile", f"ElementToIntensityFunctionSlope = {slope}\nElementDataFile")
+    assert f"slope = {slope}, expected a number that scales the values" in refused(path)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("cm", 10), ("um", 1e-3)])
+def test_distance_units_are_converted(unit, factor, tmp_path):
+    spacing = f"ElementSpacing = {40 / factor} {40 / factor} {50 / factor}\nDistanceUnits = {unit}"
+    path = mha(tmp_path / "a.mha", "ElementSpacing = 2 2 3", spacing)
+    path.write_bytes(path.read_bytes().replace(b"Offset = 0 0 0", f"Offset = {7 / factor} 0 0".encode()))
+    assert read_volume(path).geometry == Geometry((4, 3, 2), (40.0, 40.0, 50.0), (pytest.approx(7.0), 0.0, 0.0))
+
+
+def test_unknown_distance_unit_is_warned_of(tmp_path):
+    path = mha(tmp_path / "a.mha", "ElementSpacing", "DistanceUnits = inch\nElementSpacing")
+    with pytest.warns(DataWarning, match="DistanceUnits = inch, which is unknown"):
+        assert read_volume(path).geometry.spacing_mm == (2, 2, 3)
+
+
+@pytest.mark.parametrize("size", [4, -1])
+def test_header_size_is_refused_where_it_would_move_the_voxels(size, tmp_path):
+    path = mha(tmp_path / "a.mha", "ElementDataFile", f"HeaderSize = {size}\nElementDataFile")
+    assert refused(path) == f"the header says HeaderSize = {size}, expected none; write it anew"
+
+
+def test_trailing_axis_of_one_is_dropped(tmp_path):
+    header = MHA_HEADER
+    for old, new in (
+        ("NDims = 3", "NDims = 4"), ("DimSize = 4 3 2", "DimSize = 4 3 2 1"), ("= 2 2 3", "= 2 2 3 1"),
+        ("Offset = 0 0 0", "Offset = 1 2 3 0"),
+        ("1 0 0 0 1 0 0 0 1", "0 1 0 0 1 0 0 0 0 0 1 0 0 0 0 1"),
+    ):  # fmt: skip
+        assert old in header
+        header = header.replace(old, new)
+    (tmp_path / "a.mha").write_bytes(header.encode() + VOXELS)
+    volume = read_volume(tmp_path / "a.mha")
+    np.testing.assert_array_equal(volume.array_zyx.ravel(), np.arange(24))
+    assert volume.geometry == Geometry((4, 3, 2), (2.0, 2.0, 3.0), (1.0, 2.0, 3.0), (0, 1, 0, 1, 0, 0, 0, 0, 1))
