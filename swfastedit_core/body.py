@@ -24,7 +24,6 @@ MARGIN_MM = 8.0
 HOT_SUV = 1.5  # cells with a hotter voxel are searched wherever they are: a small lesion hardly raises a cell's mean
 HOT_OF_PEAK = 0.05  # share of the 99.9th percentile of the cells, for an image with larger values than SUV
 TOUCHING = np.ones((3, 3, 3))  # cells that share a corner are neighbours
-SPOT_ML = 0.2  # a hot spot below this volume is a single voxel of a scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +73,15 @@ class Body:
         Voxels to add around the patient along x, y, z.
     shape
         Voxels of the image.
-    single_hot_voxels
-        Number of hot spots apart from the patient that are as small as a voxel of a scan.
+    spots_ml
+        Volume of each hot spot apart from the patient: its integral of SUV divided by its highest SUV.
     """
 
     cells: np.ndarray
     cell: Triple
     margin: Triple
     shape: Triple
-    single_hot_voxels: int = 0
+    spots_ml: tuple[float, ...] = ()
 
     def box(self, z_start: int, z_stop: int) -> Box | None:
         """Return the box around the patient between two z positions in voxels; None if there is no part of it."""
@@ -129,13 +128,15 @@ def find_body(cells: Cells) -> Body | None:
         return None
     volume_ml = np.bincount(labels.ravel())[1:] * cells.cell_ml
     peak = ndimage.maximum(mean_suv, labels, np.arange(1, count + 1))
-    kept = ((volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)) | (peak >= HOT_PEAK * threshold)
+    large = (volume_ml >= BODY_ML) & (peak >= BODY_PEAK * threshold)
+    kept = large | (peak >= HOT_PEAK * threshold)
     if not kept.any():
         return None
     margin = triple(int(np.ceil(MARGIN_MM / mm)) for mm in cells.spacing_mm)
-    patient = np.concatenate(([False], kept))[labels]
-    apart = cells.hot & ~patient
-    return Body(patient | apart, cells.cell, margin, cells.shape, _single_voxels(cells, apart))
+    apart = cells.hot & ~np.concatenate(([False], large))[labels]
+    return Body(
+        np.concatenate(([False], kept))[labels] | apart, cells.cell, margin, cells.shape, _spots_ml(cells, apart)
+    )
 
 
 def _max_cells(suv: Tensor, cell: Triple) -> Tensor:
@@ -150,11 +151,11 @@ def _max_cells(suv: Tensor, cell: Triple) -> Tensor:
     return suv
 
 
-def _single_voxels(cells: Cells, apart: np.ndarray) -> int:
-    """Count the hot spots among cells that are as small as a voxel: the integral of their SUV is that of a voxel."""
+def _spots_ml(cells: Cells, apart: np.ndarray) -> tuple[float, ...]:
+    """Return the volume of each component of hot cells; interpolation leaves that of a single voxel as it was."""
     spots, count = ndimage.label(apart, structure=TOUCHING)
     if count == 0:
-        return 0
+        return ()
     index = np.arange(1, count + 1)
-    sum_ml = ndimage.sum_labels(cells.mean_suv, spots, index) * cells.cell_ml
-    return int(np.count_nonzero(sum_ml < SPOT_ML * ndimage.maximum(cells.max_suv, spots, index)))
+    integral = ndimage.sum_labels(cells.mean_suv, spots, index) * cells.cell_ml
+    return tuple((integral / ndimage.maximum(cells.max_suv, spots, index)).tolist())

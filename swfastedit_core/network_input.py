@@ -43,6 +43,12 @@ class NetworkInput:
     cells: Cells
     uniform: bool
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of the file in ml."""
+        spacing_mm = np.divide(self.cells.spacing_mm, self.placement.step)
+        return float(spacing_mm.prod()) / 1000.0
+
 
 @timed("prepare")
 def prepare(pet: Volume, networks: Ensemble, *, ct: Volume | None = None) -> dict[Preprocessing, NetworkInput]:

@@ -25,6 +25,7 @@ from swfastedit_core.volume import Geometry, Volume
 from swfastedit_core.windows import WindowPlan, hot_cells_outside, plan_windows
 
 OVERLAP = 0.75  # the recipe's
+SINGLE_VOXEL = 2.0  # voxels of the file; a smaller hot spot is a single voxel, whose peak interpolation may lower
 
 Progress = Callable[[int, int], None]
 
@@ -148,8 +149,8 @@ def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, f
     windows = plan_windows(shape, window=window, overlap=overlap, body=body)
     if prepared.uniform:
         return WindowPlan(shape, window, ())
-    if body is not None and body.single_hot_voxels:
-        _warn(f"{body.single_hot_voxels} single hot voxel(s) apart from the body; are they noise?")
+    if body is not None and (single := sum(ml < SINGLE_VOXEL * prepared.voxel_ml for ml in body.spots_ml)):
+        _warn(f"{single} single hot voxel(s) lie apart from the body; are they noise?")
     if missed := hot_cells_outside(prepared.cells, windows):
         _warn(f"{missed} hot place(s) lie outside of all windows and are not searched; use --region full")
     return windows

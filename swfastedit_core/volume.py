@@ -18,8 +18,6 @@ class NiftiForms:
 
     Attributes
     ----------
-    version
-        1 or 2, of the format.
     pixdim
         The first four: qfac and the voxel sizes along x, y, z.
     units
@@ -32,7 +30,6 @@ class NiftiForms:
         The 3×4 matrix of the sform, row by row.
     """
 
-    version: int
     pixdim: tuple[float, ...]
     units: int
     qform_code: int

@@ -169,29 +169,29 @@ def test_lesion_of_10_mm_and_suv_4_in_a_cold_foot_is_searched():
     x, y, z = np.ogrid[:80, :80, :80]
     suv[torch.from_numpy((x - 71.5) ** 2 + (y - 71.5) ** 2 + (z - 11.5) ** 2 <= 2.5**2)] = 4.0  # 10 mm, in eight cells
     body = find_body(mean_cells(suv, (2.0, 2.0, 2.0)))
-    assert body.single_hot_voxels == 0
+    assert [round(ml, 1) for ml in body.spots_ml] == [0.4]
     plan = plan_windows((80, 80, 80), window=(16, 16, 16), overlap=0.5, body=body)
     assert covered(plan)[(suv > 1.5).numpy()].all()
     suv[60:] *= 0.35  # SUV 1.4
     assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).box(0, 80).stop[1] < 60 < body.box(0, 80).stop[1]
 
 
-@pytest.mark.parametrize("length", [1, 2])
-@pytest.mark.parametrize("voxel", [2, 3])  # 4 and 6 mm, interpolated to 2 mm
-def test_single_hot_voxel_apart_from_the_body_is_counted(voxel, length):
-    suv, spot = with_body(), torch.zeros(1, 1, 9, 9, 9)
-    spot[0, 0, 4, 4, 4 : 4 + length] = 4.0
-    fine = torch.nn.functional.interpolate(spot, scale_factor=voxel, mode="trilinear")[0, 0, :, :, :]
-    side = min(fine.shape[0], 18)
-    start = (fine.shape[0] - side) // 2
-    suv[62:80, 62:80, 40:58] = fine[start : start + 18, start : start + 18, start : start + 18]
-    assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).single_hot_voxels == (1 if (length == 1 or voxel == 2) else 0)
+@pytest.mark.parametrize(("length", "voxels"), [(1, (0.7, 1.05)), (2, (1.6, 2.1)), (4, (3.4, 4.3))])
+@pytest.mark.parametrize("voxel", [1, 3])  # 2 and 6 mm, interpolated to 2 mm
+def test_spot_apart_from_the_body_has_the_volume_of_its_voxels(voxel, length, voxels):
+    suv, spot = with_body(), torch.zeros(1, 1, 6, 6, 6)
+    spot[0, 0, 3, 3, 1 : 1 + length] = 4.0
+    fine = torch.nn.functional.interpolate(spot, scale_factor=voxel, mode="trilinear")[0, 0]
+    side = fine.shape[0]
+    suv[62 : 62 + side, 62 : 62 + side, 40 : 40 + side] = fine
+    (spot_ml,) = find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml
+    assert voxels[0] < spot_ml / ((2 * voxel) ** 3 / 1000) < voxels[1]
 
 
 def test_hot_voxels_in_the_body_are_no_spots():
     suv = with_body()
     suv[30, 30, 30] = 20.0
-    assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).single_hot_voxels == 0
+    assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml == ()
 
 
 def test_hot_cells_that_no_window_sees_are_counted():

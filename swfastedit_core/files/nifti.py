@@ -1,6 +1,6 @@
 """NIfTI-1 and NIfTI-2 (.nii, .nii.gz): a binary header, then the data; .nii.gz is compressed as a whole.
 
-Offsets are from nifti1.h and nifti2.h.
+NIfTI-1 is written wherever its 16 bits hold the size. Offsets are from nifti1.h and nifti2.h.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ class Layout:
 
     Attributes
     ----------
-    version
-        1 or 2.
     size
         Length of the header in bytes; its first field holds it.
     magic
@@ -41,20 +39,19 @@ class Layout:
         Offset and type by the name of the field.
     """
 
-    version: int
     size: int
     magic: bytes
     fields: dict[str, tuple[int, str]]
 
 
 LAYOUTS = (
-    Layout(1, 348, b"n+1\0", {
+    Layout(348, b"n+1\0", {
         "sizeof_hdr": (0, "i"), "dim": (40, "8h"), "datatype": (70, "h"), "bitpix": (72, "h"), "pixdim": (76, "8f"),
         "vox_offset": (108, "f"), "scl_slope": (112, "f"), "scl_inter": (116, "f"), "xyzt_units": (123, "B"),
         "descrip": (148, "80s"), "qform_code": (252, "h"), "sform_code": (254, "h"), "quatern": (256, "3f"),
         "qoffset": (268, "3f"), "srow": (280, "12f"), "magic": (344, "4s"),
     }),
-    Layout(2, 540, b"n+2\0\r\n\x1a\n", {
+    Layout(540, b"n+2\0\r\n\x1a\n", {
         "sizeof_hdr": (0, "i"), "magic": (4, "8s"), "datatype": (12, "h"), "bitpix": (14, "h"), "dim": (16, "8q"),
         "pixdim": (104, "8d"), "vox_offset": (168, "q"), "scl_slope": (176, "d"), "scl_inter": (184, "d"),
         "descrip": (240, "80s"), "qform_code": (344, "i"), "sform_code": (348, "i"), "quatern": (352, "3d"),
@@ -98,7 +95,6 @@ def read_header(path: Path, form: Form = "auto") -> ImageHeader:
         raise UserError(f"{path}: the header says that the voxels begin at byte {start}; is the file damaged?")
     start = max(int(start), layout.size + 4)
     forms = NiftiForms(
-        version=layout.version,
         pixdim=fields["pixdim"][:4],
         units=fields["xyzt_units"],
         qform_code=fields["qform_code"],
@@ -142,7 +138,7 @@ def write(volume: Volume, path: Path, *, program: str, compressed: bool) -> None
         If the file cannot be written.
     """
     forms = forms_of(volume.geometry)
-    layout = next(layout for layout in LAYOUTS if layout.version == forms.version)
+    layout = LAYOUTS[0 if max(volume.geometry.size_xyz) < 2**15 else 1]  # ITK and older programs read no NIfTI-2
     array = np.ascontiguousarray(volume.array_zyx)
     kind = next(code for code, name in DTYPES.items() if np.dtype(name) == array.dtype)
     x, y, z = volume.geometry.size_xyz

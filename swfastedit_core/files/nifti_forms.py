@@ -85,7 +85,6 @@ def forms_of(geometry: Geometry) -> NiftiForms:
     origin = np.array(geometry.origin_mm) * RAS_TO_LPS
     rows = np.column_stack([axes * geometry.spacing_mm, origin])
     return NiftiForms(
-        version=1,
         pixdim=(-1.0 if left_handed else 1.0, *geometry.spacing_mm),
         units=2,
         qform_code=1,
@@ -207,7 +206,8 @@ def _grid(affine: np.ndarray, size_xyz: tuple[int, int, int], mm: float) -> Geom
     axes = RAS_TO_LPS[:, None] * (u @ vt)
     if np.allclose(np.abs(axes).max(axis=0), 1, rtol=0, atol=1e-9):
         axes = np.rint(axes)  # an exact permutation stays one
-    x, y, z = (spacing * mm).tolist()
+    # Another unit moves the last digit of float32: 0.008 m is 8 mm, not 8.0000004.
+    x, y, z = (size if mm == 1.0 else float(f"{size:.7g}") * mm for size in spacing.tolist())
     left, posterior, superior = (affine[:3, 3] * RAS_TO_LPS * mm + 0.0).tolist()
     direction = tuple(float(cosine) for cosine in axes.ravel() + 0.0)
     return Geometry(size_xyz, (x, y, z), (left, posterior, superior), direction)

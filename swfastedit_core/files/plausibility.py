@@ -37,8 +37,7 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
     Returns
     -------
     list of str
-        At most one sentence each for the extent, the scale and the type, without the file's name; empty for a PET in
-        SUV.
+        At most one sentence each for the extent and the values, without the file's name; empty for a PET in SUV.
     """
     doubts = []
     if min(geometry.extent_mm) < SMALLEST_MM:
@@ -48,7 +47,11 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
         return [*doubts, f"every voxel is {low:g}, there is no image in it"] if suv.size > 1 else doubts
     sample = _sample(suv)
     negative = float(np.count_nonzero(sample < NEGATIVE)) / sample.size
-    if low < AIR_HU_BELOW:
+    if stored.itemsize == 1:
+        doubts.append(
+            "the values are whole numbers of 8 bits, and SUV have fractions; was the scan exported as grey levels?"
+        )
+    elif low < AIR_HU_BELOW:
         doubts.append(f"minimum {low:,.0f} is no SUV; is it a CT in HU? Name the PET with --pet and the CT with --ct")
     elif negative > NEGATIVE_SHARE:
         doubts.append(
@@ -59,10 +62,6 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
         doubts.append(f"maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first")
     elif head_to_foot_mm(geometry) > WHOLE_BODY_MM:
         doubts += _doubt_about_mean(sample)
-    if stored.itemsize == 1:
-        doubts.append(
-            "the values are whole numbers of 8 bits, and SUV have fractions; was the scan exported as grey levels?"
-        )
     return doubts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.formats import format_of
 from swfastedit_core.files.geometry import read_header
+from swfastedit_core.files.nifti_forms import FORMS
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
 
@@ -76,10 +78,10 @@ def write_mask(mask: Volume, path: str | Path) -> None:
 
 def written_here(path: Path) -> bool:
     """Whether a file is an image that this program wrote, by its header."""
-    try:
-        return read_header(path).program == PROGRAM
-    except UserError:
-        return False
+    for form in FORMS:  # the coordinates do not matter here, and may contradict each other as those of the scan
+        with suppress(UserError):
+            return read_header(path, form=form).program == PROGRAM
+    return False
 
 
 def _reason(error: Exception) -> str:

@@ -68,7 +68,8 @@ def test_hounsfield_units_are_named():
 
 @pytest.mark.parametrize("stored", [np.uint8, np.int8])
 def test_eight_bits_are_named(stored):
-    assert doubts(np.rint(scan(factor=3.0)), stored=stored)[-1].startswith("the values are whole numbers of 8 bits")
+    (doubt,) = doubts(np.rint(scan(factor=4.0)), stored=stored)
+    assert doubt.startswith("the values are whole numbers of 8 bits")
     assert doubts(np.rint(scan(factor=1.0) + 0.3), stored=np.int16) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from handwritten import values
 
-from swfastedit_core import Geometry, UserError, Volume, read_volume, write_mask, write_volume
+from swfastedit_core import Geometry, UserError, Volume, read_label, read_volume, write_mask, write_volume
 from swfastedit_core.files.formats import SUFFIXES
 
 C, S = np.cos(0.3), np.sin(0.3)
@@ -97,3 +97,21 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(suffix, limit, tmp_path)
 def test_unknown_ending_is_refused_for_writing(tmp_path):
     with pytest.raises(UserError, match="unknown file type"):
         write_volume(Volume(values(), Geometry((8, 7, 6), (1, 1, 1))), tmp_path / "scan.img")
+
+
+def test_nifti_of_more_than_16_bits_is_nifti_2(tmp_path):
+    grid = Geometry((40000, 1, 1), (0.05, 50.0, 50.0))
+    write_mask(Volume(np.ones(grid.shape_zyx, np.uint8), grid), tmp_path / "mask.nii")
+    assert (tmp_path / "mask.nii").read_bytes()[:4] == (540).to_bytes(4, "little")
+    assert read_label(tmp_path / "mask.nii").array_zyx.sum() == 40000
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.complex64, "U3"])
+def test_types_that_files_do_not_have_are_refused(dtype, tmp_path):
+    with pytest.raises(ValueError, match="expected integers, float32 or float64"):
+        write_volume(Volume(np.zeros((2, 2, 2), dtype), Geometry((2, 2, 2), (1, 1, 1))), tmp_path / "scan.nii")
+
+
+def test_bool_is_written_as_uint8(tmp_path):
+    write_volume(Volume(np.ones((2, 2, 2), bool), Geometry((2, 2, 2), (1, 1, 1))), tmp_path / "scan.mha")
+    assert sitk.ReadImage(str(tmp_path / "scan.mha")).GetPixelIDTypeAsString() == "8-bit unsigned integer"
