@@ -127,7 +127,7 @@ def _assumptions(source: Checkpoint, options: argparse.Namespace) -> list[str]:
     assumed = {option: text for option, text in describe_input(source.config).items() if not given[option]}
     if source.described or not assumed:
         return []
-    return [f"assumed as in the recipe: {', '.join(assumed.values())}; {', '.join(assumed)} states another"]
+    return [f"assumed as in the recipe: {', '.join(assumed.values())}; if that is wrong, give {', '.join(assumed)}"]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from swfastedit_core.errors import UserError, is_out_of_memory
 NNUNET_KEYS = {"network_weights", "trainer_name"}, {"state_dict", "plot_stuff"}  # of versions 2 and 1
 MODULES = ("torch.nn.modules.", "monai.networks.")  # a pickled module names classes from here
 LEGACY_PICKLES = 4  # files of torch before 1.6 begin with three short ones
+TORCH_PROTOCOL = 2
 MAX_PICKLE_BYTES = 2**26  # of the part that describes the tensors
 
 
@@ -58,7 +60,8 @@ def load_torch_file(path: Path) -> object:
     if kind is not None:
         raise UserError(f"{path}: {kind}")
     try:
-        with torch.serialization.safe_globals(STAND_INS):
+        with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol, in torch's words; `_reason` has its own
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: {_reason(path, error)}") from error
@@ -77,7 +80,7 @@ def nnunet_message() -> str:
     """Say what an nnU-Net checkpoint is good for."""
     return (
         "is an nnU-Net checkpoint, whose network this program does not have; segment with nnUNetv2_predict, "
-        "or train a network with python -m swfastedit_core.train on the same data (layout nnunet)"
+        "or train a network with python -m swfastedit_core.train on the same data (--data images:FOLDER)"
     )
 
 
@@ -91,10 +94,13 @@ class _Mentions:
         Names of classes and functions, in their order.
     texts
         Strings, such as the keys of dicts.
+    protocol
+        Protocol of the pickle; torch reads 2.
     """
 
     callables: tuple[str, ...]
     texts: frozenset[str]
+    protocol: int
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -104,6 +110,11 @@ def _reason(path: Path, error: Exception) -> str:
         return nnunet_message()
     if any(name.startswith(MODULES) for name in mentions.callables):
         return f"holds a whole pickled module; it is not opened, because that could run code; {SAVE_AGAIN}"
+    if mentions.protocol > TORCH_PROTOCOL:
+        return (
+            f"was written with pickle protocol {mentions.protocol}; it is not opened, because that could run code; "
+            f"{SAVE_AGAIN}"
+        )
     refused = re.search(r"GLOBAL ([\w.]+)", str(error))
     if refused:
         return f"holds more than tensors ({refused[1]}); it is not opened, because that could run code; {SAVE_AGAIN}"
@@ -113,17 +124,20 @@ def _reason(path: Path, error: Exception) -> str:
 def _read_mentions(path: Path) -> _Mentions:
     callables: list[str] = []
     texts: list[str] = []
+    protocol = 0
     try:
         for operation, argument in _operations(path):
             if operation == "GLOBAL":
                 callables.append(argument.replace(" ", "."))
             elif operation == "STACK_GLOBAL":
                 callables.append(".".join(texts[-2:]))
+            elif operation == "PROTO":
+                protocol = argument
             elif isinstance(argument, str):
                 texts.append(argument)
     except Exception:  # a damaged pickle: what was found before the damage counts
         pass
-    return _Mentions(tuple(callables), frozenset(texts))
+    return _Mentions(tuple(callables), frozenset(texts), protocol)
 
 
 def _operations(path: Path) -> Iterator[tuple[str, Any]]:

@@ -45,7 +45,7 @@ def test_command_converts_and_shows(tmp_path, run):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "notice: assumed as in the recipe: spacing 2.036 × 2.036 × 3 mm, window 128 × 128 × 128 voxels; "
-        f"--spacing, --window states another\nwritten to {target}\n"
+        f"if that is wrong, give --spacing, --window\nwritten to {target}\n"
     )
     about = json.loads(run("show", target).stdout)
     assert about["parameters"] == sum(t.numel() for t in build_network(NARROW).state_dict().values())

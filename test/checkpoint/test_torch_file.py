@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from swfastedit_core.errors import UserError
 SAVE_AGAIN = "save its weights alone, where its classes are installed: torch.save({'net': model.state_dict()}, FILE)"
 NNUNET = (
     "is an nnU-Net checkpoint, whose network this program does not have; segment with nnUNetv2_predict, or train a "
-    "network with python -m swfastedit_core.train on the same data (layout nnunet)"
+    "network with python -m swfastedit_core.train on the same data (--data images:FOLDER)"
 )
 
 
@@ -126,6 +127,16 @@ def test_whole_pickled_module_is_refused(make, zipped, wrap, tmp_path):
     assert refused(tmp_path / "0.pt") == (
         f"holds a whole pickled module; it is not opened, because that could run code; {SAVE_AGAIN}"
     )
+
+
+def test_pickle_protocol_that_torch_does_not_read_is_named(tmp_path):
+    torch.save({"net": monai_network().state_dict()}, tmp_path / "0.pt", pickle_protocol=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert refused(tmp_path / "0.pt") == (
+            f"was written with pickle protocol 4; it is not opened, because that could run code; {SAVE_AGAIN}"
+        )
+    assert caught == []
 
 
 def test_torchscript_is_refused(tmp_path):
