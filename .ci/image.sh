@@ -56,10 +56,10 @@ require_weights() {
         echo "$odd: is a link or a special file, expected a regular file; copy the weights into this folder" >&2
         return 1
     fi
-    found=$(find "$folder" -type f \( -name '*.safetensors' -o -name '*.pt' \) ! -path '*/.*' -exec dirname {} + |
-        sort -u)
+    found=$(find "$folder" -type f \( -name '*.safetensors' -o -name '*.pt' -o -name '*.pth' -o -name '*.ckpt' \) \
+        ! -path '*/.*' -exec dirname {} + | sort -u)
     case $found in
-    "") echo "$folder: no weights, expected .safetensors or .pt files" >&2 && return 1 ;;
+    "") echo "$folder: no weights, expected .safetensors, .pt, .pth or .ckpt files" >&2 && return 1 ;;
     *$'\n'*) echo "$folder: weights in several folders (${found//$'\n'/, }), expected one" >&2 && return 1 ;;
     esac
     WEIGHTS=$found
@@ -67,7 +67,7 @@ require_weights() {
 
 pack_model() {
     local target=$1 file weights=()
-    for file in "$WEIGHTS"/*.safetensors "$WEIGHTS"/*.pt; do
+    for file in "$WEIGHTS"/*.safetensors "$WEIGHTS"/*.pt "$WEIGHTS"/*.pth "$WEIGHTS"/*.ckpt; do
         if [ -f "$file" ]; then weights+=("${file##*/}"); fi
     done
     tar -C "$WEIGHTS" --owner=0 --group=0 --mode=a+r -czf "$target" -- "${weights[@]}"

@@ -103,7 +103,7 @@ Measure = Callable[[argparse.Namespace, torch.device, Path, Path], tuple[Any, st
 
 
 def _speed(options: argparse.Namespace, device: torch.device, work: Path, _: Path) -> tuple[Any, str]:
-    large, shipped = speed.random_weights(work / "dynunet.safetensors"), find_checkpoints([options.weights])[0]
+    large, shipped = speed.random_weights(work / "dynunet.safetensors"), find_checkpoints([options.weights]).files[0]
     scan, windows = options.scan.parent.name, options.reference_windows or None
     return _timed(
         [

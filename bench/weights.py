@@ -58,7 +58,7 @@ def phantoms(weights: Sequence[Path], count: int, seed: int) -> list[MethodScore
     UserError
         If the weights were trained with this seed.
     """
-    for path in find_checkpoints(weights):
+    for path in find_checkpoints(weights).files:
         training = read_config(path).training
         while training:
             if training.get("seed") == seed:

@@ -21,9 +21,7 @@ from swfastedit_core.preprocess import Preprocessing
 MASKS = Path("images/automated-petct-lesion-segmentation")
 SIZE_XYZ, SPACING_MM, ORIGIN_MM = (40, 36, 30), (4.0, 4.0, 4.5), (-80.0, 12.5, -300.0)
 DIRECTION = (0, -1, 0, -1, 0, 0, 0, 0, 1)  # left-handed
-CONFIG = CheckpointConfig(
-    NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32), demonstration=True
-)
+CONFIG = CheckpointConfig(NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32))
 
 
 def scan(array=None):

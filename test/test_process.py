@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 import SimpleITK as sitk
 from places import ROOT
 from program import MASKS, assert_failed, assert_is_mask_of_the_scan, files, finished, reports, scan, start, stopped
+
+from swfastedit_core.checkpoint import read_checkpoint, write_checkpoint
 
 BEFORE = {"start", "load"}
 STAGES = BEFORE | {"read", "prepare", "plan", "compile", "network", "restore", "write", "total"}
@@ -34,7 +37,10 @@ def platform(tmp_path_factory, weights):
     (top / "in/images/pet/notes.txt").touch()
     (top / "out").mkdir()
     (top / "input").symlink_to(top / "in")
-    done = finished("--input", top / "input", "--output", top / "out", "--weights", weights / "1.safetensors")
+    network = read_checkpoint(weights / "1.safetensors")
+    demonstration = replace(network, config=replace(network.config, demonstration=True))
+    write_checkpoint(demonstration, top / "demo/1.safetensors")
+    done = finished("--input", top / "input", "--output", top / "out", "--weights", top / "demo")
     return top, done
 
 

@@ -328,7 +328,7 @@ def test_export_leaves_nothing_where_the_upload_would_be_refused(clone):
 
 def no_weights(weights):
     (weights / "one.safetensors").unlink()
-    return f"{weights}: no weights, expected .safetensors or .pt files"
+    return f"{weights}: no weights, expected .safetensors, .pt, .pth or .ckpt files"
 
 
 def linked_weights(weights):

@@ -73,9 +73,15 @@ def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
         engine=options.engine,
         window_batch=options.window_batch,
     )
-    if networks.demonstration and not options.quiet:
-        say("notice: these are demonstration weights, not for patients")
+    if not options.quiet:
+        for notice in _notices(networks):
+            say(f"notice: {notice}")
     return networks, {"start": started, "load": time.perf_counter() - begin}
+
+
+def _notices(networks: Ensemble) -> list[str]:
+    demonstration = ["these are demonstration weights, not for patients"] if networks.demonstration else []
+    return [*networks.notices, *networks.warnings, *demonstration]
 
 
 def segment_cases(

@@ -79,7 +79,7 @@ class CaseRecord:
     lesion_voxels, lesion_volume_ml
         Size of the mask.
     warnings
-        Warnings that were raised while the files were read.
+        What is assumed about the weights, and warnings that were raised while the files were read.
     """
 
     output: Path
@@ -126,7 +126,7 @@ def segment_case(
     progress
         Called with the windows done and the windows planned.
     warn
-        Called with each warning about the files, as soon as they are read.
+        Called with each warning about the scans, as soon as they are read.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def segment_case(
 
     reset_peak_memory()
     stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
-    messages: list[str] = []
+    messages = list(networks.warnings)
     with _data_warnings(case, messages, warn):
         with stopwatch.stage("read"):
             scans = _read(case, options.geometry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from swfastedit_core.checkpoint import SUFFIXES
+from swfastedit_core.checkpoint import ENDINGS, SUFFIXES
 from swfastedit_core.errors import UserError
 
 MODEL = Path("/opt/ml/model")  # the platform unpacks an uploaded model tarball here
@@ -31,7 +31,7 @@ def _weights_below(top: Path) -> Path | None:
     folders = sorted({path.parent for path in files if path.suffix in SUFFIXES})
     if files and len(folders) != 1:
         names = ", ".join(str(path.relative_to(top)) for path in sorted(files)[:5])
-        raise UserError(f"{top}: found {names}, expected weights ({' or '.join(SUFFIXES)}) in one folder")
+        raise UserError(f"{top}: found {names}, expected weights ({ENDINGS}) in one folder")
     return folders[0] if files else None
 
 

@@ -88,6 +88,19 @@ class CheckpointConfig:
         return cls(network, channels=AUTHORS_CHANNELS[network.in_channels])
 
 
+def describe_input(config: CheckpointConfig) -> dict[str, str]:
+    """Describe what the network is given, for the user, by the options of ``checkpoint convert``."""
+    intensity = config.preprocessing.intensity
+    low, high = astuple(intensity)
+    percentiles = isinstance(intensity, PercentileIntensity)
+    mapped = f"percentiles {low:g} and {high:g} of the image" if percentiles else f"SUV {low:g} to {high:g}"
+    return {
+        "--spacing": f"spacing {' × '.join(f'{mm:.4g}' for mm in config.preprocessing.spacing_mm)} mm",
+        "--percentiles or --suv-range": mapped,
+        "--window": f"window {' × '.join(map(str, config.window))} voxels",
+    }
+
+
 def to_header(config: CheckpointConfig) -> str:
     """Return the configuration as JSON."""
     plain = asdict(config)

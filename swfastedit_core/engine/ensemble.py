@@ -19,14 +19,26 @@ class Ensemble:
 
     It may mix networks that take PET only and networks that take PET and CT.
 
+    Parameters
+    ----------
+    networks
+        At least one.
+    warnings
+        What is assumed about the weights or left out of their files; each case's record repeats it.
+    notices
+        Files that were left out.
+
     Raises
     ------
     ValueError
         If there is no network, or they are on several devices.
     """
 
-    def __init__(self, networks: Iterable[Engine]) -> None:
+    def __init__(
+        self, networks: Iterable[Engine], *, warnings: Iterable[str] = (), notices: Iterable[str] = ()
+    ) -> None:
         self.networks: Sequence[Engine] = tuple(networks)
+        self.warnings, self.notices = tuple(warnings), tuple(notices)
         if len({network.device for network in self.networks}) != 1:
             raise ValueError(f"{len(self.networks)} networks, expected at least one, all on one device")
 
@@ -82,7 +94,7 @@ def load_networks(
     Parameters
     ----------
     *paths
-        Checkpoint files (``.safetensors``, or the authors' ``.pt``), or folders of them.
+        Checkpoint files (``.safetensors``, ``.pt``, ``.pth`` or ``.ckpt``), or folders of them.
     device
         ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
@@ -104,7 +116,9 @@ def load_networks(
     """
     where = resolve_device(device)
     networks: list[Engine] = []
-    for path in find_checkpoints(paths):
+    remarks: dict[str, list[str]] = {}  # files by what is said about them
+    found = find_checkpoints(paths)
+    for path in found.files:
         checkpoint = read_checkpoint(path)
         channels = checkpoint.config.channels
         if channels.takes_clicks:
@@ -112,7 +126,10 @@ def load_networks(
                 f"{path}: the network takes {channels.count} channels ({', '.join(channels.names)}), "
                 "expected one: pet, or two: pet and ct"
             )
+        for remark in checkpoint.notices:
+            remarks.setdefault(remark, []).append(str(path))
         networks.append(make_engine(checkpoint, device=where, precision=precision, engine=engine, batch=window_batch))
     if not networks:
         raise UserError("no weights given, expected at least one checkpoint or folder of checkpoints")
-    return Ensemble(networks)
+    warnings = [f"{', '.join(files)}: {remark}" for remark, files in remarks.items()]
+    return Ensemble(networks, warnings=warnings, notices=found.notices)

@@ -70,7 +70,9 @@ def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):
     model.mkdir()
     assert default_weights(project, model) == project / "weights"
     (model / "readme.txt").touch()
-    with pytest.raises(UserError, match=r"found readme\.txt, expected weights \(\.safetensors or \.pt\)"):
+    with pytest.raises(
+        UserError, match=r"found readme\.txt, expected weights \(\.safetensors, \.pt, \.pth or \.ckpt\)"
+    ):
         default_weights(project, model)
     (model / "0.pt").touch()
     assert default_weights(project, model) == model
@@ -120,7 +122,7 @@ def test_folder_that_cannot_be_read_is_no_empty_one(tmp_path, without_rights):
 
 
 def test_uploaded_model_may_lie_in_one_folder_of_its_own(tmp_path):
-    for name in ("a/0.safetensors", "a/1.safetensors", ".b/2.pt"):
+    for name in ("a/0.safetensors", "a/1.ckpt", "a/2.pth", ".b/2.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert default_weights(tmp_path / "project", tmp_path) == tmp_path / "a"

@@ -1,35 +1,28 @@
 from __future__ import annotations
 
 import json
-import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import DynUNet as MonaiDynUNet
-from places import ROOT
+from monai_networks import NARROW, monai_network
 from safetensors.torch import load_file, save_file
 
 from swfastedit_core.checkpoint import (
     Channels,
     Checkpoint,
     CheckpointConfig,
-    find_checkpoints,
     read_checkpoint,
     read_config,
     write_checkpoint,
 )
-from swfastedit_core.checkpoint import __main__ as command
 from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
 from swfastedit_core.errors import UserError
-from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
-from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
+from swfastedit_core.intensity import RangeIntensity
+from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
-NARROW = NetworkConfig("dynunet", (2, 3, 4, 5, 6, 7))
 EVERYTHING = CheckpointConfig(
     NetworkConfig("smalldynunet", (3, 4, 5)),
     Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0)),
@@ -48,17 +41,6 @@ WITH_CT = replace(
     preprocessing=Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0), ct_hu=(-160.0, 240.0)),
     channels=Channels.PET_CT,
 )
-
-
-def monai_network(config, seed=0):
-    """Build MONAI's own network as the authors did."""
-    torch.manual_seed(seed)
-    levels, strides = len(config.filters), [(1, 1, 1), *config.architecture.strides]
-    return MonaiDynUNet(
-        3, config.in_channels, config.out_channels, kernel_size=[3] * levels, strides=strides,
-        upsample_kernel_size=strides[1:], filters=list(config.filters), dropout=config.architecture.dropout or None,
-        norm_name="instance", res_block=True,
-    ).eval()  # fmt: skip
 
 
 def checkpoint(config=None):
@@ -87,42 +69,6 @@ def refused(path):
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_weights_of_the_authors_are_recognised_and_give_monais_output(name, tmp_path):
-    filters = tuple(range(2, 2 + len(ARCHITECTURES[name].filters)))
-    config = NetworkConfig(name, filters)
-    monai = monai_network(config)
-    path = tmp_path / "0.pt"
-    torch.save({"net": monai.state_dict()}, path)
-    found = read_checkpoint(path)
-    assert found.config == CheckpointConfig.of_the_recipe(config)
-    assert found.config.preprocessing == Preprocessing((2.03642011, 2.03642011, 3.0), PercentileIntensity(0.05, 99.95))
-    assert found.config.window == (128, 128, 128)
-    image = torch.randn((1, 1, *(2 * side for side in config.divisor_xyz)), generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        assert torch.equal(found.network()(image), monai(image))
-
-
-def test_full_network_has_the_published_size(tmp_path):
-    state = monai_network(NetworkConfig("dynunet")).state_dict()
-    assert len(state) == 68  # MONAI lists the blocks a second time as skip_layers
-    optimiser = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
-    torch.save({"net": state, "opt": optimiser, "epoch": 400}, tmp_path / "0.pt")
-    found = read_checkpoint(tmp_path / "0.pt")
-    assert sum(tensor.numel() for tensor in found.tensors.values()) == 30_999_490
-    assert found.config.network == NetworkConfig("dynunet", (32, 64, 128, 256, 320, 320))
-
-
-def test_interactive_weights_of_the_authors_have_three_channels(tmp_path):
-    torch.save({"net": monai_network(replace(NARROW, in_channels=3)).state_dict()}, tmp_path / "0.pt")
-    assert read_checkpoint(tmp_path / "0.pt").config.channels == Channels.PET_CLICKS
-
-
-def test_other_channel_counts_are_refused(tmp_path):
-    torch.save({"net": monai_network(replace(NARROW, in_channels=2)).state_dict()}, tmp_path / "0.pt")
-    assert refused(tmp_path / "0.pt") == "2 input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -185,88 +131,14 @@ def test_tensor_that_holds_no_numbers_is_named(spoilt, words, written):
     assert refused(respelled(path, tensors)).startswith(f"tensor input_block.conv1.conv.weight {words}")
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [torch.zeros((2, 1, 3, 3, 3)).to_sparse(), torch.zeros((2, 1, 3, 3, 3), device="meta")],
-    ids=["sparse", "without storage"],
-)
-def test_tensor_that_torch_cannot_look_into_is_named(spoilt, tmp_path):
-    state = monai_network(NARROW).state_dict()
-    torch.save({"net": {**state, "input_block.conv1.conv.weight": spoilt}}, tmp_path / "0.pt")
-    assert "tensor input_block.conv1.conv.weight is float32, expected dense weights" in refused(tmp_path / "0.pt")
-
-
-def test_authors_file_with_a_missing_tensor_is_refused(tmp_path):
-    state = monai_network(NARROW).state_dict()
-    torch.save({"net": {k: v for k, v in state.items() if "upsamples.0.transp_conv" not in k}}, tmp_path / "0.pt")
-    assert "no residual DynUNet: tensor 'upsamples.0.transp_conv.conv.weight' is missing" in refused(tmp_path / "0.pt")
-
-
-def test_authors_file_of_another_network_is_refused(tmp_path):
-    torch.save({"net": {"encoder.weight": torch.zeros(3)}}, tmp_path / "0.pt")
-    assert "no residual DynUNet" in refused(tmp_path / "0.pt")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ({"epoch": 3}, "found the keys epoch, expected the key 'net'"),
-        ({}, "found an empty dict, expected the key 'net'"),
-        ({"net": {}}, "found the keys net, expected the key 'net' with a network's tensors"),
-        ([1, 2], "found list, expected the key 'net'"),
-        (torch.zeros(3), "found Tensor, expected the key 'net'"),
-    ],
-)
-def test_authors_file_without_a_network_is_refused(content, words, tmp_path):
-    torch.save(content, tmp_path / "0.pt")
-    assert words in refused(tmp_path / "0.pt")
-
-
-class Attack:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
-def test_code_in_a_file_does_not_run(save, tmp_path):
-    save({"net": Attack(tmp_path / "ran")}, tmp_path / "0.pt")
-    assert "could run code" in refused(tmp_path / "0.pt")
-    assert not (tmp_path / "ran").exists()
-    pickle.loads(pickle.dumps(Attack(tmp_path / "ran")))  # it would have
-    assert (tmp_path / "ran").exists()
-
-
-def test_whole_pickled_module_is_refused(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "0.pt")
-    assert "holds more than tensors" in refused(tmp_path / "0.pt")
-
-
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_files_that_are_no_checkpoints_are_refused(suffix, tmp_path):
     path = tmp_path / f"x{suffix}"
     assert refused(path) == "no such file"
-    for content in (b"", b"hello", b"\x00" * 200, b"PK\x03\x04 and so on", b"\xff" * 64):
+    for content in (b"", b"hello", b"\x00" * 200, b"PK and so on", b"\xff" * 64):
         path.write_bytes(content)
-        assert "not a readable" in refused(path) or "could run code" in refused(path)
-
-
-@pytest.mark.parametrize(
-    "pickled",
-    [
-        b"\x80\x02.",  # ends with nothing on the stack: IndexError in the unpickler
-        b"\x80\x02J\x01.",  # an integer of four bytes that has two: struct.error
-        b"\x80\x02h\x05.",  # something remembered that never was: KeyError
-        b"\x80\x02ctorch\nFloatStorage\n)R.",  # a type of storage called like a function: TypeError
-    ],
-)
-def test_damaged_pickle_is_refused_however_it_breaks(pickled, tmp_path):
-    (tmp_path / "0.pt").write_bytes(pickled)
-    assert refused(tmp_path / "0.pt") == "not a readable PyTorch file; is it complete?"
+        words = "the file is empty; copy or download it again" if not content else "not a readable"
+        assert words in refused(path) or "could run code" in refused(path)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
@@ -284,7 +156,7 @@ def test_truncated_checkpoint_is_refused(suffix, kept, tmp_path):
 
 def test_unknown_endings_are_refused(tmp_path):
     (tmp_path / "weights.bin").write_bytes(b"x")
-    assert refused(tmp_path / "weights.bin") == "unknown kind of weights, expected .safetensors or .pt"
+    assert refused(tmp_path / "weights.bin") == "unknown kind of weights, expected .safetensors, .pt, .pth or .ckpt"
     with pytest.raises(UserError, match=r"expected a name that ends in \.safetensors"):
         write_checkpoint(checkpoint(), tmp_path / "weights.pt")
 
@@ -402,92 +274,3 @@ def test_header_of_before_ct_was_known_reads_as_it_did():
     expected = CheckpointConfig(NARROW, preprocessing, window=(96, 64, 96), licence="CC0")
     assert from_header(header, "x") == expected
     assert to_header(expected) == header
-
-
-def test_weights_are_found_in_files_and_folders(tmp_path):
-    for name in ("b.safetensors", "a.safetensors", ".hidden.safetensors"):
-        write_checkpoint(checkpoint(), tmp_path / name)
-    torch.save({"net": monai_network(NARROW).state_dict()}, tmp_path / "c.pt")
-    (tmp_path / "a.pt").write_bytes(b"the same weights before conversion")
-    (tmp_path / "README.md").touch()
-    assert [p.name for p in find_checkpoints([tmp_path])] == ["a.safetensors", "b.safetensors", "c.pt"]
-    assert find_checkpoints([tmp_path / "a.pt"]) == [tmp_path / "a.pt"]
-
-
-def test_demonstration_steps_aside_for_other_weights(tmp_path):
-    demonstration = CheckpointConfig(NARROW, demonstration=True)
-    write_checkpoint(checkpoint(demonstration), tmp_path / "demo.safetensors")
-    assert [p.name for p in find_checkpoints([tmp_path])] == ["demo.safetensors"]
-    write_checkpoint(checkpoint(), tmp_path / "mine.safetensors")
-    assert [p.name for p in find_checkpoints([tmp_path])] == ["mine.safetensors"]
-
-
-def test_folder_of_a_run_is_no_ensemble(tmp_path):
-    for name in ("best.safetensors", "last.safetensors"):
-        write_checkpoint(checkpoint(), tmp_path / name)
-    (tmp_path / "states").mkdir()
-    with pytest.raises(UserError, match=r"is the folder of a training run; name one file in it, .*last\.safetensors"):
-        find_checkpoints([tmp_path])
-    assert find_checkpoints([tmp_path / "best.safetensors"]) == [tmp_path / "best.safetensors"]
-
-
-def test_places_without_weights_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file or folder"):
-        find_checkpoints([tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="the folder holds no weights"):
-        find_checkpoints([tmp_path])
-
-
-@pytest.fixture
-def run(capfd):
-    """Return a function that runs the command in this process: arguments in, exit code and streams out."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        code = command.main([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
-
-    return run
-
-
-def test_command_converts_and_shows(tmp_path, run):
-    torch.save({"net": monai_network(NARROW).state_dict()}, tmp_path / "0.pt")
-    target = tmp_path / "new" / "mine.safetensors"
-    done = run("convert", tmp_path / "0.pt", target, "--half", "--suv-range", 0, 43, "--licence", "CC0")
-    assert (done.returncode, done.stderr) == (0, "")
-    shown = run("show", target)
-    assert shown.stdout == done.stdout
-    about = json.loads(shown.stdout)
-    assert about["parameters"] == sum(t.numel() for t in checkpoint().tensors.values())
-    assert about["stored_as"] == ["float16"]
-    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
-    assert about["licence"] == "CC0"
-    assert about["network"]["filters"] == [2, 3, 4, 5, 6, 7]
-    assert about["bytes"] == target.stat().st_size
-
-
-def test_command_shows_the_channels_and_keeps_them(tmp_path, run):
-    write_checkpoint(checkpoint(WITH_CT), tmp_path / "both.safetensors")
-    done = run("convert", tmp_path / "both.safetensors", tmp_path / "new.safetensors", "--suv-range", 0, 43)
-    assert (done.returncode, done.stderr) == (0, "")
-    about = json.loads(run("show", tmp_path / "new.safetensors").stdout)
-    assert about["channels"] == ["pet", "ct"]
-    assert about["preprocessing"]["ct_hu"] == [-160.0, 240.0]
-    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
-
-
-def test_command_fails_in_one_line_whatever_the_file_says(tmp_path, run):
-    path = tmp_path / "weights.safetensors"
-    save_file(checkpoint().tensors, path, {HEADER_KEY: edited(network__name="two\nlines")})
-    done = run("convert", path, tmp_path / "new.safetensors")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"{path}: unknown network 'two lines', expected one of smalldynunet")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "new.safetensors").exists()
-
-
-def test_command_names_a_missing_file(tmp_path):
-    started = [sys.executable, "-m", "swfastedit_core.checkpoint", "show", str(tmp_path / "none.safetensors")]
-    done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"{tmp_path / 'none.safetensors'}: no such file\n"

@@ -20,7 +20,7 @@ from typing import IO, Any
 from trial.image import Image, check_config
 
 MAX_BYTES = 10 * 10**9  # COMPONENTS_MAXIMUM_IMAGE_SIZE of grand-challenge.org, read as decimal GB
-WEIGHTS = (".safetensors", ".pt")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 MAX_TEXT_BYTES = 4 * 2**20  # manifest and configuration are far smaller, layers far larger
 BLOCK_BYTES = 4 * 2**20
 GZIP, GZIP_ONLY = b"\x1f\x8b", zlib.MAX_WBITS + 16

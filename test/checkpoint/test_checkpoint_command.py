@@ -1,0 +1,180 @@
+"""The command that shows and converts weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from monai_networks import NARROW, monai_network
+from places import ROOT
+from safetensors.torch import save_file
+
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
+from swfastedit_core.checkpoint import __main__ as command
+from swfastedit_core.checkpoint.header import HEADER_KEY, to_header
+from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
+from swfastedit_core.model import NetworkConfig, build_network
+from swfastedit_core.preprocess import Preprocessing
+
+
+def checkpoint(config):
+    return Checkpoint(Path("made here"), config, build_network(config.network).state_dict())
+
+
+@pytest.fixture
+def run(capfd):
+    """Return a function that runs the command in this process: arguments in, exit code and streams out."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = command.main([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
+
+
+def test_command_converts_and_shows(tmp_path, run):
+    torch.save({"net": monai_network().state_dict()}, tmp_path / "0.pt")
+    target = tmp_path / "new" / "mine.safetensors"
+    done = run("convert", tmp_path / "0.pt", target, "--half", "--suv-range", 0, 43, "--licence", "CC0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "notice: assumed as in the recipe: spacing 2.036 × 2.036 × 3 mm, window 128 × 128 × 128 voxels; "
+        f"if that is wrong, give --spacing, --window\nwritten to {target}\n"
+    )
+    about = json.loads(run("show", target).stdout)
+    assert about["parameters"] == sum(t.numel() for t in build_network(NARROW).state_dict().values())
+    assert about["stored_as"] == ["float16"]
+    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
+    assert about["licence"] == "CC0"
+    assert about["network"]["filters"] == [2, 3, 4, 5, 6, 7]
+    assert about["bytes"] == target.stat().st_size
+    assert "notices" not in about
+
+
+def test_ones_own_network_is_described_in_full(tmp_path, run):
+    network = monai_network(deep_supervision=True)
+    torch.save({"state_dict": {f"model.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "0.ckpt")
+    described = ("--spacing", 4, 4, 5, "--window", 96, 96, 64, "--percentiles", 1, 99)
+    done = run("convert", tmp_path / "0.ckpt", tmp_path / "new.safetensors", *described)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "notice: 1 head(s) of deep supervision left out: only training needs them\n"
+        f"written to {tmp_path / 'new.safetensors'}\n"
+    )
+    found = read_checkpoint(tmp_path / "new.safetensors")
+    preprocessing = Preprocessing((4.0, 4.0, 5.0), PercentileIntensity(1.0, 99.0))
+    assert found.config == CheckpointConfig(NARROW, preprocessing, window=(96, 96, 64))
+    assert found.notices == ()
+
+
+def test_description_of_the_source_is_kept_where_no_option_replaces_it(tmp_path, run):
+    config = CheckpointConfig(NARROW, Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0)), window=(96, 64, 64))
+    write_checkpoint(checkpoint(config), tmp_path / "a.safetensors")
+    done = run("convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--window", 64, 64, 64)
+    assert (done.returncode, done.stdout) == (0, f"written to {tmp_path / 'b.safetensors'}\n")
+    assert read_checkpoint(tmp_path / "b.safetensors").config == replace(config, window=(64, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--window", "100", "100", "100"], "window (100, 100, 100), expected multiples of (32, 32, 16)"),
+        (["--spacing", "0", "1", "1"], "expected numbers from 0.1 to 100.0"),
+        (["--suv-range", "5", "5"], "intensity from 5.0 to 5.0, expected a lower and a higher number"),
+        (["--percentiles", "1", "101"], "percentiles 1.0 and 101.0, expected numbers from 0 to 100"),
+        (["--suv-range", "0", "5", "--percentiles", "1", "99"], "not allowed with argument"),
+        (["--key", "ema"], "--key ema, expected one of net"),
+    ],
+)
+def test_description_that_cannot_be_is_refused(options, words, tmp_path, run):
+    torch.save({"net": monai_network().state_dict()}, tmp_path / "0.pt")
+    done = run("convert", tmp_path / "0.pt", tmp_path / "new.safetensors", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_key_chooses_the_network(tmp_path, run):
+    model, average = monai_network(seed=1).state_dict(), monai_network(seed=2).state_dict()
+    torch.save({"model": model, "ema": average}, tmp_path / "0.pt")
+    target = tmp_path / "new.safetensors"
+    done = run("convert", tmp_path / "0.pt", target)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "holds 2 networks (model, ema); choose one: " in done.stderr
+    assert done.stderr.endswith(f"convert {tmp_path / '0.pt'} NEW.safetensors --key NAME\n")
+    assert run("convert", tmp_path / "0.pt", target, "--key", "ema").returncode == 0
+    name = "bottleneck.conv1.conv.weight"
+    assert torch.equal(read_checkpoint(target).tensors[name], average[name])
+    assert not torch.equal(average[name], model[name])
+    done = run("convert", target, tmp_path / "newer.safetensors", "--key", "ema")
+    assert "--key ema is for .pt, .pth and .ckpt files" in done.stderr
+
+
+def test_terms_are_shown_before_the_history_of_training(tmp_path, run):
+    config = CheckpointConfig(NARROW, training={"steps": [1, 2]}, licence="CC0", attribution="me", demonstration=True)
+    write_checkpoint(checkpoint(config), tmp_path / "a.safetensors")
+    about = json.loads(run("show", tmp_path / "a.safetensors").stdout)
+    assert list(about)[-4:] == ["licence", "attribution", "demonstration", "training"]
+    assert about["training"] == {"steps": [1, 2]}
+
+
+def test_what_is_assumed_is_shown(tmp_path, run):
+    torch.save({"net": monai_network().state_dict()}, tmp_path / "0.pt")
+    (notice,) = json.loads(run("show", tmp_path / "0.pt").stdout)["notices"]
+    assert notice.startswith("no description in the file, the recipe's preprocessing is assumed (spacing 2.036")
+
+
+def test_folder_is_no_file_of_weights(tmp_path, run):
+    (tmp_path / "demo.safetensors").touch()
+    done = run("show", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{tmp_path}: is a folder, expected one file of weights; name a file in it (found: demo.safetensors)\n"
+    )
+
+
+def test_commands_are_named_where_none_is_given(run):
+    done = run()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "expected a command: show FILE prints what weights are, convert FILE NEW.safetensors writes them with a "
+        "description; see python -m swfastedit_core.checkpoint --help\n"
+    )
+
+
+def test_command_shows_the_channels_and_keeps_them(tmp_path, run):
+    network = NetworkConfig("smalldynunet", (3, 4, 5), in_channels=2)
+    preprocessing = Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0), ct_hu=(-160.0, 240.0))
+    config = CheckpointConfig(network, preprocessing, window=(32, 64, 16), channels=Channels.PET_CT)
+    write_checkpoint(checkpoint(config), tmp_path / "both.safetensors")
+    done = run("convert", tmp_path / "both.safetensors", tmp_path / "new.safetensors", "--suv-range", 0, 43)
+    assert (done.returncode, done.stderr) == (0, "")
+    about = json.loads(run("show", tmp_path / "new.safetensors").stdout)
+    assert about["channels"] == ["pet", "ct"]
+    assert about["preprocessing"]["ct_hu"] == [-160.0, 240.0]
+    assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
+
+
+def test_command_fails_in_one_line_whatever_the_file_says(tmp_path, run):
+    path = tmp_path / "weights.safetensors"
+    header = to_header(CheckpointConfig(NARROW)).replace('"dynunet"', '"two\\nlines"')
+    save_file(build_network(NARROW).state_dict(), path, {HEADER_KEY: header})
+    done = run("convert", path, tmp_path / "new.safetensors")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: unknown network 'two lines', expected one of smalldynunet")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_command_names_a_missing_file(tmp_path):
+    started = [sys.executable, "-m", "swfastedit_core.checkpoint", "show", str(tmp_path / "none.safetensors")]
+    done = subprocess.run(started, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path / 'none.safetensors'}: no such file\n"

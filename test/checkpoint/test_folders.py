@@ -1,0 +1,86 @@
+"""Which files are the weights, among files and folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai_networks import NARROW, monai_network
+
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, find_checkpoints, write_checkpoint
+from swfastedit_core.errors import UserError
+from swfastedit_core.model import build_network
+
+
+def write(path, *, demonstration=False):
+    config = CheckpointConfig(NARROW, demonstration=demonstration)
+    write_checkpoint(Checkpoint(Path("made here"), config, build_network(NARROW).state_dict()), path)
+
+
+def found(folder):
+    result = find_checkpoints([folder])
+    return [path.name for path in result.files], list(result.notices)
+
+
+def test_weights_are_found_in_files_and_folders(tmp_path):
+    for name in ("b.safetensors", "a.safetensors", ".hidden.safetensors"):
+        write(tmp_path / name)
+    for name in ("c.pt", "d.pth", "epoch=3-dice=0.5.ckpt"):
+        torch.save({"net": monai_network().state_dict()}, tmp_path / name)
+    assert found(tmp_path) == (["a.safetensors", "b.safetensors", "c.pt", "d.pth", "epoch=3-dice=0.5.ckpt"], [])
+    result = find_checkpoints([tmp_path / "c.pt", tmp_path / "a.safetensors"])
+    assert (result.files, result.notices) == ((tmp_path / "c.pt", tmp_path / "a.safetensors"), ())
+
+
+def test_files_of_a_folder_that_are_left_out_are_named(tmp_path):
+    write(tmp_path / "a.safetensors")
+    for name in ("a.pt", "a.ckpt", "b.onnx", "c.PT", "README.md", "run.toml", "LICENSE", "log.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert found(tmp_path) == (
+        ["a.safetensors"],
+        [
+            f"{tmp_path}: not used: b.onnx, c.PT (expected .safetensors, .pt, .pth or .ckpt)",
+            f"{tmp_path}: not used: a.ckpt, a.pt (the .safetensors file of the same name is used)",
+        ],
+    )
+    assert find_checkpoints([tmp_path / "a.pt"]).files == (tmp_path / "a.pt",)
+
+
+def test_demonstration_steps_aside_for_other_weights(tmp_path):
+    write(tmp_path / "demo.safetensors", demonstration=True)
+    assert found(tmp_path) == (["demo.safetensors"], [])
+    write(tmp_path / "mine.safetensors")
+    notice = f"{tmp_path}: not used: demo.safetensors (demonstration weights are not used beside others)"
+    assert found(tmp_path) == (["mine.safetensors"], [notice])
+
+
+def test_several_demonstrations_are_no_ensemble_of_their_own_accord(tmp_path):
+    for name in ("demo.safetensors", "mine.safetensors"):
+        write(tmp_path / name, demonstration=True)
+    with pytest.raises(UserError) as caught:
+        find_checkpoints([tmp_path])
+    assert str(caught.value) == (
+        f"{tmp_path}: holds several demonstration weights (demo.safetensors, mine.safetensors), expected one; name the "
+        "file to use with --weights FILE"
+    )
+    both = [tmp_path / "demo.safetensors", tmp_path / "mine.safetensors"]
+    assert find_checkpoints(both).files == tuple(both)  # the user says so
+    write(tmp_path / "trained.safetensors")
+    assert found(tmp_path)[0] == ["trained.safetensors"]
+
+
+def test_folder_of_a_run_is_no_ensemble(tmp_path):
+    for name in ("best.safetensors", "last.safetensors"):
+        write(tmp_path / name)
+    (tmp_path / "states").mkdir()
+    with pytest.raises(UserError, match=r"is the folder of a training run; name one file in it, .*last\.safetensors"):
+        find_checkpoints([tmp_path])
+    assert find_checkpoints([tmp_path / "best.safetensors"]).files == (tmp_path / "best.safetensors",)
+
+
+def test_places_without_weights_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_checkpoints([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="the folder holds no weights"):
+        find_checkpoints([tmp_path])
