@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from swfastedit_core.errors import UserError
@@ -30,14 +31,14 @@ class ImageFolder:
     images: dict[str, Path]
     other_case: dict[str, Path]
 
-    @property
+    @cached_property
     def all_images(self) -> dict[str, Path]:
         """All of both kinds."""
         return {**self.other_case, **self.images}
 
     def similar(self, name: str) -> Path | None:
-        """Return the file whose name differs from this one only in upper and lower case."""
-        return next((path for stem, path in self.all_images.items() if stem.casefold() == name.casefold()), None)
+        """Return the file whose name differs from this one at most in upper and lower case."""
+        return self._by_folded_name.get(name.casefold())
 
     def describe_missing(self, name: str) -> str:
         """Say which file was expected, and which one has the same name in another case."""
@@ -47,6 +48,10 @@ class ImageFolder:
         if similar is None:
             return expected
         return f"{expected}; {similar.name} differs from it in upper and lower case, rename it"
+
+    @cached_property
+    def _by_folded_name(self) -> dict[str, Path]:
+        return {name.casefold(): path for name, path in self.all_images.items()}
 
 
 def list_images(folder: Path) -> ImageFolder:

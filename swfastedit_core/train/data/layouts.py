@@ -118,14 +118,14 @@ def _autopet2(folder: Path, _: Search) -> Iterator[Files]:
 def _imagestr(folder: Path, search: Search) -> Iterator[Files]:
     """Find scans by the label's name or by nnU-Net's names; a CT is a channel or lies in a folder of its own."""
     scans, labels = list_images(folder / "imagesTr"), list_images(folder / "labelsTr")
-    own_cts = list_images(folder / "ct") if (folder / "ct").is_dir() else list_images(folder / "ctTr")
+    ct_folders = [list_images(folder / name) for name in ("ct", "ctTr")]
+    own_cts = next((cts for cts in ct_folders if cts.all_images), ct_folders[0])
     whole, channels = split_channels(scans.all_images, labels.all_images)
     numbers = ChannelNumbers()
     if channels:
         numbers = choose_channels(
             channels, search.channels, folder / "dataset.json", form=search.form, remark=search.remark
         )
-
     elif search.channels != numbers:
         search.remark(f"{folder}: the scans have no channels; --pet-channel and --ct-channel have no effect on them")
 

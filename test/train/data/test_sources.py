@@ -85,6 +85,7 @@ def test_images_are_found_by_the_labels_name_whatever_their_ending(tmp_path):
 @pytest.mark.parametrize("folder", ["ct", "ctTr"])
 def test_ct_of_images_may_lie_in_a_folder_of_its_own(folder, tmp_path):
     tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", "imagesTr/b.mha", "labelsTr/b.mha", f"{folder}/b.nii.gz")
+    (tmp_path / "ct").mkdir(exist_ok=True)  # an empty one does not count
     assert [ct for *_, ct in listed("images", tmp_path)] == [None, f"{folder}/b.nii.gz"]
 
 
