@@ -78,7 +78,7 @@ def crossvalidation(runs: Sequence[Path], data: str) -> list[MethodScores]:
     UserError
         If a scan is held out by no run or by several.
     """
-    sources = [source for source in find_sources(data, seed=0) if source.label]
+    sources = [source for source in find_sources(data, seed=0) if source.pet and source.label]
     pairs: list[tuple[Source, Ensemble]] = []
     for run in runs:
         patients = set(json.loads((run / SPLIT).read_text())["validation"])

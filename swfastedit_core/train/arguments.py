@@ -7,7 +7,7 @@ from collections.abc import Container
 from dataclasses import MISSING
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from swfastedit_core.system.command import path_argument
 from swfastedit_core.train.setting import Option, options_of, text_of
@@ -77,6 +77,8 @@ def _keywords_of_type(kind: Any) -> dict[str, Any]:
     """Return argparse's keywords for a field of this type."""
     alternatives = [one for one in get_args(kind) if one is not NoneType] if NoneType in get_args(kind) else [kind]
     (kind,) = alternatives
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is tuple:

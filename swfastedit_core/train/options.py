@@ -12,13 +12,19 @@ from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.options_file import read_options_file
-from swfastedit_core.train.run.compatibility import donor_data_sets, require_compatible, require_distinct
+from swfastedit_core.train.run.compatibility import (
+    donor_data_sets,
+    require_channels_in_use,
+    require_compatible,
+    require_distinct,
+)
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
 from swfastedit_core.train.run.network_settings import NetworkSettings, Terms
 from swfastedit_core.train.run.settings import LearningSettings, RunSettings
 
 PROGRAM = "python -m swfastedit_core.train"
 EXCLUSIVE = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # one of each pair
+SURVEYED = ("specs", "lesion_labels", "skip_bad", "pet_channel", "ct_channel", "patient", "geometry")
 GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("data", (DataSettings,)),
     ("network", (NetworkSettings,)),
@@ -80,22 +86,25 @@ def data_settings_of(options: argparse.Namespace) -> DataSettings:
     Raises
     ------
     UserError
-        If a data set is named twice, donor data is not one of the data sets, or a fold is not K/N.
+        If a data set is named twice, donor data is not one of the data sets, a fold is not K/N, or a number of a
+        channel has no effect.
     """
     specs = tuple(options.data)
     require_distinct(specs)
-    return settings_of(
+    data = settings_of(
         DataSettings,
         options,
         donor_data=donor_data_sets(specs, tuple(getattr(options, "donor_data", ()))),
         seed=getattr(options, "seed", 0),
     )
+    require_channels_in_use(data)
+    return data
 
 
 def survey_parser() -> Parser:
     """Return the parser of the command ``survey``."""
     parser = Parser(prog=f"{PROGRAM} survey", description="Examine data sets as training does, without training.")
-    add_settings(parser, DataSettings, only=("specs", "lesion_labels", "skip_bad"))
+    add_settings(parser, DataSettings, only=SURVEYED)
     add_settings(parser, NetworkSettings, only=("channels", "spacing_mm"))
     add_settings(parser, MachineSettings, only=("preparers",))
     return parser

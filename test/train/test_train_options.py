@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from places import ROOT
@@ -39,6 +40,7 @@ class Example:
         None, "--fold", "a fold", parse=lambda text: tuple(int(number) for number in text.split("/"))
     )
     hidden: float = setting(0.5)
+    form: Literal["auto", "qform"] = setting("auto", "--form", "a form")
 
 
 def read(*arguments: str) -> Example:
@@ -51,9 +53,9 @@ def test_options_have_the_types_and_defaults_of_the_fields():
     assert read() == Example(names=("a",))
     given = read(
         *("--names", "b", "c", "--sides", "4", "5", "6", "--limits", "0", "1.5"),
-        *("--some-file", "x", "--switch", "--fold", "2/5"),
+        *("--some-file", "x", "--switch", "--fold", "2/5", "--form", "qform"),
     )
-    assert given == Example(("b", "c"), (4, 5, 6), (0.0, 1.5), Path("x"), switch=True, fold=(2, 5))
+    assert given == Example(("b", "c"), (4, 5, 6), (0.0, 1.5), Path("x"), switch=True, fold=(2, 5), form="qform")
     assert [type(side) for side in given.sides] == [int, int, int]
     assert read("--switch", "--no-switch") == read()
 
@@ -64,6 +66,7 @@ def test_options_have_the_types_and_defaults_of_the_fields():
         (("--sides", "1", "2"), "--sides: expected 3 arguments"),
         (("--sides", "1", "2", "x"), "--sides: invalid int value: 'x'"),
         (("--some-file", ""), "--some-file: an empty name, expected a file or folder"),
+        (("--form", "sform"), "--form: invalid choice: 'sform' (choose from 'auto', 'qform')"),
         (("--hidden", "1"), "unrecognized arguments: --hidden 1"),
     ],
 )
@@ -103,7 +106,7 @@ def test_command_line_without_options_gives_the_defaults_of_the_settings():
 
 def test_every_flag_stands_once_and_says_what_it_does():
     options = [option for _, kinds in GROUPS for kind in kinds for _, option in options_of(kind) if option.flag]
-    assert len(options) == len({option.flag for option in options}) == 59
+    assert len(options) == len({option.flag for option in options}) == 63
     assert all(option.meaning for option in options)
 
 
@@ -112,13 +115,23 @@ def test_options_reach_the_settings():
         *("--data", "images:a", "phantom:3", "--channels", "pet,ct", "--spacing", "4", "4", "4", "--seed", "7"),
         *("--suv-range", "0", "10", "--window", "32", "32", "32", "--crop", "64", "32", "32", "--fold", "1/5"),
         *("--contrast", "1", "1.5", "--misalign", "0.5", "--plain-dice", "--start-from", "weights", "--clip", "1"),
+        *("--pet-channel", "1", "--ct-channel", "0", "--patient", "(P[0-9]+)_.*", "--geometry", "qform"),
     ]
     settings = run_settings_of(parse(["--output", "run", *arguments]), Schedule())
     channels = Channels.PET_CT
     preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
     assert settings == RunSettings(
         CheckpointConfig(NetworkConfig(in_channels=2), preprocessing, (32, 32, 32), channels),
-        DataSettings(("images:a", "phantom:3"), fold=(1, 5), donor_data=("images:a",), seed=7),
+        DataSettings(
+            ("images:a", "phantom:3"),
+            fold=(1, 5),
+            donor_data=("images:a",),
+            seed=7,
+            pet_channel=1,
+            ct_channel=0,
+            patient="(P[0-9]+)_.*",
+            geometry="qform",
+        ),
         CropSettings(size=(64, 32, 32)),
         AugmentSettings(misalign=0.5),
         TransplantSettings(contrast_range=(1.0, 1.5)),

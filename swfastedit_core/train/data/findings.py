@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.train.data.patients import shared_stems
 from swfastedit_core.train.data.sources import Source
 
 MAX_SPACINGS = 5  # of a group, in the table
@@ -34,6 +35,8 @@ class Finding:
         Values in the label's file except 0.
     absent_labels
         Lesion values that the command line names and this label does not have.
+    content
+        Digest of the PET's voxels, by which duplicates are found; empty where it could not be read.
     problem
         Why the case cannot be used, in one line; empty where it can.
     remark
@@ -51,6 +54,7 @@ class Finding:
     lesion_ml: float = 0.0
     label_values: tuple[int, ...] = ()
     absent_labels: tuple[int, ...] = ()
+    content: str = ""
     problem: str = ""
     remark: str = ""
 
@@ -107,6 +111,7 @@ def _summary(findings: Sequence[Finding]) -> list[str]:
         lines.append(f"  not usable    {len(bad):,}")
     elif not read:
         lines.append("  phantoms      generated during training, not surveyed")
+    lines += [f"  remark        {text}" for text in _remarks_about_names(findings)]
     if not read:
         return lines
     sizes = sorted((finding.size_xyz or () for finding in read), key=math.prod)
@@ -128,6 +133,18 @@ def _summary(findings: Sequence[Finding]) -> list[str]:
     if absent := set.intersection(*(set(finding.absent_labels) for finding in read)):
         lines.append(f"  remark        lesion values that no label has: {', '.join(map(str, sorted(absent)))}")
     return lines
+
+
+def _remarks_about_names(findings: Sequence[Finding]) -> list[str]:
+    """Name patients who may be the same one."""
+    pairs = shared_stems(finding.patient for finding in findings)
+    if not pairs:
+        return []
+    more = f" (and {len(pairs) - 1} more such names)" if pairs[1:] else ""
+    return [
+        f"{pairs[0][0]} and {pairs[0][1]}{more} count as different patients; if they are scans of one patient, group "
+        "them with --patient REGEX"
+    ]
 
 
 def _bad(findings: Sequence[Finding]) -> list[Finding]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from swfastedit_core.files.nifti_forms import Form
+from swfastedit_core.train.data.channels import ChannelNumbers
 from swfastedit_core.train.data.layouts import LAYOUTS
+from swfastedit_core.train.data.patients import parse_pattern
 from swfastedit_core.train.data.splits import parse_fold
-from swfastedit_core.train.setting import (
-    required_setting,
-    setting,
-)
+from swfastedit_core.train.setting import at_least, require_valid, required_setting, setting
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class DataSettings:
         If set, unusable cases are left out. Otherwise the run does not start.
     lesion_labels
         Label values that are lesions; empty: all above 0.
+    pet_channel, ct_channel
+        Numbers of nnU-Net's channels; None: by the names in dataset.json, else by content.
+    patient
+        Regular expression with one group that finds the patient in a case's name; None: as the layout says.
+    geometry
+        Which coordinates of a NIfTI file count, as `read_volume`.
     donor_data
         The data sets of `specs` whose lesions are transplanted.
     seed
@@ -65,6 +71,37 @@ class DataSettings:
     lesion_labels: tuple[int, ...] = setting(
         (), "--lesion-labels", "label values that are lesions", metavar="V", default_text="all above 0"
     )
+    pet_channel: int | None = setting(
+        None,
+        "--pet-channel",
+        "number of the PET in nnU-Net's file names: 1 for NAME_0001",
+        metavar="N",
+        default_text="by dataset.json, else by content",
+        check=at_least(0),
+    )
+    ct_channel: int | None = setting(
+        None,
+        "--ct-channel",
+        "number of the CT in nnU-Net's file names",
+        metavar="N",
+        default_text="by dataset.json, else by content",
+        check=at_least(0),
+    )
+    patient: str | None = setting(
+        None,
+        "--patient",
+        "regular expression that finds the patient in the name of each case: its only capture group, such as "
+        "'(.+)_ses-.*'",
+        metavar="REGEX",
+        default_text="by the layout",
+        parse=parse_pattern,
+    )
+    geometry: Form = setting(
+        "auto",
+        "--geometry",
+        "coordinates of NIfTI files: auto takes the sform if there is one, and refuses a file whose qform contradicts "
+        "it",
+    )
     donor_data: tuple[str, ...] = setting(
         (),
         "--donor-data",
@@ -73,3 +110,7 @@ class DataSettings:
         default_text="all but phantoms",
     )
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_valid(self)
+        ChannelNumbers(self.pet_channel, self.ct_channel)  # refuses equal ones

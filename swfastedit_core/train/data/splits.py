@@ -74,12 +74,11 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
     """
     if fold is None and split_file is None:
         return list(sources), []
+    where = name_of_split(fold=fold, split_file=split_file)
     if split_file is not None:
-        where = str(split_file)
         held_out = _held_out(_read_split(split_file, fold), sources, split_file)
     else:
         number, folds = fold or (0, 0)
-        where = f"fold {number}/{folds}"
         everyone = {source.patient for source in _patients_or_phantoms(sources)}
         held_out = {patient for patient in everyone if fold_of(patient, folds) == number}
     sets = (
@@ -94,6 +93,13 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
                 "file"
             )
     return sets
+
+
+def name_of_split(*, fold: tuple[int, int] | None, split_file: Path | None) -> str:
+    """Return the name of a split in messages: its file or its fold; empty if there is none."""
+    if split_file is not None:
+        return str(split_file)
+    return "" if fold is None else f"fold {fold[0]}/{fold[1]}"
 
 
 def write_split(

@@ -19,10 +19,13 @@ from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.isolated import map_isolated
+from swfastedit_core.train.data.channels import describe_swap, looks_like_ct
+from swfastedit_core.train.data.duplicates import digest_of
 from swfastedit_core.train.data.findings import Finding
+from swfastedit_core.train.data.label_values import doubts_about_label
 from swfastedit_core.train.data.sources import Source, read_source
 
-FORMAT = 1  # of the cache; increase it when a field of `Finding` changes
+FORMAT = 2  # of the cache; increase it when a finding changes
 
 Spacing = tuple[float, float, float]
 
@@ -94,7 +97,7 @@ def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
         warnings.simplefilter("always", DataWarning)
         try:
             if source.pet:
-                geometry = read_geometry(source.pet)
+                geometry = read_geometry(source.pet, form=source.form)
                 finding = replace(finding, size_xyz=geometry.size_xyz, spacing_mm=geometry.spacing_mm)
                 place(geometry, spacing_mm)
             finding = _examine_voxels(finding, source, with_ct=with_ct)
@@ -103,8 +106,10 @@ def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
         # A library can raise anything for an unexpected file. The survey continues with the other cases.
         except Exception as error:
             return replace(finding, problem=_one_line(f"cannot be read ({type(error).__name__}: {error})"))
+    if finding.problem:
+        return finding
     remarks = [_one_line(str(entry.message)) for entry in caught if issubclass(entry.category, DataWarning)]
-    return finding if finding.problem else replace(finding, remark="; ".join(remarks))
+    return replace(finding, remark="; ".join(filter(None, (*remarks, finding.remark))))
 
 
 def _phantom(source: Source, *, with_ct: bool) -> Finding:
@@ -123,6 +128,9 @@ def _examine_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Findi
     low, high = float(suv.min()), float(suv.max())
     if low == high:
         return replace(finding, problem=f"{source.pet}: every voxel is {low:g}, there is no image in it")
+    if looks_like_ct(low):
+        assert source.pet
+        return replace(finding, problem=describe_swap(source.pet, source.ct, low))
     voxels = int(np.count_nonzero(label))
     return replace(
         finding,
@@ -132,6 +140,8 @@ def _examine_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Findi
         lesion_ml=voxels * scan.pet.geometry.voxel_ml,
         label_values=scan.label_values,
         absent_labels=tuple(sorted(set(source.lesion_labels) - set(scan.label_values))),
+        content=digest_of(scan.pet),
+        remark="; ".join(doubts_about_label(scan.label_values, lesion_share=voxels / label.size)),
     )
 
 

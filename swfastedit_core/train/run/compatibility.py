@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity
+from swfastedit_core.train.data.layouts import CHANNELS_LAYOUT
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import PHANTOM
 from swfastedit_core.train.run.execution import Schedule
@@ -36,6 +37,21 @@ def require_distinct(specs: tuple[str, ...]) -> None:
     repeated = next((spec for spec in specs if specs.count(spec) > 1), None)
     if repeated is not None:
         raise UserError(f"--data names {repeated} twice; use --shares to sample more crops of it")
+
+
+def require_channels_in_use(data: DataSettings) -> None:
+    """Refuse numbers of channels if no data set can have channels.
+
+    Raises
+    ------
+    UserError
+        If they have no effect.
+    """
+    asked = data.pet_channel is not None or data.ct_channel is not None
+    if asked and not any(spec.startswith(f"{CHANNELS_LAYOUT}:") for spec in data.specs):
+        raise UserError(
+            f"--pet-channel and --ct-channel have no effect: they are for data sets of the layout {CHANNELS_LAYOUT}"
+        )
 
 
 def require_compatible(settings: RunSettings, schedule: Schedule) -> None:

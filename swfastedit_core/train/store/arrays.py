@@ -117,6 +117,7 @@ def key_of(
         "phantom": None if source.phantom_seed is None else [source.phantom_seed, _phantom_version()],
         "preprocessing": asdict(preprocessing),
         "channels": channels.names,
+        **({} if source.form == "auto" else {"form": source.form}),
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 

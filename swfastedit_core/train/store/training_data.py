@@ -9,10 +9,14 @@ from pathlib import Path
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.train.data.findings import table, usable
+from swfastedit_core.train.data.channels import ChannelNumbers
+from swfastedit_core.train.data.duplicates import remark_duplicates, require_apart
+from swfastedit_core.train.data.findings import Finding, table, usable
+from swfastedit_core.train.data.label_values import remark_rare_values
+from swfastedit_core.train.data.layouts import Search
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import Source, find_sources
-from swfastedit_core.train.data.splits import Split, split
+from swfastedit_core.train.data.splits import Split, name_of_split, split
 from swfastedit_core.train.data.survey import Spacing, survey
 from swfastedit_core.train.store.case_store import PreparedCase, Store
 
@@ -78,27 +82,35 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
 
 def survey_data(
     data: DataSettings, *, spacing_mm: Spacing, with_ct: bool, workers: int, say: Say, cache: Path | None = None
-) -> tuple[list[Source], set[Source]]:
+) -> tuple[list[Source], dict[Source, Finding]]:
     """Find and survey the cases of all data sets, and print a table.
 
     Returns
     -------
     sources : list of Source
         All cases.
-    usable : set of Source
-        The cases that can be used.
+    usable : dict
+        The cases that can be used, with their findings.
 
     Raises
     ------
     UserError
         If a data set has another layout, or cases cannot be used and may not be left out.
     """
+    remarks: list[str] = []
+    search = Search(ChannelNumbers(data.pet_channel, data.ct_channel), data.geometry, remarks.append)
     sources = [
-        source for spec in data.specs for source in find_sources(spec, seed=data.seed, lesion_labels=data.lesion_labels)
+        source
+        for spec in data.specs
+        for source in find_sources(
+            spec, seed=data.seed, lesion_labels=data.lesion_labels, patient=data.patient, search=search
+        )
     ]
     findings = survey(sources, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
-    say(table(findings))
-    return sources, set(usable(sources, findings, skip=data.skip_bad))
+    findings = remark_duplicates(remark_rare_values(findings))
+    say("\n".join([table(findings), *(f"remark: {text}" for text in remarks)]))
+    good = set(usable(sources, findings, skip=data.skip_bad))
+    return sources, {source: finding for source, finding in zip(sources, findings, strict=True) if source in good}
 
 
 def _split(
@@ -117,6 +129,8 @@ def _split(
     training, held_out = ([source for source in cases if source in good] for cases in sets)
     if sets[1] and not held_out:
         raise UserError(f"none of the {len(sets[1])} held-out cases can be used; fix them, or hold out other cases")
+    name = name_of_split(fold=data.fold, split_file=data.split_file)
+    require_apart(training, held_out, good, where=name)
     groups = {source.group for source in training}
     unused = next((spec for spec in data.specs if spec not in groups), None)
     if not training or (data.shares and unused):

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from places import SHARED
 
 from swfastedit_core import Geometry, UserError, Volume, read_label, write_volume
-from swfastedit_core.errors import DataWarning
 from swfastedit_core.phantom import __main__ as phantom_command
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.train.data import sources
@@ -86,6 +85,7 @@ def test_images_are_found_by_the_labels_name_whatever_their_ending(tmp_path):
 @pytest.mark.parametrize("folder", ["ct", "ctTr"])
 def test_ct_of_images_may_lie_in_a_folder_of_its_own(folder, tmp_path):
     tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", "imagesTr/b.mha", "labelsTr/b.mha", f"{folder}/b.nii.gz")
+    (tmp_path / "ct").mkdir(exist_ok=True)  # an empty one does not count
     assert [ct for *_, ct in listed("images", tmp_path)] == [None, f"{folder}/b.nii.gz"]
 
 
@@ -153,7 +153,7 @@ def test_several_channels_of_which_none_is_known_as_the_pet_are_refused(content,
     assert message.startswith(
         f"{tmp_path / 'dataset.json'}: the scans have several channels and their names are {found};"
     )
-    assert message.endswith('as in "channel_names": {"0": "CT", "1": "PET"}')
+    assert message.endswith("give --pet-channel N, and --ct-channel N for the CT")
 
 
 def test_dataset_json_that_is_none_is_refused(tmp_path):
@@ -280,11 +280,93 @@ def test_data_set_without_any_label_is_refused(tmp_path):
     )
 
 
-def test_labels_without_a_scan_are_named(tmp_path):
+def problems(layout, folder):
+    """Return the cases that cannot be read, with the reason; messages name files below the folder."""
+    found = find_sources(f"{layout}:{folder}", seed=0)
+    return {source.case: source.problem.replace(f"{folder}/", "") for source in found if source.problem}
+
+
+def test_label_without_a_scan_is_a_case_with_a_problem(tmp_path):
     tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", "labelsTr/b.mha", "labelsTr/.hidden.mha", "labelsTr/c.txt")
-    with pytest.warns(DataWarning) as caught:
-        assert [case for case, *_ in listed("images", tmp_path)] == ["a"]
-    assert str(caught[0].message) == f"{tmp_path}: 1 label(s) without a scan are not used: labelsTr/b.mha"
+    assert listed("images", tmp_path) == [
+        ("a", "a", "imagesTr/a.mha", "labelsTr/a.mha", None),
+        ("b", "b", None, "labelsTr/b.mha", None),
+    ]
+    assert problems("images", tmp_path) == {"b": "the case has no scan, expected imagesTr/b.mha"}
+
+
+def test_files_in_another_case_are_named_and_not_used(tmp_path):
+    tree(tmp_path, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
+    tree(tmp_path, "imagesTr/b.NII.GZ", "labelsTr/b.nii.gz", "imagesTr/c.nii.gz", "labelsTr/c.Nii.gz")
+    tree(tmp_path, "imagesTr/D.nii.gz", "labelsTr/d.nii.gz", "imagesTr/e.NII", "labelsTr/e.NII")
+    rename = "differs from it in upper and lower case, rename it"
+    assert problems("images", tmp_path) == {
+        "D": f"the case has no label, expected labelsTr/D.nii.gz; d.nii.gz {rename}",
+        "b": f"the case has no scan, expected imagesTr/b.nii.gz; b.NII.GZ {rename}",
+        "c": f"the case has no label, expected labelsTr/c.nii.gz; c.Nii.gz {rename}",
+        "e": f"the case has no scan, expected imagesTr/e.nii.gz; e.NII {rename}",
+    }
+    with pytest.raises(UserError, match=r"^b: the case has no scan, expected .*imagesTr/b.nii.gz; b.NII.GZ differs"):
+        read_source(find_sources(f"images:{tmp_path}", seed=0)[2])
+
+
+def test_channel_that_a_case_lacks_is_named(tmp_path):
+    tree(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
+    tree(tmp_path, "imagesTr/b_0000.nii.gz", "imagesTr/b_0001.NII.GZ", "labelsTr/b.nii.gz")
+    tree(tmp_path, "imagesTr/c_0001.nii.gz", "imagesTr/c_0000.Nii.gz", "labelsTr/c.nii.gz", "labelsTr/d.nii.gz")
+    channels(tmp_path, channel_names={"0": "CT", "1": "PET"})
+    rename = "differs from it in upper and lower case, rename it"
+    assert problems("images", tmp_path) == {
+        "b": f"the case has no scan, expected imagesTr/b_0001.nii.gz; b_0001.NII.GZ {rename}",
+        "d": "the case has no scan, expected imagesTr/d_0001.nii.gz",
+    }
+    c = find_sources(f"images:{tmp_path}", seed=0)[2]
+    assert unreadable(c, with_ct=True) == (
+        f"c: the case has no CT, expected {tmp_path}/imagesTr/c_0000.nii.gz; c_0000.Nii.gz {rename}"
+    )
+
+
+def test_missing_scans_of_the_other_layouts_are_named(tmp_path):
+    autopet, hecktor, challenge = tmp_path / "autopet", tmp_path / "hecktor", tmp_path / "challenge"
+    tree(autopet, "P1/a/SUV.nii.gz", "P1/a/SEG.nii.gz", "P1/b/suv.nii.gz", "P1/b/SEG.nii.gz", "P1/c/SEG.nii.gz")
+    assert problems("autopet2", autopet) == {
+        "P1/b": "the case has no scan, expected P1/b/SUV.nii.gz; suv.nii.gz differs from it in upper and lower case, "
+        "rename it",
+        "P1/c": "the case has no scan, expected P1/c/SUV.nii.gz",
+    }
+    tree(hecktor, "imagesTr/A__PT.nii.gz", "labelsTr/A.nii.gz", "imagesTr/B__pt.nii.gz", "labelsTr/B.nii.gz")
+    assert problems("hecktor", hecktor) == {
+        "B": "the case has no scan, expected imagesTr/B__PT.nii.gz; B__pt.nii.gz differs from it in upper and lower "
+        "case, rename it",
+    }
+    masks = "images/tumor-lesion-segmentation"
+    tree(challenge, "images/pet/a.mha", f"{masks}/a.mha", f"{masks}/b.mha", "images/pet/c.MHA", f"{masks}/c.mha")
+    tree(challenge, f"one/{masks}/x.mha", "two/images/pet/p.mha", f"two/{masks}/q.mha")
+    assert problems("challenge", challenge) == {
+        "b": "the case has no scan, expected images/pet/b.mha",
+        "c": "the case has no scan, expected images/pet/c.mha; c.MHA differs from it in upper and lower case, "
+        "rename it",
+        "one/x": "the case has no scan, expected one/images/pet/x.nii.gz",
+    }
+    tree(challenge, "images/automated-petct-lesion-segmentation/a.mha")
+    assert "could be the same label; remove one" in refused(f"challenge:{challenge}")
+
+
+def test_data_set_of_wrong_names_only_is_refused_with_one_of_them(tmp_path):
+    tree(tmp_path, "imagesTr/a.NII.GZ", "labelsTr/a.NII.GZ")
+    message = refused(f"images:{tmp_path}")
+    assert f"{tmp_path}: no scan found, expected in it: imagesTr/NAME.nii.gz" in message
+    assert message.endswith("imagesTr/a.nii.gz; a.NII.GZ differs from it in upper and lower case, rename it")
+
+
+def test_patients_are_found_by_a_regular_expression(tmp_path):
+    names = ("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1")
+    tree(tmp_path, *(f"{folder}/{name}.mha" for folder in ("imagesTr", "labelsTr") for name in names))
+    found = find_sources(f"images:{tmp_path}", seed=0, patient=r"(sub-\d+)_ses")
+    assert [source.patient for source in found] == ["sub-01", "sub-01", "sub-02"]
+    assert refused(f"images:{tmp_path}", patient=r"(.+)_ses-2").endswith(
+        "finds no patient in the name of case sub-01_ses-1"
+    )
 
 
 def test_two_files_that_may_be_meant_are_refused(tmp_path):
@@ -385,7 +467,10 @@ def test_scan_given_as_label_is_refused(tmp_path):
     [
         Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.2, -30.0)),
         Geometry((5, 4, 3), (4.0, 4.05, 2.0), (-8.0, 10.0, -30.0)),  # the last corner is off by 0.15 mm
-        Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0), (1, 0, 0, 0, 1, 0, 0, 0, -1)),
+        Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0), (1, 0, 0, 0, 1, 0, 0, 0, -1)),  # below the scan
+        Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -26.2), (1, 0, 0, 0, 1, 0, 0, 0, -1)),  # flipped, and off
+        Geometry((4, 5, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0)),
+        Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0), (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1)),  # turned
         Geometry((5, 4, 2), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0)),
     ],
 )
@@ -398,44 +483,43 @@ def test_label_on_another_grid_is_refused(grid, tmp_path):
     )
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
+def test_label_along_other_axes_of_the_same_place_is_turned(ending, tmp_path):
+    """The array's axes are the patient's S, L, P: x counts slices, from the highest one down."""
+    label = label_with(v012=3, v234=1)
+    # Of voxel (x, y, z) of the scan, the label has voxel (2 - z, x, y), at the scan's corner z = 2.
+    turned = Geometry((3, 5, 4), (2.0, 4.0, 4.0), (-8.0, 10.0, -26.0), (0, 1, 0, 0, 0, 1, -1, 0, 0))
+    array_xyz = np.zeros((3, 5, 4), np.uint8)
+    array_xyz[2, 2, 1], array_xyz[0, 4, 3] = 3, 1
+    source = case_of(tmp_path, label)
+    source = replace(source, label=tmp_path / f"turned{ending}")
+    write_volume(Volume(np.ascontiguousarray(array_xyz.transpose(2, 1, 0)), turned), source.label)
+    scan = read_source(source)
+    assert scan.label.geometry == scan.pet.geometry == GRID
+    np.testing.assert_array_equal(scan.label.array_zyx, label > 0)
+    assert scan.label_values == (1, 3)
+
+
+def test_form_decides_between_contradicting_coordinates(tmp_path):
+    """The sform of the scan says voxels of 4 mm, its qform says 5 mm along x; the label fits the qform."""
+    source = case_of(tmp_path, label_with(v012=1), grid=replace(GRID, spacing_mm=(5.0, 4.0, 2.0)))
+    image = nibabel.load(source.pet, mmap=False)
+    affine = image.affine.copy()
+    affine[0, 0] *= 5 / 4
+    image.set_qform(affine, code=1)
+    nibabel.save(image, source.pet)
+    assert "--geometry" in unreadable(source)
+    assert "is not that of the scan" in unreadable(replace(source, form="sform"))
+    scan = read_source(replace(source, form="qform"))
+    assert scan.pet.geometry.spacing_mm == pytest.approx((5.0, 4.0, 2.0))
+    assert np.argwhere(scan.label.array_zyx).tolist() == [[0, 1, 2]]
+
+
 def test_label_whose_header_is_rounded_is_on_the_scans_grid(tmp_path):
     rounded = Geometry((5, 4, 3), (4.01, 4.0, 2.0), (-8.0, 10.05, -30.0))
     scan = read_source(case_of(tmp_path, label_with(v012=1), grid=rounded))
     assert np.argwhere(scan.label.array_zyx).tolist() == [[0, 1, 2]]
     assert scan.label.geometry == scan.pet.geometry
-
-
-def on_a_line(values, *, start_mm, turned=False):
-    """Bring a label of eight voxels, 1 mm apart from x = 0 on, to six voxels 1 mm apart."""
-    direction = (-1, 0, 0, 0, -1, 0, 0, 0, 1) if turned else (1, 0, 0, 0, 1, 0, 0, 0, 1)
-    lesions = Volume(np.array(values, np.uint8)[None, None], Geometry((8, 1, 1), (1.0, 1.0, 1.0)))
-    grid = Geometry((6, 1, 1), (1.0, 1.0, 1.0), (start_mm, 0.0, 0.0), direction)
-    moved = sources._resample_mask(grid, lesions, Path("label.nii.gz"))
-    assert moved.geometry == grid
-    assert moved.array_zyx.dtype == np.uint8
-    return moved.array_zyx[0, 0].tolist()
-
-
-def test_label_of_another_grid_is_one_where_at_least_half_of_it_is():
-    line = [0, 0, 1, 1, 1, 0, 0, 0]  # from 1.5 to 4.5 mm
-    assert on_a_line(line, start_mm=0.0) == [0, 0, 1, 1, 1, 0]
-    assert on_a_line(line, start_mm=0.75) == [0, 1, 1, 1, 0, 0]  # at 0.75 mm 0, at 1.75 mm 0.75, …, at 4.75 mm 0.25
-    assert on_a_line(line, start_mm=0.5) == [0, 1, 1, 1, 1, 0]
-
-
-def test_border_of_a_label_runs_between_the_voxels_and_not_along_their_faces():
-    """Of a mask's corner, (1, 1) inside, the nearest voxel is inside up to (1.5, 1.5); the border is at 0.5."""
-    corner = np.zeros((1, 3, 3), np.uint8)
-    corner[0, :2, :2] = 1
-    lesions = Volume(corner, Geometry((3, 3, 1), (1.0, 1.0, 1.0)))
-    inside = Geometry((2, 1, 1), (1.0, 1.0, 1.0), (1.25, 1.25, 0.0))  # 0.75 × 0.75 = 0.56
-    assert sources._resample_mask(inside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
-    outside = Geometry((2, 1, 1), (1.0, 1.0, 1.0), (0.4, 1.4, 0.0))  # at x = 0.4: 0.6; at x = 1.4: 0.6 × 0.6 = 0.36
-    assert sources._resample_mask(outside, lesions, Path("label.nii.gz")).array_zyx.tolist() == [[[1, 0]]]
-
-
-def test_label_is_brought_over_by_patient_coordinates():
-    assert on_a_line([0, 0, 1, 1, 1, 0, 0, 0], start_mm=5.0, turned=True) == [0, 1, 1, 1, 0, 0]
 
 
 def test_label_on_the_cts_grid_is_brought_to_the_pets(tmp_path):

@@ -13,7 +13,9 @@ from places import SHARED
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.system.isolated import map_isolated
 from swfastedit_core.train.data import survey as room
+from swfastedit_core.train.data.duplicates import digest_of, remark_duplicates
 from swfastedit_core.train.data.findings import Finding, table, usable
+from swfastedit_core.train.data.label_values import remark_rare_values
 from swfastedit_core.train.data.sources import Source, find_sources
 
 CROPS = SHARED / "data" / "sts_crops"
@@ -68,6 +70,7 @@ def test_finding_tells_what_is_in_a_case(tmp_path):
         lesion_voxels=5,
         lesion_ml=pytest.approx(400.0),
         label_values=(1, 3),
+        content=digest_of(Volume(SUV, GRID)),
     )
 
 
@@ -88,6 +91,45 @@ def test_scan_that_is_hardly_in_suv_is_remarked_upon(tmp_path):
     finding = examine(case_of(tmp_path, suv=SUV * 1000), with_ct=False)
     assert "maximum 5,900 is hardly an SUV" in finding.remark
     assert finding.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "problem"),
+    [
+        (-499.0, ""),
+        (-501.0, "minimum -501 looks like a CT in HU, expected a PET in SUV"),
+        (-3024.0, "minimum -3,024 looks like a CT in HU, expected a PET in SUV"),
+        (-5000.0, ""),  # as in a PET in Bq/ml
+    ],
+)
+def test_scan_with_the_values_of_a_ct_is_a_problem(low, problem, tmp_path):
+    suv = SUV.copy()
+    suv[0, 0, 0] = low
+    finding = examine(case_of(tmp_path, suv=suv), with_ct=False)
+    assert finding.problem == (f"{tmp_path}/imagesTr/a.mha: {problem}" if problem else "")
+    assert bool(finding.remark) != bool(problem)  # the other ones are no SUV either
+
+
+def test_label_that_covers_most_of_the_volume_is_remarked_upon(tmp_path):
+    label = np.zeros(60, np.uint8)
+    label[:30] = 1
+    assert examine(case_of(tmp_path, label=label.reshape(3, 4, 5)), with_ct=False).remark == ""
+    label[30:33] = 2
+    finding = examine(case_of(tmp_path, label=label.reshape(3, 4, 5)), with_ct=False)
+    assert finding.remark.startswith("the lesions of the label cover 55 % of the volume; ")
+    finding = examine(case_of(tmp_path, label=label.reshape(3, 4, 5), lesion_labels=(2,)), with_ct=False)
+    assert finding.remark == ""  # three voxels are lesion
+
+
+def test_label_with_many_values_is_remarked_upon_and_one_with_negative_values_is_a_problem(tmp_path):
+    label = np.zeros(60, np.int16)
+    label[:25] = np.arange(25)
+    finding = examine(case_of(tmp_path, label=label.reshape(3, 4, 5)), with_ct=False)
+    assert finding.remark.startswith("25 different values in the label, from 0 to 24; ")
+    label[30] = -1000
+    finding = examine(case_of(tmp_path, label=label.reshape(3, 4, 5)), with_ct=False)
+    assert "labelsTr/a.mha: the label has values from -1,000 to 24, expected a mask" in finding.problem
+    assert finding.remark == ""
 
 
 def with_file(name, content):
@@ -255,6 +297,9 @@ def test_other_questions_are_not_answered_from_the_cache(tmp_path, read):
     assert len(read) == 3
     assert survey([source], with_ct=False, workers=1, cache=cache)[0].lesion_voxels == 5
     assert len(read) == 3
+    survey([replace(source, form="sform")], with_ct=False, workers=1, cache=cache)
+    survey([replace(source, patient="p")], with_ct=False, workers=1, cache=cache)
+    assert len(read) == 5
 
 
 def test_changed_ct_is_read_again_where_ct_is_wanted(tmp_path, read):
@@ -369,6 +414,9 @@ def test_bad_cases_are_refused_or_skipped_by_choice(tmp_path):
 def test_real_crops_have_no_problem():
     sources = find_sources(f"images:{CROPS}", seed=0)
     findings = [examine(source, with_ct=source.ct is not None) for source in sources]
+    findings = remark_duplicates(remark_rare_values(findings))
     assert [finding.problem for finding in findings] == [""] * 28
+    assert [finding.remark for finding in findings] == [""] * 28
+    assert "remark" not in table(findings)
     assert all(finding.lesions and finding.label_values == (1,) for finding in findings)
     assert all(finding.spacing_mm[2] == pytest.approx(3.27, abs=0.01) for finding in findings)

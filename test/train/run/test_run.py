@@ -6,6 +6,7 @@ import json
 import shutil
 from functools import partial
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -181,6 +182,97 @@ def test_survey_tells_what_there_is(data, capfd):
     assert "6 of 6 patients" in out
     assert "3 of 3 patients" in out
     assert "40×36×32" in out
+    assert "remark" not in out
+
+
+def test_survey_lists_every_problem_in_its_table_and_fails_with_one_line(tmp_path, capfd):
+    data = write_blobs(tmp_path, 3)
+    (data / "imagesTr" / "blob1.mha").rename(data / "imagesTr" / "blob1.MHA")
+    (data / "imagesTr" / "blob2.mha").unlink()
+    assert command.main(["survey", "--data", f"images:{data}"]) == 1
+    out, error = capfd.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("problem: ")] == [
+        f"problem: blob1 in images:{data}: the case has no scan, expected {data}/imagesTr/blob1.mha; blob1.MHA differs "
+        "from it in upper and lower case, rename it",
+        f"problem: blob2 in images:{data}: the case has no scan, expected {data}/imagesTr/blob2.mha",
+    ]
+    assert error.startswith("2 of 3 cases cannot be used; ")
+    assert error.count("\n") == 1
+    assert command.main(["survey", "--data", f"images:{data}", "--skip-bad"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def write_visits(folder):
+    """Write three scans: two of sub-1, and one of sub-2 with the voxels of the first."""
+    for name, seed in (("sub-1_ses-1", 0), ("sub-1_ses-2", 1), ("sub-2_ses-1", 0)):
+        scan, label = blob(seed)
+        write_volume(scan, folder / "imagesTr" / f"{name}.nii.gz")
+        write_volume(Volume(label.array_zyx.astype(np.uint8), label.geometry), folder / "labelsTr" / f"{name}.nii.gz")
+    return folder
+
+
+def test_survey_remarks_on_names_and_duplicates_and_groups_by_patient(tmp_path, capfd):
+    data = write_visits(tmp_path)
+    names = "sub-1_ses-1 and sub-1_ses-2 count as different patients"
+    twin = f"remark: sub-2_ses-1 in images:{data}: the scan has the same voxels as sub-1_ses-1 in images:{data}"
+    assert command.main(["survey", "--data", f"images:{data}"]) == 0
+    out = capfd.readouterr().out
+    assert "3 of 3 patients" in out
+    assert f"  remark        {names}" in out
+    assert f"{twin}, and they count as different patients" in out
+    assert command.main(["survey", "--data", f"images:{data}", "--patient", "(sub-[0-9]+)_"]) == 0
+    out = capfd.readouterr().out
+    assert "3 of 2 patients" in out
+    assert names not in out
+    assert twin in out
+
+
+def test_training_refuses_the_same_scan_in_both_sets(tmp_path, capfd):
+    data, split = write_visits(tmp_path / "data"), tmp_path / "split.json"
+    split.write_text(json.dumps({"train": ["sub-1"], "validation": ["sub-2"]}))
+    arguments = ["--output", str(tmp_path / "run"), *NARROW, "--data", f"images:{data}", "--split", str(split)]
+    assert command.main([*arguments, "--patient", "(sub-[0-9]+)_", "--steps", "1"]) == 1
+    assert capfd.readouterr().err == (
+        f"{split}: the same voxels are in both sets: sub-1_ses-1 of patient sub-1 in the training set, sub-2_ses-1 of "
+        "patient sub-2 in the validation set; remove one of the two, or put them in one set with --patient or "
+        "--split\n"
+    )
+    assert not (tmp_path / "run" / "states").exists()
+
+
+def test_survey_says_which_channel_it_took_and_takes_the_options(tmp_path, capfd):
+    scan, label = blob(0)
+    ct = Volume(scan.array_zyx * 100 - 1000, scan.geometry)
+    for number, volume in enumerate((ct, scan)):
+        write_volume(volume, tmp_path / "imagesTr" / f"a_{number:04d}.mha")
+    write_volume(Volume(label.array_zyx.astype(np.uint8), label.geometry), tmp_path / "labelsTr" / "a.mha")
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "CT"}}')
+    arguments = ["survey", "--data", f"images:{tmp_path}", "--channels", "pet,ct"]
+    assert command.main(arguments) == 0
+    out = capfd.readouterr().out
+    assert "by their content, channel 1 is the PET and channel 0 is the CT; --pet-channel and" in out.splitlines()[-1]
+    assert command.main([*arguments, "--pet-channel", "1", "--ct-channel", "0"]) == 0
+    assert "remark" not in capfd.readouterr().out
+    assert command.main([*arguments, "--pet-channel", "0", "--ct-channel", "1"]) == 1
+    out, error = capfd.readouterr()
+    assert "problem: a in " in out
+    assert "minimum -1,000 looks like a CT in HU" in error
+
+
+def test_survey_takes_the_coordinates_that_the_user_names(tmp_path, capfd):
+    data = write_blobs(tmp_path, 1)
+    for name, read in (("imagesTr", read_volume), ("labelsTr", read_label)):
+        path = data / name / "blob0.mha"
+        write_volume(read(path), path.with_suffix(".nii"))
+        path.unlink()
+        image = nibabel.load(path.with_suffix(".nii"), mmap=False)
+        image.set_qform(np.diag([-5.0, -5.0, 5.0, 1.0]), code=1)
+        nibabel.save(image, path.with_suffix(".nii"))
+    assert command.main(["survey", "--data", f"images:{data}"]) == 1
+    assert "--geometry qform" in capfd.readouterr().err
+    for form, spacing in (("qform", "5×5×5"), ("sform", "4×4×4")):
+        assert command.main(["survey", "--data", f"images:{data}", "--geometry", form]) == 0
+        assert f"  spacing mm    {spacing} (1)" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -200,6 +292,13 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--transplant", "0.1"], "phantoms, which are not donors by default; add patient"),
         (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
         (["survey", "--data", "phantom:1", "--fold", "0/5"], "unrecognized arguments: --fold 0/5"),
+        (
+            ["survey", "--data", "phantom:1", "--pet-channel", "1"],
+            "no effect: they are for data sets of the layout images",
+        ),
+        (["--data", "images:x", "--pet-channel", "1", "--ct-channel", "1"], "are both 1, expected two channels"),
+        (["--data", "images:x", "--pet-channel", "-1"], "--pet-channel -1, expected 0 or more"),
+        (["survey", "--data", "phantom:1", "--patient", "x"], "has 0 capture groups, expected one"),
         (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
         (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them at least twice that"),
         (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),

@@ -296,6 +296,8 @@ def test_key_changes_with_all_that_changes_a_case(sources, folder):
         key(replace(source, lesion_labels=(1,))),
         key(replace(source, lesion_labels=(1, 2))),
         key(replace(source, label_grid="any")),
+        key(replace(source, form="qform")),
+        key(replace(source, form="sform")),
         key(source, replace(SETTINGS, spacing_mm=(3.0, 3.0, 3.1))),
         key(source, replace(SETTINGS, intensity=RangeIntensity(0.0, 10.1))),
         key(source, replace(SETTINGS, intensity=PercentileIntensity(0.0, 10.0))),
