@@ -201,6 +201,11 @@ def test_survey_tells_what_there_is(data, capfd):
         (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
         (["survey", "--data", "phantom:1", "--fold", "0/5"], "unrecognized arguments: --fold 0/5"),
         (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
+        (
+            ["survey", "--data", "phantom:1", "--spacing", "0.05", "4", "4"],
+            "--spacing 0.05 4 4, expected numbers",
+        ),
+        (["--data", "phantom:1", "--spacing", "4", "4", "200"], "--spacing 4 4 200, expected numbers from 0.1 to 100"),
         (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them at least twice that"),
         (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),
         (["--data", "phantom:1", "--validate-every", "-1"], "--validate-every -1, expected 0 or more"),
