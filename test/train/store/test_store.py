@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
@@ -34,6 +35,7 @@ from swfastedit_core.train.store.arrays import Arrays, arrays_of, key_of
 from swfastedit_core.train.store.case_store import Store
 from swfastedit_core.train.store.case_writer import write_case
 from swfastedit_core.train.store.digests import Digests
+from swfastedit_core.train.store.folder_lock import locked_folder
 from swfastedit_core.train.store.prepared_case import open_case
 
 CPU = torch.device("cpu")
@@ -604,14 +606,15 @@ def test_run_waits_for_another_that_prepares(prepared, sources, tmp_path):
     top = tmp_path / "store"
     top.mkdir()
     with (top / "lock").open("w") as file:
-        store.fcntl.flock(file, store.fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
         lines: list[str] = []
 
         def say(line):
             lines.append(line)
-            store.fcntl.flock(file, store.fcntl.LOCK_UN)
+            fcntl.flock(file, fcntl.LOCK_UN)
 
-        with Store(top, SETTINGS, channels=Channels.PET)._locked(say):
+        with locked_folder(top, say=say) as is_locked:
+            assert is_locked
             assert lines == [f"another run prepares cases in {top}; waiting for it"]
 
 
