@@ -135,14 +135,26 @@ def _export(arguments: list[str]) -> None:
         "--which",
         default="best",
         choices=["best", "last"],
-        help="best: weights of the validation with the highest mean Dice; last: weights at the end of the run "
-        "(default: %(default)s)",
+        help="best: weights of the validation with the highest mean Dice, or the last ones if there is none; last: "
+        "weights of the last saved state (default: %(default)s)",
     )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace any file of the same name; without it, only weights of a run are replaced",
+    )
     options = parser.parse_args(arguments)
     from swfastedit_core.train.run.export import export_runs
 
-    export_runs(options.runs, options.folder, which=options.which, half=options.half, say=say)
+    export_runs(
+        options.runs,
+        options.folder,
+        which=options.which,
+        half=options.half,
+        overwrite=options.overwrite,
+        say=say,
+    )
 
 
 if __name__ == "__main__":
