@@ -35,7 +35,7 @@ def _refuse_command(name: str, commands: list[str]) -> None:
 
 def _train(arguments: list[str]) -> None:
     from swfastedit_core.train.arguments import settings_of
-    from swfastedit_core.train.options import PROGRAM, parse, run_settings_of
+    from swfastedit_core.train.options import PROGRAM, described_options, parse, run_settings_of
     from swfastedit_core.train.provenance import describe_command
     from swfastedit_core.train.run.execution import MachineSettings, Schedule
 
@@ -62,7 +62,7 @@ def _train(arguments: list[str]) -> None:
         machine=machine.resolve(precision=precision, cuda=device.type == "cuda", local_ranks=local_ranks),
         schedule=schedule,
         provenance={
-            **describe_command(PROGRAM, options, arguments),
+            **describe_command(PROGRAM, options, arguments, described=described_options()),
             "device": device.type,
             "precision": precision,
             "processes": ranks,
