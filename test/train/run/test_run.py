@@ -120,6 +120,22 @@ def test_weights_for_something_else_are_no_start(options, tmp_path, capfd):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "file", "message"),
+    [
+        ("--start-from", "runs/phantoms/last.safetensors", "no such file; the run with --output {folder}/runs/phantoms "
+         "writes it, so train this earlier stage first"),
+        ("--start-from", "mine.safetensors", "no such file, expected weights"),
+        ("--start-from", "", "is not a file, expected weights"),
+        ("--split", "split.json", "no such file"),
+        ("--options", "options.toml", "cannot be read (No such file or directory)"),
+    ],
+)  # fmt: skip
+def test_missing_file_is_reported_with_its_option(option, file, message, options, tmp_path, capfd):
+    assert command.main(["--output", str(tmp_path / "run"), *options, option, str(tmp_path / file)]) == 1
+    assert capfd.readouterr().err == f"{option} {tmp_path / file}: {message.format(folder=tmp_path)}\n"
+
+
 def assert_compiled_learns_the_same(arguments, tmp_path, *, loss_rtol, weights_atol):
     """Do a run as it is and one that is compiled, and compare losses and weights."""
     common = [*arguments, "--network", "smalldynunet", "--filters", "4", "4", "4"]  # compiled in half a minute
