@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -15,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.system.stop_signals import stop_signals_blocked
 
 CASE, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
 PREFETCH = 3  # batches that a process makes in advance
-STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 Batch = tuple[Tensor, Tensor]
 
@@ -123,25 +120,11 @@ def batches(
         worker_init_fn=_start_worker,
         pin_memory=pin,
     )
+    # A signal reaches the whole process group. This process handles it, and ends the workers after it saved. Until then
+    # they go on.
     with stop_signals_blocked():
         made = iter(loader)  # starts all workers
     yield from _unwrap_worker_errors(islice(made, len(indices)))
-
-
-@contextmanager
-def stop_signals_blocked() -> Iterator[None]:
-    """Block the signals that end a program, in this thread and in all processes that it starts meanwhile.
-
-    A signal reaches the whole process group. The main process handles it, and ends the workers after it saved. A worker
-    must not see it, not even while it still imports. The new process inherits the mask, so it is blocked from its first
-    instruction on. A signal that arrives meanwhile reaches this process at the end of the block.
-    """
-    resource_tracker.ensure_running()  # its start, with the first worker, would unblock SIGINT and SIGTERM
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unwrap_worker_errors(batches: Iterator[Batch]) -> Iterator[Batch]:

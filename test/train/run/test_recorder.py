@@ -203,10 +203,12 @@ def test_interrupt_before_the_first_state_does_not_promise_one(options, tmp_path
 
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0])
-def test_interrupt_while_the_first_crops_are_made_ends_in_one_line(seconds, options, surveyed, tmp_path):
-    """The process that makes crops still imports then; it must not end with an error before the run does."""
+@pytest.mark.parametrize("store", ["shared", "new"])
+def test_interrupt_while_processes_start_ends_in_one_line(seconds, store, options, surveyed, tmp_path):
+    """A process that prepares cases or makes crops still imports then; it must not end with an error."""
     run = surveyed(tmp_path / "run")
     arguments = ["--output", run, *options, "--steps", "100000", "--loaders", "1"]
+    arguments += ["--store", tmp_path / "store"] if store == "new" else []
     process = started(*arguments, start_new_session=True)
     for line in process.stdout:
         if "cases to learn from" in line:

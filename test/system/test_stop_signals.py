@@ -1,4 +1,4 @@
-"""The processes that make crops: signals that stop the run."""
+"""Processes and the signals that end a program."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from multiprocessing import get_context, resource_tracker
 
 import pytest
 
-from swfastedit_core.train.crops.loader import stop_signals_blocked
-
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+from swfastedit_core.system.stop_signals import STOP_SIGNALS, end_on_stop_signals, stop_signals_blocked
 
 
 def blocked() -> set[int]:
@@ -33,9 +31,9 @@ def test_resource_tracker_is_started_before_signals_are_blocked(monkeypatch):
     when_started = []
     monkeypatch.setattr(resource_tracker, "ensure_running", lambda: when_started.append(blocked()))
     with stop_signals_blocked():
-        assert blocked() >= set(STOP_SIGNALS)
+        assert blocked() >= STOP_SIGNALS
     assert when_started == [blocked()]
-    assert not blocked() & set(STOP_SIGNALS)
+    assert not blocked() & STOP_SIGNALS
 
 
 def test_signal_that_comes_while_workers_start_arrives_afterwards():
@@ -49,3 +47,14 @@ def test_signal_that_comes_while_workers_start_arrives_afterwards():
     with pytest.raises(KeyboardInterrupt):
         start_workers()
     assert started == [True]
+
+
+@pytest.mark.parametrize("number", sorted(STOP_SIGNALS))
+def test_signal_that_was_blocked_ends_a_process_that_lets_it(number, capfd):
+    with stop_signals_blocked():
+        process = get_context("spawn").Process(target=end_on_stop_signals)
+        process.start()
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == -number
+    assert capfd.readouterr().err == ""
