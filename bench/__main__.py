@@ -91,7 +91,8 @@ def _check(options: argparse.Namespace) -> None:
     if "agreement" in options.only and options.scan is None and not options.phantoms:
         raise UserError("agreement: no scan and no phantoms; give --scan or --phantoms")
     if "speed" in options.only and find_spec("nibabel") is None:
-        raise UserError("speed: MONAI reads scans with nibabel; `pip install nibabel`, or name other parts with --only")
+        raise UserError("speed: the package 'nibabel' is missing, and MONAI reads scans with it; ./run.sh installs it; "
+                        "or name other parts with --only")  # fmt: skip
 
 
 def _setting(value: Any) -> Any:

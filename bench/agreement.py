@@ -11,7 +11,7 @@ import numpy as np
 from swfastedit_core import load_networks, segment
 from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.evaluate.metrics import agreement_dice, dice
 from swfastedit_core.files.read import read_volume
 from swfastedit_core.pipeline import OVERLAP
 from swfastedit_core.preprocess import place
@@ -97,17 +97,6 @@ def compare_masks(weights: Path, scans: Sequence[Source], *, device: str) -> lis
         say(f"agreement: {source.case}: Dice {agreement.dice:.4f}, {agreement.differing_voxels} voxels differ")
         agreements.append(agreement)
     return agreements
-
-
-def agreement_dice(reference: np.ndarray, mask: np.ndarray) -> float:
-    """Return the Dice of two masks of which neither is a label.
-
-    `dice` is NaN if its first mask is empty, as the challenges define it. Here it is 1 for two empty masks, and 0 for
-    an empty mask and a mask with lesions.
-    """
-    if not reference.any():
-        return 0.0 if mask.any() else 1.0
-    return dice(reference, mask)
 
 
 def _read(source: Source) -> tuple[Volume, np.ndarray | None]:

@@ -98,6 +98,15 @@ class NetworkConfig:
             x, y, z = x * stride[0], y * stride[1], z * stride[2]
         return x, y, z
 
+    def accepts(self, window: Triple) -> bool:
+        """Whether the sides are multiples of `divisor_xyz`, and one of them is at least twice that.
+
+        With one voxel on the deepest level, instance norm is undefined.
+        """
+        sides = list(zip(window, self.divisor_xyz, strict=True))
+        multiples = all(side >= divisor and side % divisor == 0 for side, divisor in sides)
+        return multiples and any(side >= 2 * divisor for side, divisor in sides)
+
 
 def build_network(config: NetworkConfig) -> DynUNet:
     """Build the network with random weights (Kaiming normal, as in MONAI)."""

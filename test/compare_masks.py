@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.evaluate.metrics import agreement_dice
 
 MIN_DICE = 0.999
 
@@ -30,7 +30,7 @@ def faults(expected: Path, found: Path) -> list[str]:
                 lines.append(f"{name}: {what.lower()} {right}, expected {left}")
         if a.GetSize() == b.GetSize():
             left, right = sitk.GetArrayFromImage(a), sitk.GetArrayFromImage(b)
-            score = dice(left, right) if left.any() else float(not right.any())
+            score = agreement_dice(left, right)
             print(f"{name}: Dice {score:.5f} against the expected mask")
             if not score >= MIN_DICE:
                 lines.append(f"{name}: Dice {score:.5f}, expected at least {MIN_DICE}")

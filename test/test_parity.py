@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import nibabel
@@ -113,12 +112,6 @@ def test_mask_equals_the_recipe_of_monai_with_windows_of_the_recipe(name, tmp_pa
     assert max(shares.values()) <= ALLOWED, shares
 
 
-def test_left_handed_input_is_left_handed():
-    assert {name: round(np.linalg.det(axes)) for name, axes in ORIENTATIONS.items()} == {
-        "identity": 1, "flipped": 1, "oblique": 1, "left-handed": -1, "permuted": 1,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, 0.9])
 @pytest.mark.parametrize("image", [(128, 128, 128), (129, 200, 131), (40, 128, 300), (400, 400, 326)])
 def test_full_grid_window_positions_equal_monai(image, overlap):
@@ -147,8 +140,3 @@ def test_networks_agree_with_monai_on_a_batch(narrow_checkpoint):
     image = torch.rand((2, 1, 64, 32, 32), generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         assert torch.equal(checkpoint.network()(image), monai_network(checkpoint)(image))
-
-
-def test_orientations_of_this_file_are_four_different_ones():
-    for a, b in itertools.combinations(ORIENTATIONS.values(), 2):
-        assert not np.allclose(a, b, atol=0.05)

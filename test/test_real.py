@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from places import ROOT
+from places import ROOT, STS_001, real
 
 from swfastedit_core import load_networks, read_label, read_volume, segment
 from swfastedit_core.body import find_body, mean_cells
@@ -22,10 +22,7 @@ from swfastedit_core.preprocess import place, to_network_grid
 from swfastedit_core.volume import Geometry
 from swfastedit_core.windows import plan_windows
 
-DATA = ROOT.parent / "shared" / "data" / "sts_001"
-SCAN = DATA / "pet.mha"
-real = pytest.mark.real
-beside = pytest.mark.skipif(not SCAN.is_file(), reason="the real scan does not lie beside the repository")
+SCAN = STS_001 / "pet.mha"
 
 
 def process(output, *arguments):
@@ -43,8 +40,7 @@ def process(output, *arguments):
     return array, report
 
 
-@real
-@beside
+@real(STS_001)
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_agrees_with_float32(tmp_path):
     fast, report = process(tmp_path / "fast", "--precision", "bfloat16")
@@ -54,11 +50,10 @@ def test_bfloat16_agrees_with_float32(tmp_path):
     assert dice(exact, fast) >= 0.97
 
 
-@real
-@beside
+@real(STS_001)
 def test_windows_cover_the_tumour_and_everything_hot():
     preprocessing = load_networks(ROOT / "weights", device="cpu")[0].config.preprocessing
-    scan, tumour = read_volume(SCAN), read_label(DATA / "lesion.mha")
+    scan, tumour = read_volume(SCAN), read_label(STS_001 / "lesion.mha")
     placement = place(scan.geometry, preprocessing.spacing_mm)
     suv = to_network_grid(scan, placement, torch.device("cpu"))
     lesion = to_network_grid(tumour, placement, torch.device("cpu"))
@@ -73,8 +68,7 @@ def test_windows_cover_the_tumour_and_everything_hot():
     assert seen[suv > 0.5].all()
 
 
-@real
-@beside
+@real(STS_001)
 def test_full_network_from_the_authors_format_runs(tmp_path):
     """One pass without overlap keeps the 31 M network's share of the test's time small."""
     torch.manual_seed(0)
@@ -99,8 +93,7 @@ def test_weights_in_the_box_find_lesions_of_a_phantom_they_never_saw():
     assert result.windows < 0.35 * result.windows_full_grid
 
 
-@real
-@beside
+@real(STS_001)
 def test_api_gives_the_commands_mask(tmp_path):
     array, _ = process(tmp_path, "--precision", "float32", "--device", "cpu")
     networks = load_networks(ROOT / "weights", device="cpu", precision="float32")

@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from places import ROOT
+from places import CROPS, real
 
 from swfastedit_core import Geometry, UserError, Volume, read_ct, read_volume
 from swfastedit_core.resample import require_overlap, resample_ct
 from swfastedit_core.volume import AIR_HU
-
-CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 
 
 def turned(degrees, axis):
@@ -128,8 +126,7 @@ def outlines(pet, ct, *, moved_mm=(0.0, 0.0, 0.0), mirrored=None):
     return hu[field] > TISSUE_HU, pet.array_zyx[field] > TISSUE_SUV
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the real crops do not lie beside the repository")
+@real(CROPS)
 def test_real_ct_and_pet_show_the_body_at_the_same_place():
     pairs = [(read_volume(CROPS / "imagesTr" / ct.name), read_ct(ct)) for ct in sorted((CROPS / "ct").iterdir())]
     assert len(pairs) == 7

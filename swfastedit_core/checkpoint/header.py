@@ -17,7 +17,7 @@ HEADER_KEY = "swfastedit"
 FORMAT = 1
 MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: larger sizes overflow in torch
 MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, network not included
-SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
+NETWORK_SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
 AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
 
@@ -64,16 +64,14 @@ class CheckpointConfig:
             )
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
-        deepest = [side / divisor for side, divisor in zip(self.window, self.network.divisor_xyz, strict=True)]
-        # Instance norm is undefined for one voxel.
-        if any(side < 1 or side != int(side) for side in deepest) or max(deepest) < 2:
+        if not self.network.accepts(self.window):
             raise UserError(
                 f"window {self.window}, expected multiples of {self.network.divisor_xyz} for '{self.network.name}', "
                 "one of them twice that at least"
             )
         if math.prod(self.window) > MAX_WINDOW_VOXELS:
             raise UserError(f"window {self.window}, expected {MAX_WINDOW_VOXELS:,} voxels at most")
-        low, high = SPACING_MM
+        low, high = NETWORK_SPACING_MM
         if not all(low <= mm <= high for mm in self.preprocessing.spacing_mm):
             raise UserError(f"spacing {self.preprocessing.spacing_mm} mm, expected numbers from {low} to {high}")
         _check_intensity(self.preprocessing)

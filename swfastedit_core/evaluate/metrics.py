@@ -34,6 +34,28 @@ def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction)))
 
 
+def agreement_dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the Dice coefficient of two masks of which neither is the truth.
+
+    Parameters
+    ----------
+    one, other
+        Arrays of the same shape; voxels that are not 0 are foreground.
+
+    Returns
+    -------
+    float
+        0 to 1; 1 if both are empty, 0 if one of them is.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    one, other = _masks(one, other)
+    return dice(one, other) if one.any() else float(not other.any())
+
+
 def false_positive_ml(truth: np.ndarray, prediction: np.ndarray, *, voxel_ml: float) -> float:
     """Return the volume of the predicted components that do not overlap the truth (FPV).
 

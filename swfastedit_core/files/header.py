@@ -13,7 +13,7 @@ from swfastedit_core.files.voxels import VoxelData
 from swfastedit_core.volume import Geometry
 
 MAX_BYTES = 4 * 2**30  # of the volume as float32
-SPACING_MM = (1e-3, 1e3)  # far beyond any scanner
+FILE_SPACING_MM = (1e-3, 1e3)  # far beyond any scanner
 MAX_EXTENT_M = 3.0  # along an axis: more than any scanner's bed
 ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI stores its axes as float32
 
@@ -86,7 +86,7 @@ def check_geometry(path: Path, geometry: Geometry) -> None:
         If a spacing is not positive or beyond any scanner, an axis is longer than three metres, the origin is not
         finite, or the axes are not orthonormal.
     """
-    low, high = SPACING_MM
+    low, high = FILE_SPACING_MM
     if not all(low <= mm <= high for mm in geometry.spacing_mm):
         raise UserError(f"{path}: voxel spacing {geometry.spacing_mm} mm, expected three numbers from {low} to {high}")
     if not np.isfinite(geometry.origin_mm).all():

@@ -87,8 +87,8 @@ def _write(options: argparse.Namespace) -> None:
         name = f"phantom_{options.seed}_{case:04d}.{options.format}"
         write_mask(phantom.label, options.output / "labelsTr" / name)
         write_volume(_quantised(phantom.pet), options.output / "imagesTr" / name)
-        millilitres = sum(lesion.volume_ml for lesion in phantom.lesions)
-        say(f"{name} lesions: {len(phantom.lesions)}, {millilitres:.1f} ml")
+        label_ml = np.count_nonzero(phantom.label.array_zyx) * phantom.label.geometry.voxel_ml
+        say(f"{name} lesions: {len(phantom.lesions)}, {label_ml:.1f} ml")
 
 
 def _quantised(pet: Volume) -> Volume:

@@ -12,11 +12,10 @@ from swfastedit_core.phantom.shapes import (
     Displaced,
     Ellipsoid,
     Shape,
-    SmoothNoise,
     rotation,
-    sample_noise,
     tube,
 )
+from swfastedit_core.phantom.smooth_noise import SmoothNoise, sample_noise
 from swfastedit_core.phantom.space import Vector, as_tuple
 
 

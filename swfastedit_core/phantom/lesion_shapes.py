@@ -7,7 +7,8 @@ from math import erf, exp, pi, sqrt
 import numpy as np
 
 from swfastedit_core.phantom.scanner import FWHM_PER_SIGMA
-from swfastedit_core.phantom.shapes import Displaced, Ellipsoid, Shape, Union, rotation, sample_noise
+from swfastedit_core.phantom.shapes import Displaced, Ellipsoid, Shape, Union, rotation
+from swfastedit_core.phantom.smooth_noise import sample_noise
 from swfastedit_core.phantom.space import Vector, as_vector
 
 

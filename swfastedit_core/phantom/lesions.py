@@ -11,7 +11,8 @@ from swfastedit_core.phantom.anatomy import Region
 from swfastedit_core.phantom.lesion_shapes import radius_of_ml, recovery, sample_shape
 from swfastedit_core.phantom.lesion_sites import DISEASES, Disease, Site
 from swfastedit_core.phantom.scanner import PlacedPart, activity_at, place_parts
-from swfastedit_core.phantom.shapes import Intersection, Shape, SmoothNoise, sample_noise
+from swfastedit_core.phantom.shapes import Intersection, Shape
+from swfastedit_core.phantom.smooth_noise import SmoothNoise, sample_noise
 from swfastedit_core.phantom.space import Bounds, Points, Vector, as_vector
 
 MAX_LESIONS = 30

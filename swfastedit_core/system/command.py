@@ -116,18 +116,17 @@ def attempt(work: Callable[[], object]) -> Failure | None:
     return None
 
 
-def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> int:
+def run_command(work: Callable[[TextIO], object]) -> int:
     """Run the work of a command; print the reason if it fails.
 
-    Standard output is UTF-8 whatever the locale: the platform's log reader takes nothing else.
+    If a signal ended the work, the notes of its exception follow the reason (`BaseException.add_note`). Standard output
+    is UTF-8 whatever the locale: the platform's log reader takes nothing else.
 
     Parameters
     ----------
     work
         Reads the arguments and does everything. Its argument is a stream for the reasons of failures that do not end
         the command.
-    when_stopped
-        Text after the reason if a signal ended the work.
 
     Returns
     -------
@@ -137,7 +136,7 @@ def run_command(work: Callable[[TextIO], object], *, when_stopped: str = "") -> 
     _open_standard_streams()
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] # both are text files
     with only_the_reason_on_stderr() as stderr, _signals_stop():
-        code, reason = _outcome(lambda: work(stderr), when_stopped)
+        code, reason = _outcome(lambda: work(stderr))
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -166,25 +165,29 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
         os.close(stderr)
 
 
-def _outcome(work: Callable[[], object], when_stopped: str) -> tuple[int, str]:
+def _outcome(work: Callable[[], object]) -> tuple[int, str]:
     """Return exit code and reason; no reason means success."""
     try:
         failure = attempt(work)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT, f"interrupted{when_stopped}"
+    except KeyboardInterrupt as stopped:
+        return 128 + signal.SIGINT, _with_notes("interrupted", stopped)
     except Stopped as stopped:
         number = int(stopped.args[0])
-        return 128 + number, f"ended by {signal.Signals(number).name}{when_stopped}"
+        return 128 + number, _with_notes(f"ended by {signal.Signals(number).name}", stopped)
     except SystemExit as end:  # --help
         return int(end.code or 0), ""
     return (1, failure.reason) if failure else (0, "")
+
+
+def _with_notes(reason: str, stopped: BaseException) -> str:
+    return "; ".join([reason, *getattr(stopped, "__notes__", [])])
 
 
 def _unexpected(error: Exception) -> str:
     """Describe an error that is not a `UserError`, in one line."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
-    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; the log has the details"
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; standard output has the details"
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 import SimpleITK as sitk
 import torch
 
+from swfastedit_core.system.stop_signals import end_on_stop_signals, stop_signals_blocked
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -76,7 +78,9 @@ class _Worker(Generic[Item, Result]):
 
     def do(self, item: Item) -> Result | None:
         try:
-            return self._pool.submit(self._work, item).result()
+            with stop_signals_blocked():
+                future = self._pool.submit(self._work, item)  # the first one starts the process
+            return future.result()
         except BrokenProcessPool:
             self.end()
             self._pool = self._start_pool()
@@ -92,7 +96,8 @@ class _Worker(Generic[Item, Result]):
 
 
 def _initialise_worker() -> None:
-    """Use one thread; end with the parent process."""
+    """Use one thread; end with the parent process, and when a signal stops both."""
+    end_on_stop_signals()
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
+from swfastedit_core.system.command import Parser, Stopped, path_argument, require_writable, run_command, say
 
-HOW_TO_RESUME = "; the same command with --resume continues from the last saved state"
+HOW_TO_RESUME = "the same command with --resume continues from the last saved state"
+NOTHING_SAVED = "no state was saved yet"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run_command(lambda _: command(given[1:]))
     if given and not given[0].startswith("-"):
         return run_command(lambda _: _refuse_command(given[0], list(commands)))
-    return run_command(lambda _: _train(given), when_stopped=HOW_TO_RESUME)
+    return run_command(lambda _: _train(given))
 
 
 def _refuse_command(name: str, commands: list[str]) -> None:
@@ -32,7 +35,7 @@ def _refuse_command(name: str, commands: list[str]) -> None:
 
 def _train(arguments: list[str]) -> None:
     from swfastedit_core.train.arguments import settings_of
-    from swfastedit_core.train.options import PROGRAM, parse, run_settings_of
+    from swfastedit_core.train.options import PROGRAM, described_options, parse, run_settings_of
     from swfastedit_core.train.provenance import describe_command
     from swfastedit_core.train.run.execution import MachineSettings, Schedule
 
@@ -59,14 +62,28 @@ def _train(arguments: list[str]) -> None:
         machine=machine.resolve(precision=precision, cuda=device.type == "cuda", local_ranks=local_ranks),
         schedule=schedule,
         provenance={
-            **describe_command(PROGRAM, options, arguments),
+            **describe_command(PROGRAM, options, arguments, described=described_options()),
             "device": device.type,
             "precision": precision,
             "processes": ranks,
         },
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    train(run, fabric, resume=options.resume, say=_say_above_the_bar if fabric.is_global_zero else _say_nothing)
+    with _noting_saved_states(options.output):
+        train(run, fabric, resume=options.resume, say=_say_above_the_bar if fabric.is_global_zero else _say_nothing)
+
+
+@contextmanager
+def _noting_saved_states(folder: Path) -> Iterator[None]:
+    """If a signal ends the run, note whether it can be resumed."""
+    from swfastedit_core.checkpoint import STATES_OF_A_RUN
+    from swfastedit_core.train.run.states import list_states
+
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as stopped:
+        stopped.add_note(HOW_TO_RESUME if list_states(folder / STATES_OF_A_RUN) else NOTHING_SAVED)
+        raise
 
 
 def _ranks() -> tuple[int, int]:
@@ -118,14 +135,26 @@ def _export(arguments: list[str]) -> None:
         "--which",
         default="best",
         choices=["best", "last"],
-        help="best: weights of the validation with the highest mean Dice; last: weights at the end of the run "
-        "(default: %(default)s)",
+        help="best: weights of the validation with the highest mean Dice, or the last ones if there is none; last: "
+        "weights of the last saved state (default: %(default)s)",
     )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace any file of the same name; without it, only weights of a run are replaced",
+    )
     options = parser.parse_args(arguments)
     from swfastedit_core.train.run.export import export_runs
 
-    export_runs(options.runs, options.folder, which=options.which, half=options.half, say=say)
+    export_runs(
+        options.runs,
+        options.folder,
+        which=options.which,
+        half=options.half,
+        overwrite=options.overwrite,
+        say=say,
+    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from swfastedit_core.train.run.compatibility import (
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
 from swfastedit_core.train.run.network_settings import NetworkSettings, Terms
 from swfastedit_core.train.run.settings import LearningSettings, RunSettings
+from swfastedit_core.train.setting import Option, options_of
 
 PROGRAM = "python -m swfastedit_core.train"
 EXCLUSIVE = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # one of each pair
@@ -99,6 +100,12 @@ def data_settings_of(options: argparse.Namespace) -> DataSettings:
     )
     require_channels_in_use(data)
     return data
+
+
+def described_options() -> list[Option]:
+    """Return the options that are stored with the weights. The terms are not among them: they have their own fields."""
+    kinds = [kind for _, kinds in GROUPS for kind in kinds if kind is not Terms]
+    return [option for kind in kinds for _, option in options_of(kind) if option.flag is not None]
 
 
 def survey_parser() -> Parser:

@@ -34,15 +34,15 @@ def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: C
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"--options {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a TOML file of options ({error})") from error
+        raise UserError(f"--options {path}: not a TOML file of options ({error})") from error
     known = {name for action in parser._actions for name in action.option_strings}
     arguments: list[str] = []
     for key, value in _keys_and_values(content):
         option = f"--{key}"
         if option not in known or option in NOT_IN_FILES:
-            raise UserError(f"{path}: '{key}' is not an option of {parser.prog}; see its --help")
+            raise UserError(f"--options {path}: '{key}' is not an option of {parser.prog}; see its --help")
         if option in without:
             continue
         if isinstance(value, bool):

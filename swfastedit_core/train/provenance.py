@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
-LEFT_OUT = {"output", "options", "resume", "store", "licence", "attribution", "demonstration"}
-NAMING_FILES = {"data", "donor_data", "split", "start_from"}
+from swfastedit_core.train.setting import Option
 
 
-def describe_command(program: str, options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]:
-    """Return command, seed and the value of every option, as they are stored with the weights.
+def describe_command(
+    program: str, options: argparse.Namespace, arguments: list[str], *, described: Sequence[Option]
+) -> dict[str, Any]:
+    """Return command, seed and the values of options, as they are stored with the weights.
 
     Folders are left out: they may name people or places, and weights may be published where data may not.
 
@@ -24,11 +26,14 @@ def describe_command(program: str, options: argparse.Namespace, arguments: list[
         From `options.parse`.
     arguments
         The command line behind the program's name.
+    described
+        The options to describe.
     """
-    values = {name: value for name, value in vars(options).items() if name not in LEFT_OUT}
+    values = {option.destination: getattr(options, option.destination) for option in described}
+    names_files = {option.destination for option in described if option.names_files}
     return {
         "command": shlex.join([*program.split(), *map(_without_folders, arguments)]),
-        "options": {name: _without_folders(value) if name in NAMING_FILES else value for name, value in values.items()},
+        "options": {name: _without_folders(value) if name in names_files else value for name, value in values.items()},
         "seed": options.seed,
     }
 

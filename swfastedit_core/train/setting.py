@@ -60,6 +60,8 @@ class Option:
         Makes the value of the text that was given; None takes the type of the field.
     check
         Allowed values; None allows all.
+    names_files
+        Whether the value names files or folders. Published weights store such a value without its folders.
     """
 
     flag: str | None
@@ -69,6 +71,7 @@ class Option:
     default_text: str | None = None
     parse: Callable[[str], Any] | None = None
     check: Check | None = None
+    names_files: bool = False
 
     @property
     def destination(self) -> str:
@@ -86,15 +89,16 @@ def setting(
     default_text: str | None = None,
     parse: Callable[[str], Any] | None = None,
     check: Check | None = None,
+    names_files: bool = False,
 ) -> T:
     """Make a dataclass field with an `Option`; the parameters are the attributes of that class."""
-    option = Option(flag, meaning, metavar, choices, default_text, parse, check)
+    option = Option(flag, meaning, metavar, choices, default_text, parse, check, names_files)
     return field(default=default, metadata={METADATA_KEY: option})
 
 
-def required_setting(flag: str, meaning: str, *, metavar: str) -> Any:
+def required_setting(flag: str, meaning: str, *, metavar: str, names_files: bool = False) -> Any:
     """Make a dataclass field without a default; its option must be given."""
-    return field(metadata={METADATA_KEY: Option(flag, meaning, metavar)})
+    return field(metadata={METADATA_KEY: Option(flag, meaning, metavar, names_files=names_files)})
 
 
 def options_of(settings: Any) -> Iterator[tuple[Field[Any], Option]]:

@@ -60,7 +60,17 @@ def test_output_that_cannot_be_written_is_refused_first(tmp_path, capfd):
 def test_missing_nibabel_is_named(monkeypatch, capfd):
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert command.main(["--scan", str(SCAN)]) == 1
-    assert "pip install nibabel" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert error.startswith("speed: the package 'nibabel' is missing")
+    assert "./run.sh installs it" in error
+
+
+def test_environment_of_run_sh_has_what_the_benchmark_imports():
+    """The reference imports MONAI, which reads scans with nibabel. The image does without both."""
+    before, _, training = (ROOT / "requirements.txt").read_text().partition("# For training")
+    for package in ("monai==", "nibabel=="):
+        assert f"\n{package}" in training
+        assert package not in before
 
 
 def test_agreement_needs_no_scan(monkeypatch, tmp_path):

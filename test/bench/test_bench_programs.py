@@ -33,7 +33,6 @@ def test_program_is_run_as_users_run_it(tmp_path):
 
 
 def test_reference_runs_in_a_process_of_its_own(tmp_path):
-    pytest.importorskip("nibabel")
     scan = tmp_path / "scan.nii.gz"
     suv = np.random.default_rng(0).random((30, 100, 100), np.float32)
     write_volume(Volume(suv, Geometry((100, 100, 30), (4.0, 4.0, 4.0))), scan)

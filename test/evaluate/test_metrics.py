@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
+from swfastedit_core.evaluate.metrics import agreement_dice, dice, false_negative_ml, false_positive_ml
 
 
 def drawn(*rows):
@@ -24,6 +24,15 @@ def test_dice_by_hand():
     assert dice(TRUTH, FOUND) == pytest.approx(2 * 2 / (5 + 5))
     assert dice(TRUTH, TRUTH) == 1.0
     assert dice(TRUTH, ~TRUTH) == 0.0
+
+
+def test_agreement_of_masks_that_may_be_empty():
+    nothing = np.zeros_like(TRUTH)
+    assert agreement_dice(nothing, nothing) == 1.0
+    assert agreement_dice(nothing, FOUND) == agreement_dice(FOUND, nothing) == 0.0
+    assert agreement_dice(TRUTH, FOUND * 3) == pytest.approx(2 * 2 / (5 + 5))  # foreground is what is not 0
+    with pytest.raises(ValueError, match="differ in shape"):
+        agreement_dice(nothing, FOUND[:, :2])
 
 
 def test_false_volumes_by_hand():

@@ -16,6 +16,8 @@ from places import ROOT
 
 from swfastedit_core.files.read import read_label, read_volume
 from swfastedit_core.phantom.__main__ import main
+from swfastedit_core.train.data.sources import find_sources
+from swfastedit_core.train.data.survey import examine
 
 
 def start_cli(*arguments: str, threads: int = 1) -> subprocess.Popen[str]:
@@ -56,6 +58,19 @@ def test_command_writes_pairs_on_one_grid(tmp_path: Path, capfd: pytest.CaptureF
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert "holds files already" in error
+
+
+def test_command_prints_the_volume_of_the_label_as_the_survey_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--cases", "2", "--seed", "8", "--spacing", "8", "8", "8", "--lesions", "3", "--format", "mha"]
+    assert main([*options, "--output", str(tmp_path)]) == 0
+    printed = [float(line.split()[-2]) for line in capfd.readouterr().out.splitlines()]
+    sources = find_sources(f"images:{tmp_path}", seed=0)
+    surveyed = [examine(source, spacing_mm=(8.0, 8.0, 8.0), with_ct=False).lesion_ml for source in sources]
+    assert printed == [round(lesion_ml, 1) for lesion_ml in surveyed]
+    label = read_label(tmp_path / "labelsTr" / "phantom_8_0001.mha").array_zyx
+    assert printed[1] == round(np.count_nonzero(label) * 0.512, 1) > 0
 
 
 def test_command_writes_a_picture_of_all_patients(tmp_path: Path) -> None:

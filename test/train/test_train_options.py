@@ -20,11 +20,11 @@ from swfastedit_core.train.crops.augment import AugmentSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
 from swfastedit_core.train.data.settings import DataSettings
-from swfastedit_core.train.options import GROUPS, parse, run_settings_of
+from swfastedit_core.train.options import GROUPS, described_options, parse, run_settings_of
 from swfastedit_core.train.provenance import describe_command
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
 from swfastedit_core.train.run.settings import LearningSettings, RunSettings
-from swfastedit_core.train.setting import options_of, required_setting, setting
+from swfastedit_core.train.setting import Option, options_of, required_setting, setting
 
 LEAST = ["--output", "run", "--data", "phantom:1"]
 
@@ -178,7 +178,7 @@ def test_provenance_holds_every_option_and_no_folder():
         "--start-from",
         "/home/x/w.safetensors",
     ]
-    about = describe_command("python -m program", parse(arguments), arguments)
+    about = describe_command("python -m program", parse(arguments), arguments, described=described_options())
     assert about["command"].startswith(
         "python -m program --output run --data phantom:1 --data images:.../data --fold 0/5"
     )
@@ -188,3 +188,20 @@ def test_provenance_holds_every_option_and_no_folder():
     assert about["options"]["learning_rate"] == 0.0002
     assert about["seed"] == 0
     assert {"output", "store", "licence", "options", "resume"}.isdisjoint(about["options"])
+    assert len(about["options"]) == 59 - 3  # all flags but those of the terms
+
+
+def test_settings_that_are_paths_or_data_sets_are_marked_as_naming_files():
+    """Otherwise folders, which may name people, are stored with the weights."""
+    settings = [each for _, kinds in GROUPS for kind in kinds for each in options_of(kind)]
+    named = {option.flag for field, option in settings if "Path" in str(field.type) or option.metavar == "SPEC"}
+    marked = {option.flag for _, option in settings if option.names_files}
+    assert marked == named == {"--data", "--donor-data", "--split", "--start-from"}
+
+
+def test_option_that_is_marked_is_stored_without_its_folders():
+    options = parse([*LEAST, "--data", "images:/home/someone/data"])
+    shown = describe_command("p", options, [], described=[Option("--data"), Option("--output")])
+    hidden = describe_command("p", options, [], described=[Option("--data", names_files=True)])
+    assert shown["options"]["data"] == ["images:/home/someone/data"]
+    assert hidden["options"]["data"] == ["images:.../data"]

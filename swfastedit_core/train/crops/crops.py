@@ -16,7 +16,7 @@ from swfastedit_core.train.setting import SHARE, at_least, each_number, require_
 from swfastedit_core.train.store.case_store import PreparedCase
 from swfastedit_core.volume import AIR_HU
 
-AIR = {"pet": 0.0, "ct": AIR_HU}  # around a volume that is smaller than the crop
+AIR = (0.0, AIR_HU)  # SUV and HU around a volume that is smaller than the crop, in the order of the channels
 LESION_FREE_TRIES = 20
 
 
@@ -126,8 +126,8 @@ def read_crop(case: PreparedCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
     if inside != box:
         there = inside.relative_to(box).slices
         padded_image, padded_label = np.empty((len(image), *box.shape), np.float32), np.zeros(box.shape, np.uint8)
-        for padded, channel, values in zip(padded_image, case.channels.names, image, strict=True):
-            padded[...] = AIR[channel]
+        for padded, air, values in zip(padded_image, AIR, image, strict=False):
+            padded[...] = air
             padded[there] = values
         padded_label[there] = label
         image, label = padded_image, padded_label
@@ -176,9 +176,8 @@ def to_network_input(image: np.ndarray, case: PreparedCase, preprocessing: Prepr
         float32, of the same shape.
     """
     scaled = np.empty_like(image)
-    ranges = {"pet": case.suv_scale, "ct": preprocessing.ct_hu}
-    for target, values, channel in zip(scaled, image, case.channels.names, strict=True):
-        low, high = ranges[channel]
+    ranges = (case.suv_scale, preprocessing.ct_hu)  # of the PET, and of the CT if there is one
+    for target, values, (low, high) in zip(scaled, image, ranges, strict=False):
         np.subtract(values, np.float32(low), out=target)
         target *= np.float32(1 / (high - low))
         np.clip(target, 0.0, 1.0, out=target)

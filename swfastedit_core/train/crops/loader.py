@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.system.stop_signals import stop_signals_blocked
 
 CASE, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
 PREFETCH = 3  # batches that a process makes in advance
@@ -120,7 +120,11 @@ def batches(
         worker_init_fn=_start_worker,
         pin_memory=pin,
     )
-    yield from _unwrap_worker_errors(islice(iter(loader), len(indices)))
+    # A signal reaches the whole process group. This process handles it, and ends the workers after it saved. Until then
+    # they go on.
+    with stop_signals_blocked():
+        made = iter(loader)  # starts all workers
+    yield from _unwrap_worker_errors(islice(made, len(indices)))
 
 
 def _unwrap_worker_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -147,7 +151,3 @@ class _BatchSampler:
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    # A signal reaches the whole process group. The main process handles it, and ends the workers after it saved.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)

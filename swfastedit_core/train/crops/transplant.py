@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
-from torch.nn import functional
 
-from swfastedit_core.body import CELL_MM, TISSUE_SUV
+from swfastedit_core.body import TISSUE_SUV, mean_cells
 from swfastedit_core.box import triple
-from swfastedit_core.components import label_components
 from swfastedit_core.train.crops.augment import Range, log_uniform
-from swfastedit_core.train.crops.crops import read_crop
-from swfastedit_core.train.crops.graft import Graft, paste, ring_of
+from swfastedit_core.train.crops.donor import Donor
+from swfastedit_core.train.crops.graft import Graft, paste
 from swfastedit_core.train.setting import (
     ABOVE_0,
     FINITE_ABOVE_0,
@@ -30,7 +27,6 @@ from swfastedit_core.train.setting import (
 )
 from swfastedit_core.train.store.case_store import PreparedCase
 
-AIR_BELOW = {"pet": TISSUE_SUV, "ct": -950.0}  # lung is well above
 TRIES = 10  # positions for one lesion
 CACHE_BYTES = 256 * 2**20
 Spacing = tuple[float, float, float]
@@ -90,42 +86,6 @@ class TransplantSettings:
 
     def __post_init__(self) -> None:
         require_valid(self)
-
-
-@dataclass(frozen=True, eq=False)
-class Donor:
-    """A lesion of a case.
-
-    Attributes
-    ----------
-    case
-        The case; its first channel is the PET.
-    component
-        Index of the lesion among the case's components.
-    """
-
-    case: PreparedCase
-    component: int
-
-    def graft(self, *, margin_mm: float, spacing_mm: Spacing) -> Graft:
-        """Read the lesion with its surroundings and prepare it for pasting."""
-        component = self.case.components[self.component]
-        box = component.box.grown(np.ceil(margin_mm / np.array(spacing_mm)))
-        image, label = read_crop(self.case, box)
-        components, _ = label_components(label)
-        lesion = components == components[tuple(component.sample[0] - box.start)]
-        weight = _smoothstep_down(ndimage.distance_transform_edt(~lesion, sampling=spacing_mm) / margin_mm)
-        neighbours = (components > 0) & ~lesion
-        if neighbours.any():  # otherwise a part of a neighbouring lesion is pasted without a label
-            weight *= 1 - _smoothstep_down(ndimage.distance_transform_edt(~neighbours, sampling=spacing_mm) / margin_mm)
-            weight[lesion] = 1
-        backgrounds = []
-        for values, channel in zip(image, self.case.channels.names, strict=True):
-            air = ~lesion & (values < AIR_BELOW[channel])
-            tissue = values[ring_of(weight) & ~air]
-            backgrounds.append(float(np.median(tissue)) if tissue.size else AIR_BELOW[channel])
-            values[air] = backgrounds[-1]
-        return Graft(image, lesion, weight, tuple(backgrounds), float(image[0][lesion].mean()) / backgrounds[0])
 
 
 class Donors:
@@ -234,18 +194,10 @@ def transplant(
 
 
 def find_tissue(suv: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """Return the voxels of a crop [X, Y, Z] that are tissue, by cells as in `windows.find_body`: bool, same shape."""
-    cell = [max(1, min(round(CELL_MM / step), side)) for step, side in zip(spacing_mm, suv.shape, strict=True)]
-    means = functional.avg_pool3d(torch.from_numpy(suv)[None, None], cell, ceil_mode=True, count_include_pad=False)
-    tissue = means[0, 0].numpy() > TISSUE_SUV
+    """Return the voxels of a crop [X, Y, Z] that are tissue, by cells as in `body.find_body`: bool, same shape."""
+    cells = mean_cells(torch.from_numpy(suv), spacing_mm)
+    tissue = cells.mean_suv > TISSUE_SUV
     for axis in range(3):
-        tissue = tissue.repeat(cell[axis], axis)
+        tissue = tissue.repeat(cells.cell[axis], axis)
     x, y, z = suv.shape
     return tissue[:x, :y, :z]
-
-
-def _smoothstep_down(distance: np.ndarray) -> np.ndarray:
-    """Return float32 weights that fall smoothly from 1 at a distance of 0 to 0 at 1 and beyond."""
-    near = np.clip(1 - distance, 0, 1).astype(np.float32)
-    weights: np.ndarray = near * near * (3 - 2 * near)
-    return weights

@@ -47,6 +47,7 @@ class DataSettings:
         "--data",
         f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
         metavar="SPEC",
+        names_files=True,
     )
     shares: tuple[float, ...] = setting(
         (),
@@ -64,6 +65,7 @@ class DataSettings:
         "JSON file with the training set and the validation set, instead of --fold; with nnU-Net's splits_final.json, "
         "--fold chooses one of its folds",
         metavar="FILE",
+        names_files=True,
     )
     skip_bad: bool = setting(
         False, "--skip-bad", "leave out cases that cannot be used; without it the run refuses to start"
@@ -108,6 +110,7 @@ class DataSettings:
         "data sets of --data whose lesions are transplanted",
         metavar="SPEC",
         default_text="all but phantoms",
+        names_files=True,
     )
     seed: int = 0
 

@@ -102,9 +102,7 @@ def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
 def _require_crop_size(settings: RunSettings) -> None:
     """Refuse crops that the network cannot take."""
     network, size = settings.config.network, settings.crops.size
-    deepest_shape = [side / divisor for side, divisor in zip(size, network.divisor_xyz, strict=True)]
-    fits = all(side >= 1 and side == int(side) for side in deepest_shape)
-    if not fits or max(deepest_shape) < 2:  # instance norm is undefined for one voxel
+    if not network.accepts(size):
         raise UserError(
             f"--crop {text_of(size)}, expected multiples of {text_of(network.divisor_xyz)} for '{network.name}', "
             "one of them at least twice that"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, read_config, write_checkpoint
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import require_writable
 from swfastedit_core.train.run.recorder import BEST, LAST
 
 
 def export_runs(
-    runs: Sequence[Path], folder: Path, *, which: str, half: bool, say: Callable[[str], None]
+    runs: Sequence[Path], folder: Path, *, which: str, half: bool, overwrite: bool, say: Callable[[str], None]
 ) -> list[Path]:
     """Write the weights of runs into a folder; each file has the name of its run.
 
@@ -22,14 +22,16 @@ def export_runs(
     runs
         Folders of runs.
     folder
-        Folder for the weights, such as ``weights/``. Files of the same name are replaced.
+        Folder for the weights, such as ``weights/``. Weights of runs with the same name are replaced.
     which
-        ``best``: weights of the best validation, or the last weights if there is no validation set;
+        ``best``: weights of the best validation, or the last weights if no validation has finished;
         ``last``: weights of the last saved state.
     half
         Store float16: half the size.
+    overwrite
+        Replace any file of the same name, not only weights of runs.
     say
-        Takes a line for each file.
+        Takes a line for each file: which weights it holds and why, and what it replaces.
 
     Returns
     -------
@@ -39,22 +41,20 @@ def export_runs(
     Raises
     ------
     UserError
-        If a folder holds no weights of a run, two runs have the same name, or a file cannot be written.
+        If a folder holds no weights of a run, two runs have the same name, or a file cannot be written or must not be
+        replaced. This is checked before the first file is written.
     """
     names = [run.resolve().name for run in runs]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
         raise UserError(f"two runs are called {repeated} and would become one file; rename one of the folders")
-    exports = [
-        (_read_weights(run, which), folder / f"{name}.safetensors") for run, name in zip(runs, names, strict=True)
-    ]
-    for _, target in exports:
-        require_writable(target)
-    for checkpoint, target in exports:
+    targets = [folder / f"{name}.safetensors" for name in names]
+    checkpoints = [_read_weights(run, which) for run in runs]
+    remarks = [_describe_replaced(target, overwrite=overwrite) for target in targets]
+    for checkpoint, target, remark in zip(checkpoints, targets, remarks, strict=True):
         write_checkpoint(replace(checkpoint, path=target), target, half=half)
-        training = checkpoint.config.training
-        say(f"{target}: step {training['step']}, {training['validation'] or 'not validated'}")
-    return [target for _, target in exports]
+        say(f"{target}: {_describe_weights(checkpoint, which)}{remark}")
+    return targets
 
 
 def _read_weights(run: Path, which: str) -> Checkpoint:
@@ -65,3 +65,41 @@ def _read_weights(run: Path, which: str) -> Checkpoint:
     if path is None:
         raise UserError(f"{run}: holds no weights yet; a run writes them with each state and each validation")
     return read_checkpoint(path)
+
+
+def _describe_weights(checkpoint: Checkpoint, which: str) -> str:
+    """Return which weights of the run these are, and why."""
+    name, training = checkpoint.path.name, checkpoint.config.training
+    if name == BEST:
+        validation = training["validation"]
+        reason = f"the best validation: mean Dice {validation['dice']:.4f} of {validation['cases']} scans"
+    elif which == "last":
+        reason = "--which last"
+    else:
+        reason = f"no validation has finished, so there is no {BEST}"
+    return f"{name} of step {training['step']} of {training['steps']} ({reason})"
+
+
+def _describe_replaced(target: Path, *, overwrite: bool) -> str:
+    """Return a remark about the file that will be replaced; empty if there is none.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, or holds something else than weights of a run and `overwrite` is not set.
+    """
+    require_writable(target)
+    if not target.exists():
+        return ""
+    try:
+        step = read_config(target).training.get("step")
+    except UserError:
+        step = None
+    if step is not None:
+        return f"; replaced the weights of step {step}"
+    if not overwrite:
+        raise UserError(
+            f"{target}: exists and holds no weights of a run of this program; choose another folder, or replace it "
+            "with --overwrite"
+        )
+    return "; replaced a file that held no weights of a run of this program"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import distributed
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.engine import resolve_precision
@@ -16,6 +18,8 @@ from swfastedit_core.errors import UserError
 FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 DDP_TIMEOUT = timedelta(days=1)  # the other processes wait while the first one prepares cases
 MIN_BFLOAT16_VOXELS = 3  # along x in the deepest level, see `training_precision`
+
+T = TypeVar("T")
 
 
 def training_precision(name: str, device: torch.device, config: CheckpointConfig, size: tuple[int, int, int]) -> str:
@@ -78,3 +82,16 @@ def launch_fabric(device: torch.device, precision: str, *, local_ranks: int = 1,
     torch.backends.cudnn.benchmark = True  # all crops have the same size
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as in `engine`
     return fabric
+
+
+def gather_results(own: list[T], processes: int) -> list[T]:
+    """Return the results of all processes in the order of the validation set.
+
+    Process i of n has cases i, i + n, i + 2 n, and so on.
+    """
+    if processes == 1:
+        return own
+    parts: list[Any] = [None] * processes
+    distributed.all_gather_object(parts, own)
+    longest = max(len(part) for part in parts)
+    return [part[i] for i in range(longest) for part in parts if i < len(part)]

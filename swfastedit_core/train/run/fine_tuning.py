@@ -8,6 +8,7 @@ from typing import Any
 
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.errors import UserError
+from swfastedit_core.train.run.recorder import BEST, LAST
 
 
 def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
@@ -28,6 +29,10 @@ def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
     UserError
         If the file cannot be read, or its network, channels or preprocessing differ.
     """
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "no such file"
+        stage = f"; the run with --output {path.parent} writes it, so train this earlier stage first"
+        raise UserError(f"--start-from {path}: {what}{stage if path.name in (BEST, LAST) else ', expected weights'}")
     checkpoint = read_checkpoint(path)
     for what in ("network", "channels", "preprocessing"):
         theirs, ours = getattr(checkpoint.config, what), getattr(config, what)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, Mip, plot_mip
+from swfastedit_core.report.figure import new_figure, save_figure
+from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, plot_mip
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.train.run.validation import Projection
 
@@ -100,12 +101,12 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Plot loss, Dice and false volumes against the steps; rows are those of metrics.csv."""
     if not any(row.get("validated_cases") for row in rows):
-        figure, (loss,) = _make_figure(1, 1, (5.0, 3.2))
+        figure, (loss,) = new_figure(1, 1, size_inches=(5.0, 3.2))
         _plot_column(loss, rows, "loss", "loss")
         _label_steps(loss)
-        _save(figure, path, dpi=100)
+        save_figure(figure, path, dpi=100)
         return
-    figure, (loss, scores, volumes) = _make_figure(1, 3, (11.0, 3.2))
+    figure, (loss, scores, volumes) = new_figure(1, 3, size_inches=(11.0, 3.2))
     _plot_column(loss, rows, "loss", "loss")
     _plot_column(scores, rows, "dice", "mean Dice")
     _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
@@ -117,7 +118,7 @@ def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # otherwise the frame hides a line at 0
     for axes in (loss, scores, volumes):
         _label_steps(axes)
-    _save(figure, path, dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def plot_projections(projections: Sequence[Projection], path: Path) -> None:
@@ -125,13 +126,10 @@ def plot_projections(projections: Sequence[Projection], path: Path) -> None:
     shown = projections[:MAX_SCANS]
     columns = min(SCANS_PER_ROW, len(shown))
     rows = -(-len(shown) // columns)
-    figure, panels = _make_figure(rows, columns, (2.4 * columns, 4.0 * rows))
+    figure, panels = new_figure(rows, columns, size_inches=(2.4 * columns, 4.0 * rows))
     for axes, scan in zip(panels, shown, strict=False):
-        plot_mip(
-            axes,
-            Mip(scan.suv, scan.pixel_mm),
-            outlines=[(scan.label, LABEL_COLOUR), (scan.mask, MASK_COLOUR)],
-        )
+        outlines = [(scan.label.pixels, LABEL_COLOUR), (scan.mask.pixels, MASK_COLOUR)]
+        plot_mip(axes, scan.suv, outlines=outlines)
         score = scan.score
         axes.set_title(
             f"{score.case}\nDice {score.dice:.2f}, FPV {score.fpv_ml:.0f} ml, FNV {score.fnv_ml:.0f} ml\n"
@@ -143,16 +141,7 @@ def plot_projections(projections: Sequence[Projection], path: Path) -> None:
     left = len(projections) - len(shown)
     more = f", {left} more not shown" if left else ""
     figure.suptitle(f"blue: label, red: network{more}", fontsize=8)
-    _save(figure, path, dpi=110)
-
-
-def _make_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+    save_figure(figure, path, dpi=110)
 
 
 def _label_steps(axes: Any) -> None:
@@ -167,11 +156,6 @@ def _plot_column(axes: Any, rows: Sequence[dict[str, str]], column: str, label: 
     if points:
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker="." if len(points) < 20 else "")
-
-
-def _save(figure: Any, path: Path, *, dpi: int) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
 
 
 def _text(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
-from swfastedit_core.files.header import SPACING_MM
+from swfastedit_core.checkpoint.header import NETWORK_SPACING_MM
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import PUBLISHED_INTENSITY, Preprocessing
@@ -46,7 +46,8 @@ class NetworkSettings:
         "spacing of the network's voxels along x, y, z",
         metavar="MM",
         check=each_number(
-            lambda mm: SPACING_MM[0] <= mm <= SPACING_MM[1], f"numbers from {SPACING_MM[0]} to {text_of(SPACING_MM[1])}"
+            lambda mm: NETWORK_SPACING_MM[0] <= mm <= NETWORK_SPACING_MM[1],
+            f"numbers from {NETWORK_SPACING_MM[0]} to {text_of(NETWORK_SPACING_MM[1])}",
         ),
     )
     suv_range: tuple[float, float] | None = setting(

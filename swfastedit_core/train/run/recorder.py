@@ -8,25 +8,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import distributed
 
 from swfastedit_core.checkpoint import STATES_OF_A_RUN, Checkpoint, write_checkpoint
 from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.run.execution import Schedule
+from swfastedit_core.train.run.fabric import gather_results
 from swfastedit_core.train.run.log import METRICS, RunLog
+from swfastedit_core.train.run.progress import describe_progress
 from swfastedit_core.train.run.states import STATE_SUFFIX, write_state
+from swfastedit_core.train.run.step_timer import StepTimer
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.run.validation import Projection, mean_scores, validate
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 STATES = STATES_OF_A_RUN
 PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
-
-T = TypeVar("T")
 
 
 class RunRecorder:
@@ -84,7 +84,7 @@ class RunRecorder:
                     f"{BEST}"
                 )
                 self._validation = {**self._validation, "validation_set": validation_set, "best": None}
-        self._saved_at = time.monotonic()
+        self._saved_at, self._first_step = time.monotonic(), trainer.step + 1
         if self._fabric.is_global_zero:
             (folder / STATES).mkdir(parents=True, exist_ok=True)
             if state is None:
@@ -95,8 +95,19 @@ class RunRecorder:
             includes_validation = self._validation["step"] == trainer.step
             self._log = RunLog(folder, step=trainer.step, includes_validation=includes_validation)
 
-    def log_steps(self, metrics: dict[str, float], *, epoch: float) -> None:
-        """Log the metrics of the steps since the last call."""
+    def log_progress(self, timer: StepTimer, *, epoch: float) -> None:
+        """Log the steps since the last row, if the schedule asks for a row at this step.
+
+        The line of the first step shows the user that the run works, and how long it takes. It has no row: the next row
+        includes this step.
+        """
+        trainer, every = self._trainer, self._schedule.log_steps
+        if trainer.step == trainer.steps or trainer.step % every == 0:
+            self._log_steps(timer.take_metrics(), epoch=epoch)
+        elif trainer.step == self._first_step and self._fabric.is_global_zero:
+            self._say(describe_progress(timer.metrics(), step=trainer.step, steps=trainer.steps, starting=True))
+
+    def _log_steps(self, metrics: dict[str, float], *, epoch: float) -> None:
         if not self._fabric.is_global_zero:
             return
         trainer, device = self._trainer, self._fabric.device
@@ -104,11 +115,7 @@ class RunRecorder:
             metrics = {**metrics, "gpu_gb": torch.cuda.max_memory_allocated(device) / 1e9}
             torch.cuda.reset_peak_memory_stats(device)
         self._log.add_row(trainer.step, {"epoch": epoch, "learning_rate": trainer.learning_rate, **metrics})
-        skipped = f", {metrics['skipped']} steps skipped" if metrics["skipped"] else ""
-        self._say(
-            f"step {trainer.step} of {trainer.steps}: loss {metrics['loss']:.4f}, "
-            f"{metrics['seconds_per_step']:.2f} s a step, {metrics['waiting']:.0%} of it waiting for crops{skipped}"
-        )
+        self._say(describe_progress(metrics, step=trainer.step, steps=trainer.steps))
 
     @property
     def validation_due(self) -> bool:
@@ -160,11 +167,11 @@ class RunRecorder:
             should_stop=should_stop,
             warn=warnings.append,
         )
-        for warning in _gather_results(warnings, fabric.world_size):
+        for warning in gather_results(warnings, fabric.world_size):
             self._say(warning)
-        if any(_gather_results([should_stop()], fabric.world_size)):
+        if any(gather_results([should_stop()], fabric.world_size)):
             return False
-        projections = _gather_results(own, fabric.world_size)
+        projections = gather_results(own, fabric.world_size)
         means = mean_scores([projection.score for projection in projections])
         better = self._is_better(projections, means["dice"])
         last = {"step": trainer.step, "cases": len(projections)}
@@ -227,19 +234,6 @@ class RunRecorder:
         }
         path = self._folder / name
         write_checkpoint(Checkpoint(path, replace(trainer.config, training=training), trainer.weights()), path)
-
-
-def _gather_results(own: list[T], processes: int) -> list[T]:
-    """Return the results of all processes in the order of the validation set.
-
-    Process i of n has cases i, i + n, i + 2 n, and so on.
-    """
-    if processes == 1:
-        return own
-    parts: list[Any] = [None] * processes
-    distributed.all_gather_object(parts, own)
-    longest = max(len(part) for part in parts)
-    return [part[i] for i in range(longest) for part in parts if i < len(part)]
 
 
 def _cases(projections: Sequence[Projection]) -> list[str]:

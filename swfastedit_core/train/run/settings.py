@@ -40,6 +40,7 @@ class LearningSettings:
         "fine-tune these weights, of the same network, channels, spacing and intensities",
         metavar="WEIGHTS",
         default_text="random weights",
+        names_files=True,
     )
     seed: int = setting(0, "--seed", "seed of weights, crops and phantoms", check=at_least(0))
     plain_dice: bool = setting(

@@ -41,14 +41,18 @@ class StepTimer:
         self._excluded += time.perf_counter() - start
 
     def take_metrics(self) -> dict[str, float]:
-        """Return the metrics since the last call, by their column in metrics.csv, and start again."""
+        """Return the metrics and start again."""
+        metrics = self.metrics()
+        self._losses, self._waited, self._excluded, self._start = [], 0.0, 0.0, time.perf_counter()
+        return metrics
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics since the last `take_metrics`, by their column in metrics.csv."""
         seconds = max(time.perf_counter() - self._start - self._excluded, 1e-9)
         finite = [loss for loss in self._losses if math.isfinite(loss)]
-        metrics = {
+        return {
             "loss": sum(finite) / len(finite) if finite else math.nan,
             "seconds_per_step": seconds / max(len(self._losses), 1),
             "waiting": self._waited / seconds,
             "skipped": len(self._losses) - len(finite),
         }
-        self._losses, self._waited, self._excluded, self._start = [], 0.0, 0.0, time.perf_counter()
-        return metrics

@@ -183,8 +183,7 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, 
             timer.add_step(loss)
             bar.update()
             done = trainer.step == trainer.steps
-            if done or trainer.step % run.schedule.log_steps == 0:
-                recorder.log_steps(timer.take_metrics(), epoch=trainer.step * batch_size / crops.sampler.epoch_length)
+            recorder.log_progress(timer, epoch=trainer.step * batch_size / crops.sampler.epoch_length)
             if stop_requested and not done:
                 recorder.save_state()
                 _stop(recorder, stop_request)

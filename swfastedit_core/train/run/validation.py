@@ -16,7 +16,7 @@ from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.metrics import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
-from swfastedit_core.report.projection import mip
+from swfastedit_core.report.projection import Mip, mip
 from swfastedit_core.train.data.sources import Scan, Source, read_source
 from swfastedit_core.volume import Volume
 
@@ -43,29 +43,24 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Maximum intensity projections of a scan, its label and its mask, along y: arrays [Z, X].
+    """A scan, its label and its mask from the front, with the scores of the mask.
 
     Attributes
     ----------
     score
         Scores of the mask.
-    suv
-        float32; the scan.
-    label, mask
-        bool.
+    suv, label, mask
+        Coronal projections of scan, label and mask; lesions are above 0.
     label_ml, mask_ml
         Volumes of label and mask.
-    pixel_mm
-        Size of a pixel along z and x.
     """
 
     score: Score
-    suv: np.ndarray
-    label: np.ndarray
-    mask: np.ndarray
+    suv: Mip
+    label: Mip
+    mask: Mip
     label_ml: float
     mask_ml: float
-    pixel_mm: tuple[float, float]
 
 
 def validate(
@@ -138,12 +133,5 @@ def _project(case: str, scan: Scan, mask: np.ndarray) -> Projection:
     label, geometry = scan.label.array_zyx, scan.pet.geometry
     label_ml, mask_ml = (float(np.count_nonzero(array) * geometry.voxel_ml) for array in (label, mask))
     suv_mip, label_mip, mask_mip = (mip(Volume(array, geometry)) for array in (scan.pet.array_zyx, label, mask))
-    return Projection(
-        score_mask(case, label, mask, voxel_ml=geometry.voxel_ml),
-        suv_mip.pixels,
-        label_mip.pixels > 0,
-        mask_mip.pixels > 0,
-        label_ml,
-        mask_ml,
-        suv_mip.pixel_mm,
-    )
+    score = score_mask(case, label, mask, voxel_ml=geometry.voxel_ml)
+    return Projection(score, suv_mip, label_mip, mask_mip, label_ml, mask_ml)

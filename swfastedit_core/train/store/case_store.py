@@ -6,14 +6,11 @@ can share a store, and a case in the store is never outdated.
 
 from __future__ import annotations
 
-import fcntl
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
@@ -24,6 +21,7 @@ from swfastedit_core.train.store.arrays import arrays_of, files_of, key_of
 from swfastedit_core.train.store.atomic_folder import remove_unfinished
 from swfastedit_core.train.store.case_writer import is_whole, remove_case, write_case
 from swfastedit_core.train.store.digests import Digests
+from swfastedit_core.train.store.folder_lock import locked_folder
 from swfastedit_core.train.store.prepared_case import Component, PreparedCase, open_case
 
 __all__ = ["Component", "PreparedCase", "Store"]
@@ -90,7 +88,9 @@ class Store:
         say = progress or _say_nothing
         cases = self._existing(sources, Digests.load(self._digests_file))
         if len(cases) < len(sources):
-            with self._locked(say):
+            with locked_folder(self._folder, say=say) as is_locked:
+                if is_locked:
+                    remove_unfinished(self._folder)  # cases of killed runs
                 digests = Digests.load(self._digests_file)
                 cases = self._existing(sources, digests)
                 if cases:
@@ -189,21 +189,6 @@ class Store:
     def _folder_of(self, key: str) -> Path:
         return self._folder / key[:DIGITS]
 
-    @contextmanager
-    def _locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold the store's lock, and remove unfinished cases of killed runs."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / "lock").open("w")
-        except OSError as error:
-            raise UserError(
-                f"{self._folder}: cases cannot be prepared there ({error.strerror}); choose another"
-            ) from error
-        with file:
-            if _lock(file, say, self._folder):
-                remove_unfinished(self._folder)
-            yield
-
 
 @dataclass(frozen=True)
 class _Job:
@@ -221,25 +206,6 @@ class _Result:
     written: bool
     digests: Digests
     warnings: tuple[str, ...]
-
-
-def _lock(file: TextIO, say: Callable[[str], None], folder: Path) -> bool:
-    """Wait for the lock on a file; it is held until the file is closed or this process ends.
-
-    Returns
-    -------
-    bool
-        False where the file system has no locks. Two runs may prepare the same case there; the last one is kept.
-    """
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another run prepares cases in {folder}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _too_little_memory(source: Source) -> UserError:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from places import ROOT
+from places import CROPS, real
 from scipy import ndimage
 
 from swfastedit_core import Geometry, UserError
@@ -13,14 +13,14 @@ from swfastedit_core.checkpoint import Channels
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.train.crops.donor import Donor
 from swfastedit_core.train.crops.graft import Graft, paste, rescale_to_background
-from swfastedit_core.train.crops.transplant import Donor, Donors, TransplantSettings, find_tissue, transplant
+from swfastedit_core.train.crops.transplant import Donors, TransplantSettings, find_tissue, transplant
 from swfastedit_core.train.data.sources import Scan, find_sources, read_source
 from swfastedit_core.train.store.arrays import Arrays, arrays_of
 from swfastedit_core.train.store.case_writer import write_case
 from swfastedit_core.train.store.prepared_case import open_case
 
-CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 SPACING_MM = (4.0, 4.0, 4.0)
 ALWAYS = TransplantSettings(probability=1.0, max_lesions=1)
 NEAR, FAR = 20 / 27, 7 / 27  # weights one and two voxels from a lesion, margin three: s²(3 - 2s) of 2/3 and 1/3
@@ -382,8 +382,7 @@ def test_impossible_settings_are_refused(settings, message):
 # --------------------------------------------------------------------------------------------------------- real ones
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the real scans do not lie beside the repository")
+@real(CROPS)
 @pytest.mark.parametrize("name", ["STS_019", "STS_002", "STS_025"])
 def test_real_lesion_in_a_phantom(name, tmp_path):
     preprocessing = Preprocessing(SPACING_MM, RangeIntensity(0.0, 10.0))

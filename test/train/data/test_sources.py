@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from places import SHARED
+from places import CROPS, real
 
 from swfastedit_core import Geometry, UserError, Volume, read_label, write_volume
 from swfastedit_core.phantom import __main__ as phantom_command
@@ -16,7 +16,6 @@ from swfastedit_core.train.data import sources
 from swfastedit_core.train.data.sources import Source, find_sources, read_source
 from swfastedit_core.volume import AIR_HU
 
-CROPS = SHARED / "data" / "sts_crops"
 GRID = Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0))
 SUV = np.arange(60, dtype=np.float32).reshape(3, 4, 5) / 10
 
@@ -598,8 +597,7 @@ def test_phantom_is_made_from_its_seed(monkeypatch):
     assert (scan.ct, scan.label_values) == (None, (1,) if expected.label.array_zyx.any() else ())
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the real scans are not beside the repository")
+@real(CROPS)
 def test_real_crops_are_read_with_their_ct():
     found = {source.case: source for source in find_sources(f"images:{CROPS}", seed=0)}
     assert len(found) == 28

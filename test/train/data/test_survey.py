@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from places import SHARED
+from places import CROPS, real
 
 from swfastedit_core import Geometry, UserError, Volume, write_volume
 from swfastedit_core.system.isolated import map_isolated
@@ -18,7 +18,6 @@ from swfastedit_core.train.data.findings import Finding, table, usable
 from swfastedit_core.train.data.label_values import remark_rare_values
 from swfastedit_core.train.data.sources import Source, find_sources
 
-CROPS = SHARED / "data" / "sts_crops"
 GRID = Geometry((5, 4, 3), (40.0, 50.0, 40.0))  # voxels of 80 ml, as large as a body
 SUV = np.arange(60, dtype=np.float32).reshape(3, 4, 5) / 10
 LABEL = np.zeros((3, 4, 5), np.uint8)
@@ -409,8 +408,7 @@ def test_bad_cases_are_refused_or_skipped_by_choice(tmp_path):
         usable([], [], skip=True)
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the real scans are not beside the repository")
+@real(CROPS)
 def test_real_crops_have_no_problem():
     sources = find_sources(f"images:{CROPS}", seed=0)
     findings = [examine(source, with_ct=source.ct is not None) for source in sources]

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib.image
 import numpy as np
 import pytest
 
+from swfastedit_core import UserError
+from swfastedit_core.report.projection import Mip
+from swfastedit_core.train.run import log
 from swfastedit_core.train.run.log import plot_curves, plot_projections
 from swfastedit_core.train.run.validation import Projection, Score
 
@@ -16,8 +21,8 @@ def red(path):
 
 def projection(found):
     score = Score("case", 0.1, 1.0, 0.0)
-    truth = np.zeros((20, 12), bool)
-    return Projection(score, np.zeros((20, 12), np.float32), truth, found, 0.0, 30.0, (4.0, 4.0))
+    suv, label, mask = (Mip(pixels, (4.0, 4.0)) for pixels in (np.zeros((20, 12)), np.zeros((20, 12)), found))
+    return Projection(score, suv, label, mask, label_ml=0.0, mask_ml=30.0)
 
 
 def test_mask_that_fills_the_view_is_outlined(tmp_path):
@@ -33,9 +38,39 @@ def test_mask_that_fills_the_view_is_outlined(tmp_path):
     assert counts[2] > counts[1] > 20
 
 
-@pytest.mark.parametrize("validated", ["", "2"])
-def test_curves_have_panels_for_what_there_is(validated, tmp_path):
-    row = {"step": "5", "loss": "0.5", "dice": "0.7", "fpv_ml": "6", "fnv_ml": "0", "validated_cases": validated}
-    plot_curves([row], tmp_path / "curves.png")
-    height, width, _ = matplotlib.image.imread(tmp_path / "curves.png").shape
-    assert (width / height > 3) == bool(validated)
+@pytest.fixture
+def figures(monkeypatch):
+    """Collect the figures that are saved, instead of writing them."""
+    saved = []
+    monkeypatch.setattr(log, "save_figure", lambda figure, path, *, dpi: saved.append(figure))
+    return saved
+
+
+def curves(figure):
+    """Return the points of each curve, by the curve's name, for each panel."""
+    return [{line.get_label(): line.get_xydata().tolist() for line in axes.lines} for axes in figure.axes]
+
+
+LOSSES = [{"step": "5", "loss": "0.5"}, {"step": "10", "loss": "0.25"}, {"step": "15", "loss": "nan"}]
+
+
+def test_loss_is_plotted_against_the_steps(figures):
+    plot_curves(LOSSES, Path("curves.png"))
+    (figure,) = figures
+    assert curves(figure) == [{"loss": [[5, 0.5], [10, 0.25]]}]
+
+
+def test_scores_of_validations_have_panels_of_their_own(figures):
+    validated = {"step": "10", "dice": "0.7", "fpv_ml": "6", "fnv_ml": "0", "validated_cases": "2"}
+    plot_curves([*LOSSES, validated], Path("curves.png"))
+    (figure,) = figures
+    loss, scores, volumes = curves(figure)
+    assert loss == {"loss": [[5, 0.5], [10, 0.25]]}
+    assert scores == {"mean Dice": [[10, 0.7]]}
+    assert volumes == {"FPV, ml": [[10, 6]], "FNV, ml": [[10, 0]]}
+
+
+def test_picture_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "curves.png").mkdir()
+    with pytest.raises(UserError, match=r"curves\.png: the picture cannot be written"):
+        plot_curves(LOSSES, tmp_path / "curves.png")

@@ -9,7 +9,9 @@ import re
 import shutil
 import signal
 import statistics
+import time
 import weakref
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from swfastedit_core import segment
 from swfastedit_core.checkpoint import read_checkpoint, read_config
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import find_sources
-from swfastedit_core.train.run import validation
+from swfastedit_core.train.run import training_loop, validation
 from swfastedit_core.train.run.states import list_states, read_state
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.run.validation import validate
@@ -190,6 +192,34 @@ def test_signal_lets_a_run_save_and_end(number, options, surveyed, tmp_path):
     assert process.returncode == SIGNALS[number]
     assert err.splitlines()[-1].endswith(ENDS)
     assert_saved(run)
+
+
+def test_interrupt_before_the_first_state_does_not_promise_one(options, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(training_loop, "_run_steps", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(training_loop, "catch_stop_signals", nullcontext)
+    assert command.main(["--output", str(tmp_path / "run"), *options, "--steps", "1"]) == 130
+    assert capfd.readouterr().err == "interrupted; no state was saved yet\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("store", ["shared", "new"])
+def test_interrupt_while_processes_start_ends_in_one_line(seconds, store, options, surveyed, tmp_path):
+    """A process that prepares cases or makes crops still imports then; it must not end with an error."""
+    run = surveyed(tmp_path / "run")
+    arguments = ["--output", run, *options, "--steps", "100000", "--loaders", "1"]
+    arguments += ["--store", tmp_path / "store"] if store == "new" else []
+    process = started(*arguments, start_new_session=True)
+    for line in process.stdout:
+        if "cases to learn from" in line:
+            break
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out
+    states = list_states(run / "states")
+    assert err == f"interrupted{ENDS if states else '; no state was saved yet'}\n"
 
 
 def test_damaged_newest_state_gives_way_with_a_warning(options, tmp_path, capfd):

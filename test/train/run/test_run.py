@@ -121,6 +121,22 @@ def test_weights_for_something_else_are_no_start(options, tmp_path, capfd):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "file", "message"),
+    [
+        ("--start-from", "runs/phantoms/last.safetensors", "no such file; the run with --output {folder}/runs/phantoms "
+         "writes it, so train this earlier stage first"),
+        ("--start-from", "mine.safetensors", "no such file, expected weights"),
+        ("--start-from", "", "is not a file, expected weights"),
+        ("--split", "split.json", "no such file"),
+        ("--options", "options.toml", "cannot be read (No such file or directory)"),
+    ],
+)  # fmt: skip
+def test_missing_file_is_reported_with_its_option(option, file, message, options, tmp_path, capfd):
+    assert command.main(["--output", str(tmp_path / "run"), *options, option, str(tmp_path / file)]) == 1
+    assert capfd.readouterr().err == f"{option} {tmp_path / file}: {message.format(folder=tmp_path)}\n"
+
+
 def assert_compiled_learns_the_same(arguments, tmp_path, *, loss_rtol, weights_atol):
     """Do a run as it is and one that is compiled, and compare losses and weights."""
     common = [*arguments, "--network", "smalldynunet", "--filters", "4", "4", "4"]  # compiled in half a minute
@@ -300,6 +316,11 @@ def test_survey_takes_the_coordinates_that_the_user_names(tmp_path, capfd):
         (["--data", "images:x", "--pet-channel", "-1"], "--pet-channel -1, expected 0 or more"),
         (["survey", "--data", "phantom:1", "--patient", "x"], "has 0 capture groups, expected one"),
         (["survey", "--data", "phantom:1", "--spacing", "0", "1", "1"], "--spacing 0 1 1, expected numbers from"),
+        (
+            ["survey", "--data", "phantom:1", "--spacing", "0.05", "4", "4"],
+            "--spacing 0.05 4 4, expected numbers",
+        ),
+        (["--data", "phantom:1", "--spacing", "4", "4", "200"], "--spacing 4 4 200, expected numbers from 0.1 to 100"),
         (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them at least twice that"),
         (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),
         (["--data", "phantom:1", "--validate-every", "-1"], "--validate-every -1, expected 0 or more"),

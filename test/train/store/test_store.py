@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 import SimpleITK as sitk
 import torch
-from places import ROOT
+from places import CROPS, ROOT, real
 
 from swfastedit_core import Geometry, UserError, Volume, read_label, write_mask, write_volume
 from swfastedit_core.box import Box
@@ -34,9 +35,9 @@ from swfastedit_core.train.store.arrays import Arrays, arrays_of, key_of
 from swfastedit_core.train.store.case_store import Store
 from swfastedit_core.train.store.case_writer import write_case
 from swfastedit_core.train.store.digests import Digests
+from swfastedit_core.train.store.folder_lock import locked_folder
 from swfastedit_core.train.store.prepared_case import open_case
 
-CROPS = ROOT.parent / "shared" / "data" / "sts_crops"
 CPU = torch.device("cpu")
 GRID = Geometry((50, 44, 40), (4.0, 4.0, 4.0))
 SETTINGS = Preprocessing((3.0, 3.0, 3.0), RangeIntensity(0.0, 10.0))
@@ -607,14 +608,15 @@ def test_run_waits_for_another_that_prepares(prepared, sources, tmp_path):
     top = tmp_path / "store"
     top.mkdir()
     with (top / "lock").open("w") as file:
-        store.fcntl.flock(file, store.fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
         lines: list[str] = []
 
         def say(line):
             lines.append(line)
-            store.fcntl.flock(file, store.fcntl.LOCK_UN)
+            fcntl.flock(file, fcntl.LOCK_UN)
 
-        with Store(top, SETTINGS, channels=Channels.PET)._locked(say):
+        with locked_folder(top, say=say) as is_locked:
+            assert is_locked
             assert lines == [f"another run prepares cases in {top}; waiting for it"]
 
 
@@ -690,8 +692,7 @@ def test_phantoms_are_prepared_without_files(tmp_path, in_this_process):
     np.testing.assert_array_equal(case.read(Box.whole(case.shape))[0], image)
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the real crops do not lie beside the repository")
+@real(CROPS)
 def test_real_lesions_keep_their_volume(tmp_path, in_this_process):
     sources = find_sources(f"images:{CROPS}", seed=0)[:3]
     cases, _ = lines_of(tmp_path, sources, Preprocessing(), channels=Channels.PET)

@@ -1,0 +1,40 @@
+"""Lines about the progress of a run, with an estimate of the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+UNITS = (("day", "days", 86400.0), ("h", "h", 3600.0), ("min", "min", 60.0))
+
+
+def describe_progress(metrics: Mapping[str, float], *, step: int, steps: int, starting: bool = False) -> str:
+    """Describe the last steps of a run in one line.
+
+    Parameters
+    ----------
+    metrics
+        From `StepTimer`.
+    step, steps
+        Number of finished steps, and of all steps.
+    starting
+        Whether the metrics are those of the first step. It waits while the processes that make crops start, so this
+        time does not count for the time left.
+    """
+    seconds, waiting = metrics["seconds_per_step"], metrics["waiting"]
+    line = f"step {step} of {steps}: loss {metrics['loss']:.4f}, {seconds:.2f} s a step"
+    line += f", {waiting:.0%} of it waiting for crops"
+    if metrics["skipped"]:
+        line += f", {metrics['skipped']} steps skipped"
+    if step < steps:
+        seconds_left = (steps - step) * seconds * (1 - waiting if starting else 1)
+        line += f", {describe_duration(seconds_left)} left"
+    return line
+
+
+def describe_duration(seconds: float) -> str:
+    """Describe a duration in the largest unit of which there are at least two, as in "about 12 min"."""
+    for one, several, unit in UNITS:
+        count = round(seconds / unit)
+        if count >= 2 or (count == 1 and unit == UNITS[-1][-1]):
+            return f"about {count} {one if count == 1 else several}"
+    return "less than a minute"

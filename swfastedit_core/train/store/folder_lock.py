@@ -1,0 +1,54 @@
+"""The lock of a store: one run prepares cases at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from swfastedit_core.errors import UserError
+
+
+@contextmanager
+def locked_folder(folder: Path, *, say: Callable[[str], None]) -> Iterator[bool]:
+    """Make a folder if it is missing, and hold its lock; wait while another run holds it.
+
+    Parameters
+    ----------
+    folder
+        Folder of a store.
+    say
+        Takes a line if another run holds the lock.
+
+    Yields
+    ------
+    bool
+        False where the file system has no locks. Two runs may prepare the same case there; the last one is kept.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise UserError(f"{folder}: cases cannot be prepared there ({error.strerror}); choose another") from error
+    with file:
+        yield _lock(file, folder, say)
+
+
+def _lock(file: TextIO, folder: Path, say: Callable[[str], None]) -> bool:
+    """Wait for the lock on a file; it is held until the file is closed or this process ends."""
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run prepares cases in {folder}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
