@@ -120,7 +120,10 @@ def test_missing_or_broken_package_fails_in_one_line(raised, words, tmp_path, we
     (tmp_path / "torch.py").write_text(f"raise {raised}")
     sitk.WriteImage(scan(), str(tmp_path / "scan.mha"))
     options = ("--pet", tmp_path / "scan.mha", "--output", tmp_path / "out", "--weights", weights)
-    assert_failed(finished(*options, before=("env", f"PYTHONPATH={tmp_path}")), words)
+    done = finished(*options, before=("env", f"PYTHONPATH={tmp_path}"))
+    assert_failed(done, words)
+    assert ("Traceback" in done.stdout) == done.stderr.endswith("; standard output has the details\n")
+    assert ("Traceback" in done.stdout) == words.startswith("unexpected")
     assert not (tmp_path / "out").exists()
 
 
