@@ -317,7 +317,7 @@ def main(target: Path) -> None:
         for one in INPUTS:
             one.write(folder / one.file)
             command = [sys.executable, "process.py", "--pet", str(folder / one.file), "--output", str(folder / "masks"),
-                       "--weights", str(folder / "1.safetensors"), "--quiet"]  # fmt: skip
+                       "--weights", str(folder / "1.safetensors"), "--overlap", "0", "--quiet"]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             said = json.loads(done.stdout)["warnings"] if done.returncode == 0 else [done.stderr.strip()]
             rows.append((one, "; ".join(said).replace(f"{folder}/", "")))

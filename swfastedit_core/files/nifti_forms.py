@@ -103,7 +103,8 @@ def _affine(forms: NiftiForms, name: str) -> np.ndarray | None:
         return None
     qfac = -1.0 if forms.pixdim[0] < 0 else 1.0
     affine = np.eye(4)
-    affine[:3, :3] = _rotation(*forms.quaternion) * np.array(forms.pixdim[1:]) * [1, 1, qfac]
+    with np.errstate(invalid="ignore"):  # a pixdim of infinity is refused later
+        affine[:3, :3] = _rotation(*forms.quaternion) * np.array(forms.pixdim[1:]) * [1, 1, qfac]
     affine[:3, 3] = forms.offset
     return affine
 

@@ -188,7 +188,7 @@ def test_provenance_holds_every_option_and_no_folder():
     assert about["options"]["learning_rate"] == 0.0002
     assert about["seed"] == 0
     assert {"output", "store", "licence", "options", "resume"}.isdisjoint(about["options"])
-    assert len(about["options"]) == 59 - 3  # all flags but those of the terms
+    assert len(about["options"]) == 63 - 3  # all flags but those of the terms
 
 
 def test_settings_that_are_paths_or_data_sets_are_marked_as_naming_files():
