@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from field_inputs import INPUTS, itk, page, plain_image, values
 from places import ROOT, SHARED, real
 
+from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.files.write import write_mask
 from swfastedit_core.volume import Geometry, Volume
 
