@@ -45,6 +45,7 @@ def to_image(volume: Volume) -> sitk.Image:
 
 
 def _write_with_itk(volume: Volume, path: Path, *, program: str) -> None:
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's text is not the program's
     image = to_image(volume)
     image.SetMetaData(metaimage.PROGRAM, program)
     sitk.WriteImage(image, str(path), useCompression=True)

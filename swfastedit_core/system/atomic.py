@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If the folder cannot be made, or the file cannot be renamed.
     """
-    unique = f"{os.getpid()}-{secrets.token_hex(4)}"  # containers that share a folder are all process 1
+    unique = f"{os.getpid()}-{os.urandom(4).hex()}"  # containers that share a folder are all process 1
     temporary = path.with_name(f".{unique}.{path.name[-NAME_KEPT:]}")  # writers choose the format by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
