@@ -23,7 +23,7 @@ HOT_PEAK = 10.0  # a component of any size is kept if its hottest cell is at lea
 MARGIN_MM = 8.0
 HOT_SUV = 1.5  # cells with a hotter voxel are searched wherever they are: a small lesion hardly raises a cell's mean
 HOT_OF_PEAK = 0.05  # share of the 99.9th percentile of the cells, for an image with larger values than SUV
-TOUCHING = np.ones((3, 3, 3))  # cells that share a corner are neighbours
+TOUCHING = np.ones((3, 3, 3), int)  # cells that share a corner are neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +133,9 @@ def find_body(cells: Cells) -> Body | None:
     if not kept.any():
         return None
     margin = triple(int(np.ceil(MARGIN_MM / mm)) for mm in cells.spacing_mm)
-    apart = cells.hot & ~np.concatenate(([False], large))[labels]
-    return Body(
-        np.concatenate(([False], kept))[labels] | apart, cells.cell, margin, cells.shape, _spots_ml(cells, apart)
-    )
+    main = np.concatenate(([False], large))[labels]
+    patient = np.concatenate(([False], kept))[labels] | cells.hot
+    return Body(patient, cells.cell, margin, cells.shape, _spots_ml(cells, main))
 
 
 def _max_cells(suv: Tensor, cell: Triple) -> Tensor:
@@ -151,11 +150,15 @@ def _max_cells(suv: Tensor, cell: Triple) -> Tensor:
     return suv
 
 
-def _spots_ml(cells: Cells, apart: np.ndarray) -> tuple[float, ...]:
-    """Return the volume of each component of hot cells; interpolation leaves that of a single voxel as it was."""
-    spots, count = ndimage.label(apart, structure=TOUCHING)
-    if count == 0:
+def _spots_ml(cells: Cells, main: np.ndarray) -> tuple[float, ...]:
+    """Return the volume of each component of hot cells that does not touch the large ones.
+
+    Interpolation hardly changes the volume of a single voxel.
+    """
+    spots, count = ndimage.label(cells.hot & ~main, structure=TOUCHING)
+    touching = np.unique(spots[ndimage.binary_dilation(main, TOUCHING)]) if count else ()
+    index = np.setdiff1d(np.arange(1, count + 1), touching)
+    if not len(index):
         return ()
-    index = np.arange(1, count + 1)
     integral = ndimage.sum_labels(cells.mean_suv, spots, index) * cells.cell_ml
     return tuple((integral / ndimage.maximum(cells.max_suv, spots, index)).tolist())

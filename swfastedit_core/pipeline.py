@@ -22,7 +22,7 @@ from swfastedit_core.postprocess import Votes
 from swfastedit_core.preprocess import Placement
 from swfastedit_core.system.stopwatch import Stopwatch, timed
 from swfastedit_core.volume import Geometry, Volume
-from swfastedit_core.windows import WindowPlan, hot_cells_outside, plan_windows
+from swfastedit_core.windows import WindowPlan, plan_windows
 
 OVERLAP = 0.75  # the recipe's
 SINGLE_VOXEL = 2.0  # voxels of the file; a smaller hot spot is a single voxel, whose peak interpolation may lower
@@ -141,7 +141,7 @@ def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, f
     Warns
     -----
     DataWarning
-        If single voxels are hot apart from the body, or a hot place is in no window.
+        If single voxels are hot apart from the body.
     """
     if full_grid:
         return full_grid_plan(prepared, network, overlap=overlap)
@@ -151,8 +151,6 @@ def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, f
         return WindowPlan(shape, window, ())
     if body is not None and (single := sum(ml < SINGLE_VOXEL * prepared.voxel_ml for ml in body.spots_ml)):
         _warn(f"{single} single hot voxel(s) lie apart from the body; are they noise?")
-    if missed := hot_cells_outside(prepared.cells, windows):
-        _warn(f"{missed} hot place(s) lie outside of all windows and are not searched; use --region full")
     return windows
 
 

@@ -107,17 +107,17 @@ def place(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Placeme
     return Placement(file_axis, flipped, triple(ras_shape), triple(network_shape), (step[0], step[1], step[2]))
 
 
-def least_memory_bytes(placement: Placement, *, channels: int) -> int:
-    """Return the memory that the scan takes at least on its way to the network's grid, as float32.
+def least_memory_bytes(placement: Placement) -> int:
+    """Return the memory that a scan takes at least on its way to the network's grid.
+
+    These are float32 voxels of the file, and on the network's grid SUV and the network's input.
 
     Parameters
     ----------
     placement
         From `place`.
-    channels
-        Of the network's image.
     """
-    return 4 * (math.prod(placement.ras_shape) + channels * math.prod(placement.network_shape))
+    return 4 * (math.prod(placement.ras_shape) + 2 * math.prod(placement.network_shape))
 
 
 def to_network_grid(volume: Volume, placement: Placement, device: torch.device) -> Tensor:

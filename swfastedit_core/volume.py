@@ -55,6 +55,8 @@ class Geometry:
         Orthonormal 3×3 matrix, row by row; column i is the direction of array axis i (x, y, z) in the patient.
     nifti
         The coordinates of the NIfTI file that the grid was read from, else None. Not compared.
+    unit
+        Length unit of the MetaImage or NRRD file that the grid was read from, as it is spelt there. Not compared.
     """
 
     size_xyz: tuple[int, int, int]
@@ -62,6 +64,7 @@ class Geometry:
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     nifti: NiftiForms | None = field(default=None, compare=False, repr=False)
+    unit: str = field(default="mm", compare=False, repr=False)
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:

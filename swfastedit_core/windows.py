@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-import numpy as np
-
-from swfastedit_core.body import Body, Cells
+from swfastedit_core.body import Body
 from swfastedit_core.box import Box, Triple, triple
 from swfastedit_core.errors import UserError
 
@@ -96,17 +94,6 @@ def plan_windows(image: Triple, *, window: Triple, overlap: float, body: Body | 
             x_and_y = (_spread(*_widened(here, axis, window, room), window[axis], overlap) for axis in (0, 1))
             starts += [(x, y, z) for x, y in product(*x_and_y)]
     return WindowPlan(image, window, tuple(sorted(starts)))
-
-
-def hot_cells_outside(cells: Cells, plan: WindowPlan) -> int:
-    """Return the number of cells with a hot voxel of which no window sees a part."""
-    seen = np.zeros(cells.max_suv.shape, bool)
-    for box in plan.boxes:
-        inside = box.clipped(Box.whole(plan.image))
-        first = [start // side for start, side in zip(inside.start, cells.cell, strict=True)]
-        last = [-(-stop // side) for stop, side in zip(inside.stop, cells.cell, strict=True)]
-        seen[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = True
-    return int(np.count_nonzero(cells.hot & ~seen))
 
 
 def _room(image: Triple, window: Triple) -> Box:

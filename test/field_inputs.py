@@ -207,8 +207,10 @@ INPUTS = (
                "are not finite numbers, expected a PET in SUV", nifti(array=with_nan(0.98))),
     FieldInput(VALUES, "NIfTI, slope 0 with intercept 5: the standard says not to scale", "slope_0.nii.gz", "right", "",
                nifti(fields=((112, "2f", 0.0, 5.0),))),
-    FieldInput(VALUES, "NIfTI, slope NaN", "slope_nan.nii.gz", "error",
-               "expected finite numbers", nifti(fields=((112, "f", np.nan),))),
+    FieldInput(VALUES, "NIfTI, slope NaN", "slope_nan.nii.gz", "warning",
+               "they were not scaled", nifti(fields=((112, "f", np.nan),))),
+    FieldInput(VALUES, "NIfTI, infinite slope", "slope_inf.nii.gz", "error",
+               "expected finite numbers", nifti(fields=((112, "f", np.inf),))),
     FieldInput(VALUES, "MetaImage, ElementToIntensityFunctionSlope 0.5", "slope.mha", "warning",
                "were scaled as the header says", metaimage(
                    ("CompressedData = False\n", "CompressedData = False\nElementToIntensityFunctionSlope = 0.5\n"),

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swfastedit_core.body import Body, find_body, mean_cells
 from swfastedit_core.box import Box
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.volume import Geometry
-from swfastedit_core.windows import WindowPlan, hot_cells_outside, plan_windows
+from swfastedit_core.windows import plan_windows
 
 SPACING_MM = (6.0, 6.0, 6.0)
 WHOLE = Geometry((120, 90, 200), SPACING_MM, (-357.0, -267.0, -1150.0))
@@ -194,14 +195,23 @@ def test_hot_voxels_in_the_body_are_no_spots():
     assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml == ()
 
 
-def test_hot_cells_that_no_window_sees_are_counted():
-    suv = with_body().clamp(max=1.0)
-    suv[70, 70, 10] = suv[6, 6, 70] = 9.0
-    cells = mean_cells(suv, (2.0, 2.0, 2.0))
-    assert hot_cells_outside(cells, WindowPlan((80, 80, 80), (16, 16, 16), ())) == 2
-    one = WindowPlan((80, 80, 80), (16, 16, 16), ((60, 60, 0),))
-    assert hot_cells_outside(cells, one) == 1
-    assert hot_cells_outside(cells, replace(one, starts=((60, 60, 0), (-5, -5, 60)))) == 0
+def test_hot_voxel_beside_the_body_is_no_spot():
+    suv = with_body()
+    suv[61, 30, 30] = 3.0  # the cell touches those of the body
+    assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), overlap=st.sampled_from([0.0, 0.5, 0.75]), window=st.integers(6, 40))
+def test_every_hot_voxel_is_in_a_window(seed, overlap, window):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(20, 70, 3).tolist())
+    suv = torch.from_numpy(rng.random(shape, np.float32) * 0.05)
+    suv[shape[0] // 3 : shape[0] // 2] = 1.0
+    hot = torch.from_numpy(rng.integers(0, shape, (rng.integers(1, 6), 3)))
+    suv[hot[:, 0], hot[:, 1], hot[:, 2]] = 3.0
+    plan = plan_windows(shape, window=(window,) * 3, overlap=overlap, body=find_body(mean_cells(suv, (2.0, 2.0, 3.0))))
+    assert covered(plan)[(suv > 1.5).numpy()].all()
 
 
 def test_hot_cells_of_a_scan_in_other_units_follow_its_scale():

@@ -24,7 +24,7 @@ def find_cases(options: Options) -> list[Case]:
         If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
     """
     from swfastedit_core.files.geometry import read_geometry
-    from swfastedit_core.files.write import written_here
+    from swfastedit_core.files.write import is_own_mask
 
     if options.pet is not None:
         cases = [Case(pet=options.pet, mask=options.output / options.pet.name, ct=options.ct)]
@@ -40,9 +40,9 @@ def find_cases(options: Options) -> list[Case]:
             if scan.exists() and case.mask.exists() and scan.samefile(case.mask):
                 raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
             read_geometry(scan, form=options.case.geometry)
-        if case.mask.exists() and not options.overwrite and not written_here(case.mask):
+        if case.mask.exists() and not options.overwrite and not is_own_mask(case.mask):
             raise UserError(
-                f"{case.mask}: the file exists and was not written by this program; choose another --output, or "
+                f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
                 "replace it with --overwrite"
             )
     return cases
@@ -95,7 +95,7 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
                 placement = place(geometry, network.config.preprocessing.spacing_mm)
             except UserError as error:
                 raise UserError(f"{case.pet}: {error}") from error
-            needed = least_memory_bytes(placement, channels=network.config.channels.image_channels)
+            needed = least_memory_bytes(placement)
             if usable is not None and needed > usable:
                 shape = "×".join(map(str, placement.network_shape))
                 raise UserError(

@@ -44,20 +44,45 @@ def to_image(volume: Volume) -> sitk.Image:
     return image
 
 
-def _write_with_itk(volume: Volume, path: Path, *, program: str) -> None:
+def _write_with_itk(
+    unit_line: Callable[[str], tuple[float, bytes, bytes]], volume: Volume, path: Path, *, program: str
+) -> None:
+    """Write with ITK; a grid that was read from a file in another unit than mm keeps its unit."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's text is not the program's
     image = to_image(volume)
     image.SetMetaData(metaimage.PROGRAM, program)
+    mm, line, before = unit_line(volume.geometry.unit)
+    if mm == 1.0:
+        sitk.WriteImage(image, str(path), useCompression=True)
+        return
+    image.SetSpacing([length / mm for length in image.GetSpacing()])
+    image.SetOrigin([length / mm for length in image.GetOrigin()])
     sitk.WriteImage(image, str(path), useCompression=True)
+    head, separator, rest = path.read_bytes().partition(b"\n" + before)
+    path.write_bytes(head + b"\n" + line + separator.removeprefix(b"\n") + rest)
 
 
 FORMATS = (
-    Format(".mha", lambda path, _: metaimage.read_header(path), _write_with_itk),
+    Format(".mha", lambda path, _: metaimage.read_header(path), partial(_write_with_itk, metaimage.unit_line)),
     Format(".nii.gz", nifti.read_header, partial(nifti.write, compressed=True)),
     Format(".nii", nifti.read_header, partial(nifti.write, compressed=False)),
-    Format(".nrrd", lambda path, _: nrrd.read_header(path), _write_with_itk),
+    Format(".nrrd", lambda path, _: nrrd.read_header(path), partial(_write_with_itk, nrrd.unit_line)),
 )
 SUFFIXES = tuple(form.suffix for form in FORMATS)
+
+
+def require_utf8(path: Path) -> None:
+    """Refuse a name that ITK cannot handle: SimpleITK would abort the process.
+
+    Raises
+    ------
+    UserError
+        If the name is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename the file or folder") from error
 
 
 def suffix_of(path: Path) -> str | None:
@@ -73,10 +98,7 @@ def format_of(path: Path) -> Format:
     UserError
         If the ending is unknown, or ITK cannot handle the name.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:  # SimpleITK would abort the process
-        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename the file or folder") from error
+    require_utf8(path)
     suffix = suffix_of(path)
     if suffix is None:
         raise UserError(f"{path}: unknown file type, expected one of {' '.join(SUFFIXES)}, in lower case")

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.formats import format_of
+from swfastedit_core.files.formats import format_of, require_utf8
 from swfastedit_core.files.header import ImageHeader
 from swfastedit_core.files.nifti_forms import Form
-from swfastedit_core.files.signature import describe_folder, require_image
+from swfastedit_core.files.signature import describe_folder, require_image, require_no_other_file
 from swfastedit_core.volume import Geometry
 
 
@@ -37,7 +37,7 @@ def read_header(path: Path, *, form: Form = "auto") -> ImageHeader:
     UserError
         As `read_volume`, for what the header shows.
     """
-    kind = format_of(path)
+    require_utf8(path)
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if path.is_dir():
@@ -46,5 +46,7 @@ def read_header(path: Path, *, form: Form = "auto") -> ImageHeader:
         raise UserError(f"{path}: is not a file, expected one volume")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: no permission to read the file")
+    require_no_other_file(path)
+    kind = format_of(path)
     require_image(path, kind.suffix)
     return kind.read_header(path, form)

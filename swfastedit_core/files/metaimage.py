@@ -51,16 +51,23 @@ def read_header(path: Path) -> ImageHeader:
         raise UserError(f"{path}: the header gives no voxel spacing (ElementSpacing)")
     origin = _numbers(path, fields, ORIGIN, rank) or (0.0,) * rank
     matrix = np.reshape(_numbers(path, fields, MATRIX, rank**2) or np.eye(rank), (rank, rank))
-    mm, odd_units = _unit_mm(path, fields.get("distanceunits", ""))
+    unit = fields.get("distanceunits", "")
+    mm, odd_units = _unit_mm(path, unit)
     geometry = Geometry(
         sizes,
         _three(given_spacing, mm),
         _three(origin, mm),
         tuple(float(cosine) for cosine in matrix[:3, :3].T.ravel()),  # in the file, row i is the direction of axis i
+        unit=unit or "mm",
     )
     check_geometry(path, geometry)
     data, odd_values = _voxel_data(path, fields, offset, sizes)
     return ImageHeader(geometry, data, fields.get(PROGRAM.lower(), ""), odd_units + odd_values)
+
+
+def unit_line(unit: str) -> tuple[float, bytes, bytes]:
+    """Return a unit in mm, the line of the header that names it, and the line before which it stands."""
+    return UNITS_MM.get(unit.lower(), 1.0), f"DistanceUnits = {unit}\n".encode(), b"ElementDataFile"
 
 
 def _size(path: Path, fields: dict[str, str]) -> list[int]:
@@ -68,7 +75,7 @@ def _size(path: Path, fields: dict[str, str]) -> list[int]:
     if not rank.isascii() or not rank.isdigit() or not 1 <= int(rank) <= MAX_RANK:
         raise UserError(f"{path}: the header says NDims = {rank or 'nothing'}, expected 3")
     sizes = fields.get("dimsize", "").split()
-    if len(sizes) != int(rank) or not all(_is_number(size, positive=True) for size in sizes):
+    if len(sizes) != int(rank) or not all(_is_number(size, positive=True, whole=True) for size in sizes):
         raise UserError(
             f"{path}: the header says DimSize = {' '.join(sizes) or 'nothing'}, expected {rank} positive numbers"
         )
@@ -90,13 +97,15 @@ def _voxel_data(
     dtype = _dtype(path, fields)
     slope, intercept = (_scale(path, fields, name, default) for name, default in ((SLOPE, 1.0), (INTERCEPT, 0.0)))
     compressed = fields.get("compresseddata", "false").startswith(TRUE)
-    size = fields.get("compresseddatasize", "0")
+    size = fields.get("compresseddatasize", "")
+    if compressed and not (size.isascii() and size.isdigit()):
+        raise UserError(f"{path}: the header says CompressedDataSize = {size or 'nothing'}, expected a number of bytes")
     data = VoxelData(
         (sizes[2], sizes[1], sizes[0]),
         dtype,
         offset,
         ZLIB_OR_GZIP if compressed else None,
-        compressed_bytes=(int(size) if size.isascii() and size.isdigit() else 0) if compressed else None,
+        compressed_bytes=int(size) if compressed else None,
         slope=slope,
         intercept=intercept,
     )
@@ -133,13 +142,18 @@ def _numbers(
     path: Path, fields: dict[str, str], names: tuple[str, ...], count: int, *, positive: bool = False
 ) -> tuple[float, ...] | None:
     """Return the numbers of a field; None where it is missing under all its names."""
-    name = next((name for name in names if name in fields), None)
-    if name is None:
+    given = [name for name in names if name in fields]
+    if not given:
         return None
+    name, others = given[0], [other for other in given[1:] if fields[other].split() != fields[given[0]].split()]
+    if others:
+        raise UserError(
+            f"{path}: the header says {name} = {fields[name]} and {others[0]} = {fields[others[0]]}, expected the same"
+        )
     values = fields[name].split()
     if len(values) != count or not all(_is_number(value, positive=positive) for value in values):
-        given, kind = " ".join(values) or "nothing", "positive" if positive else "finite"
-        raise UserError(f"{path}: the header says {name} = {given}, expected {count} {kind} numbers")
+        in_words, kind = " ".join(values) or "nothing", "positive" if positive else "finite"
+        raise UserError(f"{path}: the header says {name} = {in_words}, expected {count} {kind} numbers")
     return tuple(map(float, values))
 
 
@@ -154,8 +168,8 @@ def _three(values: tuple[float, ...], mm: float) -> tuple[float, float, float]:
     return values[0] * mm, values[1] * mm, values[2] * mm
 
 
-def _is_number(text: str, *, positive: bool) -> bool:
+def _is_number(text: str, *, positive: bool, whole: bool = False) -> bool:
     try:
-        return (0 if positive else -math.inf) < float(text) < math.inf
+        return (0 if positive else -math.inf) < float(text) < math.inf and (not whole or float(text).is_integer())
     except ValueError:
         return False

@@ -89,11 +89,14 @@ def read_header(path: Path, form: Form = "auto") -> ImageHeader:
     sizes = three_sizes(path, dim[:rank])
     if fields["datatype"] not in DTYPES:
         raise not_one_number(path, f"of NIfTI's type {fields['datatype']}")
-    slope, intercept = _scale(path, fields["scl_slope"], fields["scl_inter"])
+    slope, intercept, odd_scale = _scale(path, fields["scl_slope"], fields["scl_inter"])
     start = fields["vox_offset"]
     if not 0 <= start < 2**62:
         raise UserError(f"{path}: the header says that the voxels begin at byte {start}; is the file damaged?")
     start = max(int(start), layout.size + 4)
+    for name in ("qform_code", "sform_code"):
+        if abs(fields[name]) >= 2**15:
+            raise UserError(f"{path}: the header says {name} = {fields[name]}, expected 0 to 5; is the file damaged?")
     forms = NiftiForms(
         pixdim=fields["pixdim"][:4],
         units=fields["xyzt_units"],
@@ -115,7 +118,7 @@ def read_header(path: Path, form: Form = "auto") -> ImageHeader:
         intercept=intercept,
     )
     program = fields["descrip"].split(b"\0")[0].decode("utf-8", "replace")
-    return ImageHeader(replace(geometry, nifti=forms), data, program, odd)
+    return ImageHeader(replace(geometry, nifti=forms), data, program, odd + odd_scale)
 
 
 def write(volume: Volume, path: Path, *, program: str, compressed: bool) -> None:
@@ -192,10 +195,12 @@ def _unpack(head: bytes, order: str, offset: int, kind: str) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float]:
-    """Return slope and intercept; a slope of 0 means that values are not scaled, whatever the intercept is."""
+def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float, tuple[str, ...]]:
+    """Return slope, intercept and a warning; a slope of 0 means no scaling, whatever the intercept is."""
     if slope == 0:
-        return 1.0, 0.0
+        return 1.0, 0.0, ()
+    if math.isnan(slope):
+        return 1.0, 0.0, (f"{path}: the header gives NaN as the slope of the values; they were not scaled",)
     if not math.isfinite(slope) or not math.isfinite(intercept):
         raise UserError(f"{path}: the header scales the values by {slope} and {intercept}, expected finite numbers")
-    return slope, intercept
+    return slope, intercept, ()

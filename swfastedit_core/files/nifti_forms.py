@@ -6,6 +6,7 @@ Formulas from nifti1.h (https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,13 +40,12 @@ def geometry_of(
     size_xyz
         Voxels along x, y, z.
     form
-        "qform" or "sform" to take that one whatever the other says; "auto" to compare them.
+        "qform" or "sform" to take that one, where it exists, whatever the other says; "auto" to compare them.
 
     Raises
     ------
     UserError
-        If forms differ in voxel size or handedness, the form that was asked for does not exist, or the one that is
-        taken is no grid of a scan.
+        If forms differ in voxel size or handedness, or the one that is taken is no grid of a scan.
     """
     unit = forms.units & 7
     mm = UNITS_MM.get(unit, 1.0)
@@ -54,8 +54,7 @@ def geometry_of(
         odd = (f"{path}: the header gives the length unit as code {unit}, which is unknown; lengths are taken as mm",)
     codes = {"qform": forms.qform_code, "sform": forms.sform_code}
     if form != "auto" and codes[form] <= 0:
-        other = {"qform": "sform", "sform": "qform"}[form]
-        raise UserError(f"{path}: there is no {form} in it (code {codes[form]}); use --geometry {other}")
+        form = "auto"  # the option settles contradictions; this file has none
     taken = form if form != "auto" else next((name for name in ("sform", "qform") if codes[name] > 0), "pixdim")
     affines = {name: affine for name in ("sform", "qform") if (affine := _affine(forms, name)) is not None}
     if taken == "qform" or taken == "pixdim":
@@ -69,7 +68,10 @@ def geometry_of(
     else:
         affine = affines[taken]
         _require_orthogonal(path, affine, taken, other_exists=len(affines) > 1, asked=form != "auto")
-        if form == "auto":
+        if form == "auto" and taken == "sform" and "qform" in affines and not np.isfinite(affines["qform"]).all():
+            del affines["qform"]
+            odd += (f"{path}: the qform has values that are not finite; the sform was taken",)
+        elif form == "auto":
             odd += _compare(path, forms, affines, size_xyz)
     return _grid(affine, size_xyz, mm), odd
 
@@ -77,7 +79,16 @@ def geometry_of(
 def forms_of(geometry: Geometry) -> NiftiForms:
     """Return the forms of a grid: qform and sform alike, both with the code of scanner coordinates, in mm."""
     if geometry.nifti is not None:
-        return geometry.nifti
+        forms = geometry.nifti  # a form that is not used may hold anything, also what float32 cannot
+        offset = forms.offset
+        return replace(
+            forms,
+            quaternion=(_float32(forms.quaternion[0]), _float32(forms.quaternion[1]), _float32(forms.quaternion[2])),
+            offset=(_float32(offset[0]), _float32(offset[1]), _float32(offset[2])),
+            srow=tuple(map(_float32, forms.srow)),
+            pixdim=tuple(map(_float32, forms.pixdim)),
+            units=forms.units & 0xFF,
+        )
     axes = geometry.axes_lps * RAS_TO_LPS[:, None]
     left_handed = np.linalg.det(axes) < 0
     rotation = axes * ([1.0, 1.0, -1.0] if left_handed else [1.0, 1.0, 1.0])
@@ -93,6 +104,10 @@ def forms_of(geometry: Geometry) -> NiftiForms:
         offset=(float(origin[0]), float(origin[1]), float(origin[2])),
         srow=tuple(float(value) for value in rows.ravel()),
     )
+
+
+def _float32(value: float) -> float:
+    return value if abs(value) <= float(np.finfo(np.float32).max) else 0.0
 
 
 def _affine(forms: NiftiForms, name: str) -> np.ndarray | None:

@@ -22,7 +22,13 @@ PROGRAM = "CreatedBy"
 UNITS_MM = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "cm": 10.0,
             "m": 1000.0, "meter": 1000.0, "metre": 1000.0}  # fmt: skip
 NO_UNIT = ("", "???", "none")
-# Signs that bring a space's axes to left, posterior, superior.
+# Second spellings of fields.
+SAME_FIELD = {
+    "spaceorigin": "space origin", "spacedirections": "space directions", "spaceunits": "space units",
+    "datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "axismins": "axis mins",
+    "axis maxs": "axis mins", "axismaxs": "axis mins",
+}  # fmt: skip
+# Signs that bring a space's axes to left, posterior, superior; further axes, such as time, have length one.
 TO_LPS = {
     "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
     "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
@@ -53,11 +59,12 @@ def read_header(path: Path) -> ImageHeader:
         if file.read(len(MAGIC)) != MAGIC:
             raise UserError(f"{path}: the header cannot be read as an image (it does not begin with NRRD)")
         file.seek(0)
-        fields, offset = read_text_header(file, path, separator=":", last="", comment="#"), file.tell()
+        read, offset = read_text_header(file, path, separator=":", last="", comment="#"), file.tell()
+    fields = {SAME_FIELD.get(name, name): value for name, value in read.items()}
     size = _sizes(path, fields)
     sizes = three_sizes(path, size)
-    mm, odd_units = _unit_mm(path, fields)
-    geometry, odd_axes = _geometry(path, fields, sizes, len(size), mm)
+    mm, unit, odd_units = _unit(path, fields)
+    geometry, odd_axes = _geometry(path, fields, sizes, len(size), mm=mm, unit=unit)
     check_geometry(path, geometry)
     data = _voxel_data(path, fields, offset, sizes)
     program = fields.get(PROGRAM.lower(), "").removeprefix("=")  # a key of the writer's own: "CreatedBy:=name"
@@ -75,7 +82,7 @@ def _sizes(path: Path, fields: dict[str, str]) -> list[int]:
 
 
 def _geometry(
-    path: Path, fields: dict[str, str], sizes: tuple[int, int, int], rank: int, mm: float
+    path: Path, fields: dict[str, str], sizes: tuple[int, int, int], rank: int, *, mm: float, unit: str
 ) -> tuple[Geometry, tuple[str, ...]]:
     """Return the grid in LPS, and what is odd about its axes."""
     if "space directions" not in fields:
@@ -85,14 +92,17 @@ def _geometry(
         spacing = [_number(text) for text in given]
         if len(spacing) != rank or not all(0 < value < math.inf for value in spacing[:3]):
             raise UserError(f"{path}: the header says spacings: {' '.join(given)}, expected three positive numbers")
-        grid = Geometry(sizes, (spacing[0] * mm, spacing[1] * mm, spacing[2] * mm))
+        if "axis mins" in fields:
+            raise UserError(f"{path}: the header says axis mins, expected space directions and space origin")
+        grid = Geometry(sizes, (spacing[0] * mm, spacing[1] * mm, spacing[2] * mm), unit=unit)
         return grid, (
             f"{path}: the header gives no patient axes (space directions); x, y, z of the array are taken for left, "
             "posterior, superior",
         )
     vectors = _vectors(path, fields, "space directions", rank)[:3]
     origin = _vectors(path, fields, "space origin", 1)[0] if "space origin" in fields else (0.0, 0.0, 0.0)
-    space = fields.get("space", "").lower()
+    space = fields.get("space", "").lower().removesuffix("-time")
+    space = space[:3] if space in ("rast", "last", "lpst") else space
     odd: tuple[str, ...] = ()
     if space not in TO_LPS:
         odd = (
@@ -107,39 +117,51 @@ def _geometry(
     x, y, z = (spacing_mm * mm).tolist()
     left, posterior, superior = (np.array(origin) * signs * mm + 0.0).tolist()
     direction = tuple(float(cosine) for cosine in (columns / spacing_mm).ravel() + 0.0)
-    return Geometry(sizes, (x, y, z), (left, posterior, superior), direction), odd
+    return Geometry(sizes, (x, y, z), (left, posterior, superior), direction, unit=unit), odd
 
 
 def _vectors(path: Path, fields: dict[str, str], name: str, count: int) -> list[tuple[float, ...]]:
     """Return vectors of three finite numbers, as ``(1,0,0) (0,1,0)``; axes beyond the third may have ``none``."""
     items = re.findall(r"\([^()]*\)|\S+", fields[name])
     vectors = [tuple(_number(text) for text in item.strip("()").split(",")) for item in items[:3]]
-    if len(items) != count or not all(len(vector) == 3 and np.isfinite(vector).all() for vector in vectors):
+    numbers = {len(vector) for vector in vectors}
+    vectors = [vector[:3] for vector in vectors]
+    if len(items) != count or len(numbers) > 1 or min(numbers, default=0) < 3 or not np.isfinite(vectors).all():
         expected = f"{min(count, 3)} vector{'s' * (count > 1)} of three finite numbers"
         raise UserError(f"{path}: the header says {name}: {fields[name] or 'nothing'}, expected {expected}")
     return vectors
 
 
-def _unit_mm(path: Path, fields: dict[str, str]) -> tuple[float, tuple[str, ...]]:
-    """Return the length unit in mm, and a warning about an unknown one."""
+def unit_line(unit: str) -> tuple[float, bytes, bytes]:
+    """Return a unit in mm, the line of the header that names it, and the line before which it stands."""
+    return UNITS_MM.get(unit.lower(), 1.0), f'space units: "{unit}" "{unit}" "{unit}"\n'.encode(), b"\n"
+
+
+def _unit(path: Path, fields: dict[str, str]) -> tuple[float, str, tuple[str, ...]]:
+    """Return the length unit in mm, its spelling, and a warning about an unknown one."""
     name = "space units" if "space units" in fields else "units"
-    found = [unit.strip() for unit in re.findall(r'"([^"]*)"', fields.get(name, ""))][:3]
+    text = fields.get(name, "")
+    found = [unit.strip() for unit in (re.findall(r'"([^"]*)"', text) or text.split())][:3]
     units = {unit for unit in found if unit.lower() not in NO_UNIT}
     if not units:
-        return 1.0, ()
+        return 1.0, "mm", ()
     known = {UNITS_MM.get(unit.lower()) for unit in units}
     if len(known) > 1:
         raise UserError(f"{path}: the header says {name}: {fields[name]}, expected the same unit for all axes")
-    mm = known.pop()
+    mm, unit = known.pop(), sorted(units)[0]
     if mm is None:
-        return 1.0, (f"{path}: the header says {name}: {fields[name]}, which is unknown; lengths are taken as mm",)
-    return mm, ()
+        return (
+            1.0,
+            unit,
+            (f"{path}: the header says {name}: {fields[name]}, which is unknown; lengths are taken as mm",),
+        )
+    return mm, unit, ()
 
 
 def _voxel_data(path: Path, fields: dict[str, str], offset: int, sizes: tuple[int, int, int]) -> VoxelData:
-    if "data file" in fields or "datafile" in fields:
+    if "data file" in fields:
         raise UserError(f"{path}: its voxels lie in another file; expected one self-contained .nrrd")
-    for name in ("line skip", "lineskip", "byte skip", "byteskip"):
+    for name in ("line skip", "byte skip"):
         if fields.get(name, "0") != "0":
             raise UserError(f"{path}: the header says {name}: {fields[name]}, expected none; write it anew")
     kind, encoding = fields.get("type", "").lower(), fields.get("encoding", "").lower()

@@ -17,7 +17,8 @@ SAMPLE = 500_000  # voxels that percentiles are taken of
 TENTH_OF = 99.5
 MEAN_SUV = (0.2, 3.0)
 NEGATIVE, NEGATIVE_SHARE = -0.2, 0.01  # reconstructions leave few negative values, z-scores make a quarter of a scan so
-AIR_HU_BELOW = -500.0
+AIR_BELOW_HU = -500.0  # every CT shows air around the patient
+HIGHEST_HU = 32_000.0  # above any metal
 
 
 def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, low: float, high: float) -> list[str]:
@@ -39,10 +40,7 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
     list of str
         At most one sentence each for the extent and the values, without the file's name; empty for a PET in SUV.
     """
-    doubts = []
-    if min(geometry.extent_mm) < SMALLEST_MM:
-        in_words = " × ".join(f"{mm / 10:.3g}" for mm in geometry.extent_mm)
-        doubts.append(f"the scan measures {in_words} cm by its header, hardly a body; is the voxel spacing in mm?")
+    doubts = doubts_about_extent(geometry)
     if low == high:
         return [*doubts, f"every voxel is {low:g}, there is no image in it"] if suv.size > 1 else doubts
     sample = _sample(suv)
@@ -51,18 +49,26 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
         doubts.append(
             "the values are whole numbers of 8 bits, and SUV have fractions; was the scan exported as grey levels?"
         )
-    elif low < AIR_HU_BELOW:
+    elif low < AIR_BELOW_HU and high < HIGHEST_HU:
         doubts.append(f"minimum {low:,.0f} is no SUV; is it a CT in HU? Name the PET with --pet and the CT with --ct")
+    elif high > MAX_SUV:
+        doubts.append(f"maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first")
     elif negative > NEGATIVE_SHARE:
         doubts.append(
             f"{100 * negative:.0f} % of the voxels are below {NEGATIVE:g}, and SUV are not negative; was the scan "
             "normalised (z-scores)? Give it in SUV"
         )
-    elif high > MAX_SUV:
-        doubts.append(f"maximum {high:,.0f} is hardly an SUV; is the file in Bq/ml? Convert it to SUV first")
     elif head_to_foot_mm(geometry) > WHOLE_BODY_MM:
         doubts += _doubt_about_mean(sample)
     return doubts
+
+
+def doubts_about_extent(geometry: Geometry) -> list[str]:
+    """Say whether a grid is too small for a body: at most one sentence, without the file's name."""
+    if min(geometry.extent_mm) >= SMALLEST_MM:
+        return []
+    in_words = " × ".join(f"{mm / 10:.3g}" for mm in geometry.extent_mm)
+    return [f"the scan measures {in_words} cm by its header, hardly a body; is the voxel spacing in mm?"]
 
 
 def head_to_foot_mm(geometry: Geometry) -> float:

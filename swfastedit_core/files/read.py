@@ -11,11 +11,10 @@ from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.files.geometry import read_header
 from swfastedit_core.files.header import ImageHeader
 from swfastedit_core.files.nifti_forms import Form
-from swfastedit_core.files.plausibility import doubts_about_pet
+from swfastedit_core.files.plausibility import AIR_BELOW_HU, doubts_about_extent, doubts_about_pet
 from swfastedit_core.files.voxels import read_voxels
 from swfastedit_core.volume import AIR_HU, Volume
 
-AIR_BELOW_HU = -500.0  # every CT shows air around the patient; without a lower voxel the values are hardly HU
 MAX_NON_FINITE = 0.5  # share of the voxels
 
 
@@ -79,11 +78,11 @@ def read_ct(path: str | Path, *, form: Form = "auto") -> Volume:
     path = Path(path)
     volume = _read(path, read_header(path, form=form))
     low, _ = _make_finite(volume.array_zyx, path, fill=AIR_HU, expected="a CT in HU")
+    doubts = doubts_about_extent(volume.geometry)
     if low > AIR_BELOW_HU:
-        warnings.warn(
-            DataWarning(f"{path}: minimum {low:,.0f}, and air has -1,000 HU; is it a CT, and not rescaled?"),
-            stacklevel=2,
-        )
+        doubts.append(f"minimum {low:,.0f}, and air has -1,000 HU; is it a CT, and not rescaled?")
+    for doubt in doubts:
+        warnings.warn(DataWarning(f"{path}: {doubt}"), stacklevel=2)
     return volume
 
 

@@ -41,8 +41,26 @@ def wrong_kind(path: Path) -> str | None:
     return None
 
 
+def require_no_other_file(path: Path) -> None:
+    """Refuse a file that is certainly no volume, whatever its name is.
+
+    Raises
+    ------
+    UserError
+        With what the file is, and what to do.
+    """
+    start = _start(path)
+    kind = wrong_kind(path)
+    if kind is None and start[DICOM_AT:].startswith(DICOM):
+        kind = "is a single DICOM file; convert its series to one volume in SUV first"
+    if kind is None and start.startswith(ZIP):
+        kind = "is a zip archive; unpack it first"
+    if kind is not None:
+        raise UserError(f"{path}: {kind}")
+
+
 def require_image(path: Path, suffix: str) -> None:
-    """Refuse a file that is of another kind than an image of this ending.
+    """Refuse an image of another format than its name promises.
 
     Parameters
     ----------
@@ -57,15 +75,9 @@ def require_image(path: Path, suffix: str) -> None:
         With what the file is, and what to do.
     """
     start = _start(path)
-    kind = wrong_kind(path)
-    if kind is None and start[DICOM_AT:].startswith(DICOM):
-        kind = "is a single DICOM file; convert its series to one volume in SUV first"
-    if kind is None and start.startswith(ZIP):
-        kind = "is a zip archive; unpack it first"
-    if kind is None and start.startswith(GZIP) and not suffix.startswith(".nii"):
+    kind = _other_image(start, suffix)
+    if start.startswith(GZIP) and not suffix.startswith(".nii"):
         kind = "is compressed as a whole (gzip); unpack it first"
-    if kind is None:
-        kind = _other_image(start, suffix)
     if kind is not None:
         raise UserError(f"{path}: {kind}")
 

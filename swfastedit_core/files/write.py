@@ -6,15 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.formats import format_of
 from swfastedit_core.files.geometry import read_header
 from swfastedit_core.files.nifti_forms import FORMS
+from swfastedit_core.files.voxels import read_voxels
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
 
-PROGRAM = "swfastedit"  # in the header of every file that is written here
+PROGRAM = "swfastedit"  # in the header of every file that is written here; in masks with a checksum of the voxels
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
@@ -36,7 +38,11 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     ValueError
         If the array's type is not one of integers of 8 to 64 bits, float32 and float64.
     """
-    path, array = Path(path), volume.array_zyx
+    _write(volume, Path(path), program=PROGRAM)
+
+
+def _write(volume: Volume, path: Path, *, program: str) -> None:
+    array = volume.array_zyx
     if array.dtype == np.bool_:
         volume = Volume(array.view(np.uint8), volume.geometry)
     elif array.dtype.kind not in "iuf" or array.dtype.itemsize not in (1, 2, 4, 8) or array.dtype == np.float16:
@@ -44,7 +50,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     form = format_of(path)
     try:
         with replacing(path) as temporary:
-            form.write(volume, temporary, program=PROGRAM)
+            form.write(volume, temporary, program=program)
     except (RuntimeError, OSError) as error:
         raise UserError(f"{path}: cannot be written ({_reason(error)})") from error
 
@@ -73,15 +79,22 @@ def write_mask(mask: Volume, path: str | Path) -> None:
         and not (array.min() >= 0 and array.max() <= 1 and array.dtype.kind in "ui")
     ):
         raise ValueError(f"a mask holds the integers 0 and 1, not {array.dtype} from {array.min()} to {array.max()}")
-    write_volume(Volume(array.astype(np.uint8, copy=False), mask.geometry), path)
+    array = np.ascontiguousarray(array.astype(np.uint8, copy=False))
+    _write(Volume(array, mask.geometry), Path(path), program=_mark(array))
 
 
-def written_here(path: Path) -> bool:
-    """Whether a file is an image that this program wrote, by its header."""
+def is_own_mask(path: Path) -> bool:
+    """Whether a file is a mask as this program wrote it. One that was edited since has another checksum."""
     for form in FORMS:  # the coordinates do not matter here, and may contradict each other as those of the scan
         with suppress(UserError):
-            return read_header(path, form=form).program == PROGRAM
+            header = read_header(path, form=form)
+            return header.program == _mark(read_voxels(path, header.data).astype(np.uint8))
     return False
+
+
+def _mark(mask: np.ndarray) -> str:
+    """Return the text that marks a mask in its header."""
+    return f"{PROGRAM} mask {isal_zlib.crc32(mask.data.cast('B')):08x}"
 
 
 def _reason(error: Exception) -> str:

@@ -71,13 +71,18 @@ def usable_memory_bytes(*, meminfo: Path = MEMINFO, files: Path = FILES, mount: 
         free = sum(1024 * int(lines[name].split()[0]) for name in ("MemAvailable", "SwapFree"))
     except (OSError, KeyError, ValueError):
         return None
-    limits = [_limit(group) for group in control_groups("memory", files=files, mount=mount)]
+    limits = [_left(group) for group in control_groups("memory", files=files, mount=mount)]
     return min([free, *(limit for limit in limits if limit is not None)])
 
 
-def _limit(group: Path) -> int | None:
-    """Return the memory that a control group may use; None without a limit."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
+def _left(group: Path) -> int | None:
+    """Return the memory that a control group may still use, without what is a cache of files; None without a limit."""
+    for name, used in (("memory.max", "anon"), ("memory.limit_in_bytes", "total_rss")):
         with suppress(OSError, ValueError):
-            return int((group / name).read_text())  # "max" is no number
+            limit = int((group / name).read_text())  # "max" is no number
+            try:
+                usage = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            except OSError:
+                return limit
+            return max(limit - int(usage.get(used, 0)), 0)
     return None

@@ -110,7 +110,8 @@ def test_single_files(tmp_path, weights, run):
     (found,), (report,) = masks(run(*files, "--weights", weights / "both.safetensors"), "p.nii.gz")
     np.testing.assert_array_equal(found, EXPECTED)
     assert report["ct"] == str(tmp_path / "c.nrrd")
-    (warning,) = report["warnings"]
+    warning, about_ct = report["warnings"]  # both are small
+    assert about_ct.startswith(f"{tmp_path / 'c.nrrd'}: the scan measures")
     assert warning.startswith(f"{tmp_path / 'p.nii.gz'}: the scan measures 6.4 × 6.4 × 3.2 cm by its header, hardly")
     ensemble = run(*files, "--weights", weights)  # one that sees CT, one that does not
     (_,), (report,) = masks(ensemble, "p.nii.gz")

@@ -31,7 +31,12 @@ from swfastedit_core import DataWarning, Geometry, read_volume
         ("Offset = 0 0 0", "Offset = nan 0 0", "offset = nan 0 0, expected 3 finite numbers"),
         ("Offset = 0 0 0", "Offset = 0 0 left", "offset = 0 0 left, expected 3 finite numbers"),
         ("ElementDataFile = LOCAL", "ElementDataFile = elsewhere.raw", "expected one self-contained .mha"),
-        ("CompressedData = False", "CompressedData = True", "the compressed voxel data is damaged"),
+        ("CompressedData = False", "CompressedData = True", "CompressedDataSize = nothing, expected a number of bytes"),
+        (
+            "CompressedData = False",
+            "CompressedData = True\nCompressedDataSize = 96",
+            "the compressed voxel data is damaged",
+        ),
     ],
 )
 def test_impossible_header_is_refused(old, new, word, tmp_path):
@@ -96,7 +101,11 @@ def test_compressed_voxels_are_read_however_the_flag_is_spelt(flag, tmp_path):
 @pytest.mark.parametrize("line", ["", *(f"CompressedDataSize = {n}\n" for n in (0, 20, 10**6, -1, "many"))])
 def test_wrong_compressed_size_is_refused_where_itk_returns_unset_memory(line, flag, tmp_path):
     message = refused(packed_mha(tmp_path / "a.mha", line, flag))
-    assert "CompressedDataSize" in message or "cannot be read" in message
+    said = line.split("= ")[-1].strip() if line else "nothing"
+    known = (
+        "bytes of compressed data (CompressedDataSize)" if said.isdigit() else f"CompressedDataSize = {said}, expected"
+    )
+    assert known in message
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -147,3 +156,13 @@ def test_trailing_axis_of_one_is_dropped(tmp_path):
     volume = read_volume(tmp_path / "a.mha")
     np.testing.assert_array_equal(volume.array_zyx.ravel(), np.arange(24))
     assert volume.geometry == Geometry((4, 3, 2), (2.0, 2.0, 3.0), (1.0, 2.0, 3.0), (0, 1, 0, 1, 0, 0, 0, 0, 1))
+
+
+def test_origins_that_contradict_each_other_are_refused(tmp_path):
+    path = mha(tmp_path / "a.mha", "Offset = 0 0 0", "Offset = 0 0 0\nPosition = 0 0 5")
+    assert refused(path) == "the header says offset = 0 0 0 and position = 0 0 5, expected the same"
+    assert read_volume(mha(tmp_path / "b.mha", "Offset = 0 0 0", "Offset = 0 0 0\nPosition = 0 0 0")).array_zyx.any()
+
+
+def test_size_that_is_no_whole_number_is_refused(tmp_path):
+    assert "DimSize = 4.9 3 2, expected 3 positive numbers" in refused(mha(tmp_path / "a.mha", "= 4 3 2", "= 4.9 3 2"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from handwritten import refused
 
-from swfastedit_core import DataWarning, read_volume
+from swfastedit_core import DataWarning, Volume, read_volume, write_mask
 from swfastedit_core.files.geometry import read_geometry
 
 ARRAY = np.random.default_rng(0).random((30, 40, 50), np.float32)  # [X, Y, Z]
@@ -82,9 +82,56 @@ def test_pixdim_is_compared_where_there_is_no_qform(tmp_path):
     path = nifti(tmp_path / "scan.nii.gz", qform_code=0, fields=[(76, "4f", 1, 1, 1, 1)])
     assert refused(path) == "sform and pixdim give voxels of 5×5×6 and 1×1×1; say which is right with --geometry sform"
     assert said(path, form="sform")[0].spacing_mm == pytest.approx((5, 5, 6))
-    assert refused(path, lambda path: read_geometry(path, form="qform")) == (
-        "there is no qform in it (code 0); use --geometry sform"
-    )
+    assert "sform and pixdim give voxels of" in refused(path, lambda path: read_geometry(path, form="qform"))
+
+
+@pytest.mark.parametrize("form", ["qform", "sform"])
+@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (0, 0)])
+def test_form_that_does_not_exist_settles_nothing(codes, form, tmp_path):
+    path = nifti(tmp_path / "scan.nii.gz", sform_code=codes[0], qform_code=codes[1])
+    assert said(path, form=form) == said(path)
+
+
+def test_qform_that_is_no_number_is_not_compared(tmp_path):
+    path = nifti(tmp_path / "scan.nii", fields=[(268, "f", np.nan)])
+    geometry, warned = said(path)
+    assert warned == ["the qform has values that are not finite; the sform was taken"]
+    assert geometry.origin_mm == pytest.approx((-70, 80, -100))
+
+
+def test_slope_that_is_no_number_scales_nothing_with_a_warning(tmp_path):
+    path = nifti(tmp_path / "scan.nii", fields=[(112, "f", np.nan)])
+    assert said(path)[1] == ["the header gives NaN as the slope of the values; they were not scaled"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "units"),
+    [([(500, "i", 0x102)], 2), ([(352, "d", 1e300)], 2), ([(344, "i", 0), (376, "3d", 1e300, 0, 0)], 2)],
+)
+def test_mask_of_a_nifti_2_with_odd_fields_is_written(fields, units, tmp_path):
+    image = nibabel.Nifti2Image(ARRAY, None)
+    image.set_qform(AFFINE, 0)
+    image.set_sform(AFFINE, 1)
+    image.header["pixdim"][1:4] = (5, 5, 6)
+    raw = bytearray(image.to_bytes())
+    for offset, form, *values in fields:
+        struct.pack_into("<" + form, raw, offset, *values)
+    (tmp_path / "scan.nii").write_bytes(raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        geometry = read_volume(tmp_path / "scan.nii").geometry
+    write_mask(Volume(np.zeros((50, 40, 30), np.uint8), geometry), tmp_path / "mask.nii")
+    written = nibabel.load(tmp_path / "mask.nii")
+    np.testing.assert_allclose(written.affine, AFFINE, atol=1e-5)
+    assert int(written.header["xyzt_units"]) & 7 in (0, units)
+
+
+def test_codes_beyond_the_standard_are_refused(tmp_path):
+    image = nibabel.Nifti2Image(ARRAY, AFFINE)
+    raw = bytearray(image.to_bytes())
+    struct.pack_into("<i", raw, 348, 70000)
+    (tmp_path / "scan.nii").write_bytes(raw)
+    assert refused(tmp_path / "scan.nii") == "the header says sform_code = 70000, expected 0 to 5; is the file damaged?"
 
 
 def test_pixdim_that_is_rounded_is_no_contradiction(tmp_path):
@@ -160,7 +207,7 @@ def test_metres_called_millimetres_are_said(tmp_path):
     ([(40, "h", 9)], "the header says 9 dimensions"),
     ([(46, "h", -50)], "the header says 3 dimensions (30×40×-50), expected three positive numbers"),
     ([(40, "h", 4), (48, "h", 3)], "4 dimensions (30×40×50×3), expected three: one static volume"),
-    ([(112, "f", np.nan)], "the header scales the values by nan and 0.0, expected finite numbers"),
+    ([(112, "f", np.inf)], "the header scales the values by inf and 0.0, expected finite numbers"),
     ([(112, "2f", 1, np.inf)], "the header scales the values by 1.0 and inf, expected finite numbers"),
     ([(70, "h", 128)], "voxels are of NIfTI's type 128 with 1 component(s), expected one number each"),
     ([(108, "f", -1)], "the header says that the voxels begin at byte -1.0; is the file damaged?"),

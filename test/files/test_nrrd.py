@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import SimpleITK as sitk
 from handwritten import VOXELS, image, refused, values
 
-from swfastedit_core import DataWarning, read_volume
+from swfastedit_core import DataWarning, Geometry, read_label, read_volume
 
 
 def test_nrrd_without_a_spacing_is_refused_although_itk_takes_one_millimetre(tmp_path):
@@ -56,6 +58,7 @@ LPS_LINES = ("space: left-posterior-superior", "space directions: (2,0,0) (0,2,0
         ([LPS_LINES[0], "space directions: (2,0) (0,2) (0,0)"], "expected 3 vectors of three finite numbers"),
         ([*LPS_LINES, "space origin: (nan,0,0)"], "space origin: (nan,0,0), expected 1 vector of three finite numbers"),
         ([*LPS_LINES, 'space units: "mm" "cm" "mm"'], "expected the same unit for all axes"),
+        (["spacings: 2 2 3", "axis mins: 5 5 5"], "the header says axis mins, expected space directions"),
         ([*LPS_LINES, "byte skip: 4"], "the header says byte skip: 4, expected none"),
         ([*LPS_LINES, "encoding: bzip2"], "the header says encoding: bzip2, expected raw or gzip"),
         ([*LPS_LINES, "type: block"], "voxels are 'block' with 1 component(s), expected one number each"),
@@ -99,3 +102,22 @@ def test_space_that_names_no_patient_axes_is_warned_of(tmp_path):
 def test_comments_and_keys_of_the_writers_own_are_no_fields(tmp_path):
     path = handmade(tmp_path / "scan.nrrd", "# sizes: 1 1 1", "Modality:=PT", *LPS_LINES)
     assert read_volume(path).geometry.size_xyz == (4, 3, 2)
+
+
+def test_second_spellings_of_fields_are_known(tmp_path):
+    lines = ("space: LPS", "spacedirections: (10,0,0) (0,10,0) (0,0,15)", "spaceorigin: (10,20,30)")
+    path = handmade(tmp_path / "scan.nrrd", *lines, "spaceunits: cm cm cm")
+    assert read_volume(path).geometry == Geometry((4, 3, 2), (100.0, 100.0, 150.0), (100.0, 200.0, 300.0))
+
+
+@pytest.mark.parametrize("space", ["left-posterior-superior-time", "LPST"])
+def test_series_of_one_volume_is_read(space, tmp_path):
+    vectors = "space directions: (2,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,1)"
+    path = handmade(
+        tmp_path / "a.nrrd", f"space: {space}", vectors, "space origin: (1,2,3,0)", sizes="4 3 2 1", dimension=4
+    )
+    assert read_volume(path).geometry == Geometry((4, 3, 2), (2.0, 2.0, 3.0), (1.0, 2.0, 3.0))
+    sitk.WriteImage(sitk.JoinSeries([image(values(), spacing_mm=(50.0, 50.0, 60.0))]), str(tmp_path / "b.nrrd"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # ITK names no space there
+        assert read_label(tmp_path / "b.nrrd").geometry.spacing_mm == (50.0, 50.0, 60.0)

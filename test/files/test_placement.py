@@ -72,6 +72,25 @@ def write_with_itk(path, affine):
     sitk.WriteImage(image, str(path), True)
 
 
+def in_centimetres(write):
+    """Return a writer of the same image in centimetres, with the unit in the text of the header."""
+
+    def write_scaled(path, affine):
+        scaled = affine.copy()
+        scaled[:3] /= 10
+        write(path, scaled)
+        head, separator, rest = path.read_bytes().partition(b"ElementDataFile" if path.suffix == ".mha" else b"\n\n")
+        line = b"DistanceUnits = cm\n" if path.suffix == ".mha" else b'\nspace units: "cm" "cm" "cm"'
+        path.write_bytes(head + line + separator + rest)
+
+    return write_scaled
+
+
+def scaled_by(factor, place_of):
+    """Return a reader that knows nothing of units: its coordinates are those in the file."""
+    return lambda path: place_of(path) * factor
+
+
 def write_with_pynrrd(path, affine):
     header = {"space": "right-anterior-superior", "space directions": affine[:3, :3].T, "space origin": affine[:3, 3]}
     nrrd.write(str(path), ARRAY, header)
@@ -117,6 +136,8 @@ WAYS = {
     "NRRD by ITK, read by pynrrd": (write_with_itk, ".nrrd", place_by_pynrrd),
     "NRRD by pynrrd, read by ITK": (write_with_pynrrd, ".nrrd", place_by_itk),
     "MetaImage by ITK": (write_with_itk, ".mha", place_by_itk),
+    "MetaImage in cm": (in_centimetres(write_with_itk), ".mha", scaled_by(10, place_by_itk)),
+    "NRRD in cm": (in_centimetres(write_with_pynrrd), ".nrrd", scaled_by(10, place_by_pynrrd)),
 }
 
 

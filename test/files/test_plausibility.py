@@ -92,3 +92,10 @@ def test_extent_from_head_to_foot_follows_the_direction():
 def test_phantoms_give_no_doubt(seed):
     pet = make_phantom(5000 + seed).pet
     assert doubts(pet.array_zyx, pet.geometry) == []
+
+
+def test_bq_with_negative_voxels_is_no_ct():
+    array = scan(factor=5000.0)
+    array[0, 0, 0] = -700.0
+    (doubt,) = doubts(array)
+    assert doubt.startswith("maximum 100,000 is hardly an SUV; is the file in Bq/ml?")

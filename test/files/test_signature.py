@@ -66,3 +66,12 @@ def test_folder_of_dicom_is_named(tmp_path):
     assert refused(tmp_path / "series.nii") == "is not a file, expected one volume"
     (tmp_path / "series.nii" / "0001.dcm").write_bytes(bytes(128) + b"DICM")
     assert refused(tmp_path / "series.nii").startswith("is a folder of DICOM files; convert the series")
+
+
+@pytest.mark.parametrize("name", ["IM0001", "scan.dcm", "scan"])
+def test_dicom_is_named_whatever_its_name_is(name, tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / name).write_bytes(bytes(128) + b"DICM" + bytes(200))
+    assert refused(tmp_path / "series" / name).startswith("is a single DICOM file")
+    assert refused(tmp_path / "series").startswith("is a folder of DICOM files")
+    assert refused(tmp_path / "nothing") == "no such file"

@@ -30,6 +30,7 @@ def test_peak_is_that_since_the_reset():
         ("0::/\n", {"memory.max": "5000\n"}, 5000),
         ("0::/a/b\n", {"memory.max": "5000\n", "a/memory.max": "3000\n", "a/b/memory.max": "max\n"}, 3000),
         ("0::/\n", {"memory.max": "9000\n"}, 6144),
+        ("0::/\n", {"memory.max": "9000\n", "memory.stat": "anon 6500\nfile 900\n"}, 2500),
         ("5:memory:/x\n", {"memory/memory.limit_in_bytes": "4000\n"}, 4000),
         ("5:cpu:/\n", {"memory/memory.limit_in_bytes": "4000\n"}, 6144),
     ],

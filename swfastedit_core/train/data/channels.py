@@ -12,7 +12,7 @@ from typing import Any
 
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.files.nifti_forms import Form
-from swfastedit_core.files.plausibility import AIR_HU_BELOW
+from swfastedit_core.files.plausibility import AIR_BELOW_HU, HIGHEST_HU
 from swfastedit_core.files.read import read_ct
 from swfastedit_core.train.data.folders import stem_of
 
@@ -108,9 +108,9 @@ def choose_channels(
     return chosen
 
 
-def looks_like_ct(low: float) -> bool:
-    """Whether this minimum is that of a CT: air has about -1,000 HU, and a SUV is not negative."""
-    return LOWEST_HU <= low < AIR_HU_BELOW
+def looks_like_ct(low: float, high: float) -> bool:
+    """Whether these are lowest and highest value of a CT: air has about -1,000 HU, and a SUV is not negative."""
+    return LOWEST_HU <= low < AIR_BELOW_HU and high < HIGHEST_HU
 
 
 def describe_swap(pet: Path, ct: Path | None, low: float) -> str:
@@ -157,7 +157,8 @@ def _is_ct(path: Path, form: Form) -> bool | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         try:
-            return looks_like_ct(float(read_ct(path, form=form).array_zyx.min()))
+            array = read_ct(path, form=form).array_zyx
+            return looks_like_ct(float(array.min()), float(array.max()))
         except UserError:
             return None
 

@@ -128,7 +128,7 @@ def _examine_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Findi
     low, high = float(suv.min()), float(suv.max())
     if low == high:
         return replace(finding, problem=f"{source.pet}: every voxel is {low:g}, there is no image in it")
-    if looks_like_ct(low):
+    if looks_like_ct(low, high):
         assert source.pet
         return replace(finding, problem=describe_swap(source.pet, source.ct, low))
     voxels = int(np.count_nonzero(label))
