@@ -79,7 +79,7 @@ class CaseRecord:
     lesion_voxels, lesion_volume_ml
         Size of the mask.
     warnings
-        What is assumed about the weights, and warnings that were raised while the files were read.
+        What is assumed about the weights, and what is odd about the scan.
     """
 
     output: Path

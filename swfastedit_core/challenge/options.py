@@ -129,7 +129,12 @@ def _ignore_platform_options(options: argparse.Namespace, given: argparse.Namesp
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="process.py", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="process.py",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        stray="a scan is named with --pet FILE --output DIR",
+    )
     parser.add_argument(
         "--input",
         type=path_argument,

@@ -26,15 +26,18 @@ OUT_OF_MEMORY = (
 class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong command line like any other failure: one line, exit code 1.
 
-    Options must be written in full.
+    Options must be written in full. `stray` says what to do with a word that belongs to no option.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, stray: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._stray = stray
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with 2."""
-        raise UserError(f"{message}; see {self.prog} --help")
+        words = message.removeprefix("unrecognized arguments: ")
+        stray = f" ({self._stray})" if words != message and self._stray and not words.startswith("-") else ""
+        raise UserError(f"{message}{stray}; see {self.prog} --help")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--task", "autopet9"], "invalid choice: 'autopet9'"),
         (["--port", "0"], "--port 0, expected 1 to 65535"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
+        (["scan.nii"], "unrecognized arguments: scan.nii (a scan is named with --pet FILE --output DIR); see"),
         (["--output", "{file}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", "{file}"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
