@@ -262,6 +262,8 @@ INPUTS = (
                itk(lambda: (4 * values(TALL)).astype(np.uint8))),
     FieldInput(SUV, "a CT instead of the PET", "ct.mha", "warning", "is it a CT in HU",
                itk(lambda: 40 * values(TALL) - 1000)),
+    FieldInput(SUV, "a mask instead of the PET", "mask.mha", "warning", "is it a mask",
+               itk(lambda: (values() > 5).astype(np.float32))),
     FieldInput(SUV, "one value everywhere", "uniform.mha", "warning", "there is no image in it",
                itk(lambda: np.ones_like(values()))),
     FieldInput(SUV, "a single hot voxel apart from the body", "hot_voxel.mha", "warning", "single hot voxel",
@@ -279,6 +281,8 @@ INPUTS = (
     FieldInput(KIND, "NIfTI-2", "nifti2.nii.gz", "right", "", nifti(kind=nibabel.Nifti2Image)),
     FieldInput(KIND, "truncated", "truncated.mha", "error", "truncated", truncated),
     FieldInput(KIND, "one byte of the compressed voxels is wrong", "flipped.mha", "error", "damaged", flipped),
+    FieldInput(KIND, "compressed twice", "twice.nii.gz", "error", "is compressed twice",
+               content(lambda: gzip.compress(packed_nifti(), mtime=0))),
     FieldInput(KIND, "upper-case ending", "scan.NII", "error", "in lower case", nifti()),
 )  # fmt: skip
 
@@ -295,8 +299,14 @@ def page(rows: list[tuple[FieldInput, str]]) -> str:
         "# Warnings and errors", "",
         "What the program does with input that is ambiguous, false or not a PET. A *warning* is printed, stands in",
         "`warnings` of the JSON, and the mask is written. An *error* is one line on standard error, exit code 1, and",
-        "no mask. *None* means that the input is read as it is meant. The page holds the messages of `process.py`;",
-        "`python test/field_inputs.py docs/errors.md` makes the inputs, runs it and writes the page.",
+        "no mask. *None* means that the input is read as it is meant.",
+        "",
+        "Two things are not seen. The mean uptake is judged only in scans of more than 50 cm from head to foot, and a mean",
+        "of 0.2 to 2.5 passes. Axes are taken as the header gives them: an array that was saved with its axes in another",
+        "order, or upside down, is segmented as it lies.",
+        "",
+        "The page holds the messages of `process.py`. `python test/field_inputs.py docs/errors.md` makes the inputs, runs",
+        "it and writes the page.",
     ]  # fmt: skip
     for group in dict.fromkeys(one.group for one, _ in rows):
         lines += ["", f"## {group}", "", "| input | | message |", "|---|---|---|"]

@@ -37,9 +37,9 @@ def find_cases(options: Options) -> list[Case]:
     for case in cases:
         require_writable(case.mask)
         for scan in (case.pet, *([case.ct] if case.ct else [])):
-            if scan.exists() and case.mask.exists() and scan.samefile(case.mask):
-                raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
             read_geometry(scan, form=options.case.geometry)
+            if case.mask.exists() and scan.samefile(case.mask):
+                raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
         if case.mask.exists() and not options.overwrite and not is_own_mask(case.mask):
             raise UserError(
                 f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "

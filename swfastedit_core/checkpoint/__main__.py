@@ -33,6 +33,7 @@ def _parser() -> Parser:
     convert.add_argument("source", type=path_argument, help="a file with a residual DynUNet of MONAI, or .safetensors")
     convert.add_argument("target", type=path_argument, help="a name that ends in .safetensors")
     convert.add_argument("--half", action="store_true", help="store float16: half the size")
+    convert.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
     convert.add_argument("--key", metavar="NAME", help="network to take, if the source holds several, such as ema")
     _add_description(convert)
     return parser
@@ -76,6 +77,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "show":
         say(describe(read_checkpoint(options.file)))
         return
+    if options.target.exists() and not options.overwrite:
+        raise UserError(f"{options.target}: the file exists; choose another name, or replace it with --overwrite")
     source = read_checkpoint(options.source, key=options.key)
     write_checkpoint(_redescribed(source, options), options.target, half=options.half)
     for notice in (*source.remarks, *_assumptions(source, options)):

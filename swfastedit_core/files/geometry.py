@@ -38,7 +38,11 @@ def read_header(path: Path, *, form: Form = "auto") -> ImageHeader:
         As `read_volume`, for what the header shows.
     """
     require_utf8(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be reached ({error.strerror})") from error
+    if not exists:
         raise UserError(f"{path}: no such file")
     if path.is_dir():
         raise UserError(f"{path}: {describe_folder(path)}")

@@ -187,6 +187,8 @@ def _layout(path: Path, head: bytes) -> tuple[Layout, str]:
         for order in "<>":
             if len(head) >= layout.size and head[:4] == struct.pack(order + "i", layout.size):
                 return layout, order
+    if head.startswith(GZIP_MAGIC):
+        raise UserError(f"{path}: is compressed twice; unpack it once")
     raise UserError(f"{path}: the header cannot be read as an image (it is not that of NIfTI); is the file damaged?")
 
 

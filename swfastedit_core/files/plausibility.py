@@ -15,7 +15,7 @@ SAMPLE = 500_000  # voxels that percentiles are taken of
 # The mean over voxels above a tenth of the 99.5th percentile. Over a body the mean SUV is about 1 by definition. The
 # real scans at hand have 0.87; after division by the maximum 0.01 is left, and in kBq/ml it is about 5.
 TENTH_OF = 99.5
-MEAN_SUV = (0.2, 3.0)
+MEAN_SUV = (0.2, 2.5)
 NEGATIVE, NEGATIVE_SHARE = -0.2, 0.01  # reconstructions leave few negative values, z-scores make a quarter of a scan so
 AIR_BELOW_HU = -500.0  # every CT shows air around the patient
 HIGHEST_HU = 32_000.0  # above any metal
@@ -31,7 +31,7 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
     geometry
         Its grid.
     stored
-        Type of the numbers in the file.
+        Type of the numbers in the file, where they are not scaled.
     low, high
         Lowest and highest value.
 
@@ -44,6 +44,8 @@ def doubts_about_pet(suv: np.ndarray, geometry: Geometry, *, stored: np.dtype, l
     if low == high:
         return [*doubts, f"every voxel is {low:g}, there is no image in it"] if suv.size > 1 else doubts
     sample = _sample(suv)
+    if (low, high) == (0.0, 1.0) and set(np.unique(sample).tolist()) <= {0.0, 1.0}:
+        return [*doubts, "every voxel is 0 or 1; is it a mask and not a PET?"]
     negative = float(np.count_nonzero(sample < NEGATIVE)) / sample.size
     if stored.itemsize == 1:
         doubts.append(

@@ -49,7 +49,8 @@ def read_volume(path: str | Path, *, form: Form = "auto") -> Volume:
     header = read_header(path, form=form)
     volume = _read(path, header)
     low, high = _make_finite(volume.array_zyx, path, fill=0.0, expected="a PET in SUV")
-    for doubt in doubts_about_pet(volume.array_zyx, volume.geometry, stored=header.data.dtype, low=low, high=high):
+    stored = header.data.dtype if header.data.slope == 1.0 else volume.array_zyx.dtype
+    for doubt in doubts_about_pet(volume.array_zyx, volume.geometry, stored=stored, low=low, high=high):
         warnings.warn(DataWarning(f"{path}: {doubt}"), stacklevel=2)
     return volume
 
@@ -125,7 +126,10 @@ def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -
     bad = ~np.isfinite(array)
     count = int(np.count_nonzero(bad))
     if count > MAX_NON_FINITE * array.size:
-        raise UserError(f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected {expected}")
+        raise UserError(
+            f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected {expected}; if they are outside "
+            f"of the body, write {fill:g} there"
+        )
     array[bad] = fill
     warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became {fill:g}"), stacklevel=3)
     return float(array.min()), float(array.max())

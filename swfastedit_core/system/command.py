@@ -89,9 +89,12 @@ def require_writable(target: Path) -> None:
     UserError
         If it is a folder, or no file can be made in the closest existing folder above it.
     """
-    if target.is_dir():
-        raise UserError(f"{target}: is a folder, expected the name of a file to write")
-    folder = next(parent for parent in target.absolute().parents if parent.exists() or parent.is_symlink())
+    try:
+        if target.is_dir():
+            raise UserError(f"{target}: is a folder, expected the name of a file to write")
+        folder = next(parent for parent in target.absolute().parents if parent.exists() or parent.is_symlink())
+    except OSError as error:  # a folder on the way may not be entered
+        raise UserError(f"{target}: cannot be written there ({error.strerror}); choose another folder") from error
     if not folder.is_dir():
         raise UserError(f"{folder}: is not a folder, and {target.name} should be written in it; choose another")
     try:

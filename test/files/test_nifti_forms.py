@@ -231,6 +231,21 @@ def test_trailing_axes_of_one_are_dropped(suffix, tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / f"scan{suffix}").array_zyx, ARRAY.T)
 
 
+def test_file_that_is_compressed_twice_is_named(tmp_path):
+    path = nifti(tmp_path / "scan.nii.gz")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert refused(path) == "is compressed twice; unpack it once"
+
+
+def test_scaled_bytes_are_no_grey_levels(tmp_path):
+    image = nibabel.Nifti1Image((ARRAY * 200).astype(np.uint8), AFFINE)
+    image.header.set_slope_inter(0.05, 0)
+    raw = bytearray(image.to_bytes())
+    struct.pack_into("<2f", raw, 112, 0.05, 0)
+    (tmp_path / "scan.nii").write_bytes(raw)
+    assert said(tmp_path / "scan.nii")[1] == []
+
+
 def test_gzip_called_nii_and_plain_nifti_called_nii_gz_are_read(tmp_path):
     plain, packed = nifti(tmp_path / "a.nii").read_bytes(), nifti(tmp_path / "b.nii.gz").read_bytes()
     (tmp_path / "b.nii.gz").write_bytes(plain)

@@ -39,7 +39,7 @@ def test_other_scales_are_named(factor, words):
     assert doubt.startswith(words)
 
 
-@pytest.mark.parametrize("factor", [0.3, 2.5])  # large patients, much fat, SUV by lean body mass
+@pytest.mark.parametrize("factor", [0.3, 2.2])  # large patients, much fat, SUV by lean body mass
 def test_unusual_suv_are_no_doubt(factor):
     assert doubts(scan(factor=factor)) == []
 
@@ -99,3 +99,10 @@ def test_bq_with_negative_voxels_is_no_ct():
     array[0, 0, 0] = -700.0
     (doubt,) = doubts(array)
     assert doubt.startswith("maximum 100,000 is hardly an SUV; is the file in Bq/ml?")
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.float32])
+def test_mask_instead_of_a_pet_is_named(stored):
+    assert doubts((scan() > 5).astype(np.float32), stored=stored) == [
+        "every voxel is 0 or 1; is it a mask and not a PET?"
+    ]
