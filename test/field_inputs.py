@@ -298,15 +298,15 @@ def page(rows: list[tuple[FieldInput, str]]) -> str:
     lines = [
         "# Warnings and errors", "",
         "What the program does with input that is ambiguous, false or not a PET. A *warning* is printed, stands in",
-        "`warnings` of the JSON, and the mask is written. An *error* is one line on standard error, exit code 1, and",
-        "no mask. *None* means that the input is read as it is meant.",
+        "`warnings` of the JSON, and the mask is written. An *error* is one line on standard error, exit code 1,",
+        "and no mask. *None* means that the input is read as it is meant.",
         "",
-        "Two things are not seen. The mean uptake is judged only in scans of more than 50 cm from head to foot, and a mean",
-        "of 0.2 to 2.5 passes. Axes are taken as the header gives them: an array that was saved with its axes in another",
-        "order, or upside down, is segmented as it lies.",
+        "Two things are not seen. The mean uptake is judged only in scans of more than 50 cm from head to foot,",
+        "and a mean of 0.2 to 2.5 passes. Axes are taken as the header gives them: an array that was saved with",
+        "its axes in another order, or upside down, is segmented as it lies.",
         "",
-        "The page holds the messages of `process.py`. `python test/field_inputs.py docs/errors.md` makes the inputs, runs",
-        "it and writes the page.",
+        "The page holds the messages of `process.py`. `python test/field_inputs.py docs/errors.md` makes the",
+        "inputs, runs it and writes the page.",
     ]  # fmt: skip
     for group in dict.fromkeys(one.group for one, _ in rows):
         lines += ["", f"## {group}", "", "| input | | message |", "|---|---|---|"]

@@ -127,8 +127,8 @@ def _make_finite(array: np.ndarray, path: Path, *, fill: float, expected: str) -
     count = int(np.count_nonzero(bad))
     if count > MAX_NON_FINITE * array.size:
         raise UserError(
-            f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected {expected}; if they are outside "
-            f"of the body, write {fill:g} there"
+            f"{path}: {count:,} of {array.size:,} voxels are not finite numbers, expected {expected}; if they are "
+            f"outside of the body, write {fill:g} there"
         )
     array[bad] = fill
     warnings.warn(DataWarning(f"{path}: {count:,} voxels were not finite numbers and became {fill:g}"), stacklevel=3)
