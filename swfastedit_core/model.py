@@ -82,7 +82,8 @@ class NetworkConfig:
             raise UserError(f"filters {self.filters} for '{self.name}', expected {len(default)} positive numbers")
         if self.in_channels < 1 or self.out_channels < 2:
             raise UserError(
-                f"{self.in_channels} input channels and {self.out_channels} classes, expected at least 1 and 2"
+                f"{self.in_channels} input channels and {self.out_channels} class(es), expected at least one channel "
+                "and two classes: background and tumour (softmax, not sigmoid)"
             )
 
     @property

@@ -45,6 +45,11 @@ def network_from_shapes(shapes: Mapping[str, Sequence[int]]) -> NetworkConfig:
     for name, architecture in ARCHITECTURES.items():
         if len(architecture.filters) == levels and architecture.strides[-1] == deepest:
             return NetworkConfig(name, filters, in_channels, classes)
+    known = "; ".join(
+        f"'{name}' {len(architecture.filters)} and {architecture.strides[-1]}"
+        for name, architecture in ARCHITECTURES.items()
+    )
     raise UserError(
-        f"a DynUNet of {levels} levels with a deepest stride of {deepest} is none of {', '.join(ARCHITECTURES)}"
+        f"a DynUNet of {levels} levels with a deepest stride of {deepest}, which this program does not build; it knows "
+        f"{known}"
     )

@@ -264,3 +264,16 @@ def test_heads_of_deep_supervision_are_left_out(tmp_path):
 def test_other_dynunets_are_told_apart(changes, words, tmp_path):
     torch.save({"net": monai_network(**changes).state_dict()}, tmp_path / "0.pt")
     assert refused(tmp_path / "0.pt").startswith(words)
+
+
+def test_other_topology_is_told_what_is_known(tmp_path):
+    """Six levels whose deepest stride is 2 along all axes, as nnU-Net plans them."""
+    state = own_state(monai_network())
+    name = "upsamples.0.transp_conv.conv.weight"
+    state[name] = torch.zeros(*state[name].shape[:2], 2, 2, 2)
+    torch.save(state, tmp_path / "0.pt")
+    assert refused(tmp_path / "0.pt") == (
+        "a DynUNet of 6 levels with a deepest stride of (2, 2, 2), which this program does not build; it knows "
+        "'smalldynunet' 3 and (2, 2, 1); 'dynunet' 6 and (2, 2, 1); 'bigdynunet' 7 and (2, 2, 1); 'hugedynunet' 7 and "
+        "(2, 2, 2)"
+    )

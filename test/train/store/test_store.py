@@ -388,11 +388,11 @@ def test_another_content_or_setting_gets_its_own_data(tmp_path, in_this_process)
     source = files(tmp_path, 7)
     ones = np.ones(GRID.shape_zyx, np.float32)
     ones[0, 0, 0] = 0
-    for value in (1.0, 2.0):  # uncompressed, so that both have the same size
+    for value in (3.0, 2.0):  # uncompressed, so that both have the same size
         image = sitk.GetImageFromArray(np.float32(value) * ones)
         image.SetSpacing(GRID.spacing_mm)
         sitk.WriteImage(image, str(tmp_path / f"{value}.mha"), useCompression=False)
-    one, two = ((tmp_path / f"{value}.mha").read_bytes() for value in (1.0, 2.0))
+    one, two = ((tmp_path / f"{value}.mha").read_bytes() for value in (3.0, 2.0))
     assert len(one) == len(two)
     assert source.pet
     source.pet.write_bytes(one)
