@@ -399,7 +399,7 @@ def test_another_content_or_setting_gets_its_own_data(tmp_path, in_this_process)
     other = replace(source, case="other", lesion_labels=(2,))
     (first, unmarked), lines = lines_of(tmp_path / "store", [source, other], channels=Channels.PET)
     assert len(lines) == 2
-    assert (first.read(Box((5, 5, 5), (6, 6, 6)))[0], len(first.components)) == (1.0, 2)
+    assert (first.read(Box((5, 5, 5), (6, 6, 6)))[0], len(first.components)) == (3.0, 2)
     assert unmarked.components == ()
     source.pet.write_bytes(two)
     os.utime(source.pet, ns=(10**18, 10**18))
