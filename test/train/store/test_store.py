@@ -408,7 +408,7 @@ def test_another_content_or_setting_gets_its_own_data(tmp_path, in_this_process)
     assert len(lines) == 1
     assert second.read(Box((5, 5, 5), (6, 6, 6)))[0] == 2.0
     assert (first.suv_scale, second.suv_scale) == ((0.0, 10.0), (0.0, 20.0))
-    assert first.read(Box((5, 5, 5), (6, 6, 6)))[0] == 1.0  # both share the folder
+    assert first.read(Box((5, 5, 5), (6, 6, 6)))[0] == 3.0  # both share the folder
 
 
 def test_touched_file_is_read_again_but_not_prepared_again(prepared, sources, in_this_process):
