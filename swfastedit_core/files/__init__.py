@@ -1,4 +1,6 @@
-"""Volumes in files. `formats` lists the formats; each has a module that checks what ITK does not.
+"""Volumes in files.
 
-`read` and `write` use ITK for the voxels. A new format is a module like `nrrd` and a line in `formats.FORMATS`.
+`formats` lists the formats. Each has a module that reads its header into an `ImageHeader`; `voxels` reads the voxels, the
+same way for all. NIfTI is written here, MetaImage and NRRD by ITK. A new format is a module like `nrrd` and a line in
+`formats.FORMATS`.
 """
