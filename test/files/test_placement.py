@@ -143,7 +143,7 @@ WAYS = {
 
 @pytest.mark.filterwarnings("ignore::swfastedit_core.errors.DataWarning")
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(affine=affines())
 def test_mask_lies_on_the_scan_for_another_reader(way, affine, tmp_path):
     write, suffix, place_of = WAYS[way]
