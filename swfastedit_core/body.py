@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -53,10 +54,15 @@ class Cells:
         """Volume of a cell in ml."""
         return float(np.prod(self.cell) * np.prod(self.spacing_mm)) / 1000.0
 
-    @property
+    @cached_property
+    def peak(self) -> float:
+        """The 99.9th percentile of the means."""
+        return float(np.percentile(self.mean_suv, 99.9))
+
+    @cached_property
     def hot(self) -> np.ndarray:
         """Cells with a voxel that is hot enough for a lesion, bool [X, Y, Z]."""
-        return self.max_suv > max(HOT_SUV, HOT_OF_PEAK * float(np.percentile(self.mean_suv, 99.9)))
+        return self.max_suv > max(HOT_SUV, HOT_OF_PEAK * self.peak)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +128,7 @@ def find_body(cells: Cells) -> Body | None:
         None if no body is found. The caller then plans windows over the whole volume.
     """
     mean_suv = cells.mean_suv
-    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * float(np.percentile(mean_suv, 99.9))), 0.0)
+    threshold = max(min(TISSUE_SUV, TISSUE_OF_PEAK * cells.peak), 0.0)
     labels, count = ndimage.label(mean_suv > threshold, structure=TOUCHING)
     if count == 0:
         return None

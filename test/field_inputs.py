@@ -39,7 +39,7 @@ class FieldInput:
     file
         Name of the file that `process.py` gets.
     expect
-        "right": the mask is that of the plain scan, voxel by voxel. "warning": a mask, and a warning with `words`.
+        "right": the mask equals that of the plain scan. "warning": a mask, and a warning with `words`.
         "error": no mask, exit code 1 and one line with `words`.
     words
         What the message must contain.

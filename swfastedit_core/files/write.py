@@ -88,6 +88,9 @@ def is_own_mask(path: Path) -> bool:
     for form in FORMS:  # the coordinates do not matter here, and may contradict each other as those of the scan
         with suppress(UserError):
             header = read_header(path, form=form)
+            marked = header.program.startswith(f"{PROGRAM} mask ")
+            if not marked or header.data.dtype != np.uint8 or (header.data.slope, header.data.intercept) != (1.0, 0.0):
+                return False  # before the voxels are read
             return header.program == _mark(read_voxels(path, header.data).astype(np.uint8))
     return False
 

@@ -12,7 +12,9 @@ import SimpleITK as sitk
 from field_inputs import INPUTS, itk, page, plain_image, values
 from places import ROOT, SHARED, real
 
+from swfastedit_core import Geometry, Volume, write_mask
 from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.files.write import is_own_mask
 
 
 def call(run, folder, path, weights):
@@ -75,7 +77,7 @@ def test_cases_from_the_field_on_a_real_scan(run, tmp_path):
         mask = sitk.GetArrayFromImage(sitk.ReadImage(record["output"])) if record else None
         return done, mask, record and record["warnings"]
 
-    # The integers of bitpix.nii.gz wrap around above SUV 32.8. Its mask must be that of the same integers elsewhere.
+    # The integers of bitpix.nii.gz wrap around above SUV 32.8. Another file with these integers gives its mask.
     wrapped = np.asarray(nibabel.load(tmp_path / "cases" / "_i.nii.gz").dataobj).T * np.float32(0.001)
     image = sitk.GetImageFromArray(wrapped.astype(np.float32))
     image.CopyInformation(sitk.ReadImage(str(tmp_path / "cases" / "base.mha")))
@@ -141,6 +143,20 @@ def test_own_mask_is_replaced_until_somebody_edits_it(suffix, run, weights, tmp_
     content = mask.read_bytes()
     assert run(*command).returncode == 1
     assert mask.read_bytes() == content
+
+
+def test_mask_with_other_numbers_is_not_taken_for_an_own_one(tmp_path):
+    """257 is 1 in eight bits: the checksum of the voxels alone would not tell."""
+    mask = np.zeros((4, 5, 6), np.uint8)
+    mask[1, 2, 3] = 1
+    write_mask(Volume(mask, Geometry((6, 5, 4), (50.0, 50.0, 50.0))), tmp_path / "a.mha")
+    assert is_own_mask(tmp_path / "a.mha")
+    image = sitk.ReadImage(str(tmp_path / "a.mha"))
+    other = sitk.GetImageFromArray(mask.astype(np.int16) * 257)
+    other.CopyInformation(image)
+    other.SetMetaData("CreatedBy", image.GetMetaData("CreatedBy"))
+    sitk.WriteImage(other, str(tmp_path / "a.mha"), True)
+    assert not is_own_mask(tmp_path / "a.mha")
 
 
 def test_geometry_that_is_named_settles_a_contradiction(run, weights, tmp_path):
