@@ -76,11 +76,12 @@ def remove_small_components(mask: Tensor, *, min_voxels: float) -> Tensor:
             import cupy
             from cupyx.scipy import ndimage as cupy_ndimage
 
-            return torch.as_tensor(_large_components(array, min_voxels, cupy, cupy_ndimage), device=mask.device)
+            large = _large_components(array, min_voxels, cupy, cupy_ndimage)
+            return torch.as_tensor(large, device=mask.device).bool()  # a copy: the memory of cupy is freed
 
         large = compute_with_cupy(mask.to(torch.uint8), with_cupy)
         if large is not None:
-            return large.bool()
+            return large
     return torch.from_numpy(_large_components(mask.cpu().numpy(), min_voxels, np, ndimage)).bool().to(mask.device)
 
 

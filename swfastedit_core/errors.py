@@ -11,7 +11,11 @@ OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLA
     "out of memory",
     "std::bad_alloc",
     "STATUS_ALLOC_FAILED",
+    "STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
 )
+# torch's message if cuDNN runs no kernel for a convolution, most often because no memory is left for its workspace.
+NO_CONVOLUTION_KERNEL = "unable to find an engine"
 
 
 class UserError(Exception):
@@ -25,15 +29,29 @@ class WindowTooLargeError(UserError):
     """Memory ran out with a single window; the caller may free other memory and try again."""
 
 
+class NotFiniteError(UserError):
+    """The output of a network is not finite; in float16 it may have overflowed."""
+
+
 class DataWarning(UserWarning):
     """Unusual input that the user should check; the run continues."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch, its libraries or Python means that memory of the CPU or a GPU ran out."""
+def is_out_of_memory(error: BaseException, *, windows: int = 1) -> bool:
+    """Whether an error of torch, its libraries or Python means that memory of the CPU or a GPU ran out.
+
+    Parameters
+    ----------
+    error
+        The error.
+    windows
+        Number of windows that ran at once. With more than one, a convolution without a kernel counts, too: it may have
+        one with fewer windows.
+    """
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    texts = OUT_OF_MEMORY if windows == 1 else (*OUT_OF_MEMORY, NO_CONVOLUTION_KERNEL)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in texts)
 
 
 def window_too_large(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from swfastedit_core.blending import Blend
 from swfastedit_core.box import Box
 from swfastedit_core.engine import Engine, free_bytes
-from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
+from swfastedit_core.errors import NotFiniteError, UserError, WindowTooLargeError, is_out_of_memory
 from swfastedit_core.system.stopwatch import timed
 from swfastedit_core.windows import WindowPlan
 
@@ -59,7 +59,9 @@ def infer(
     Raises
     ------
     UserError
-        If the memory is too small for one window, or the network's output is not finite (float16 overflow).
+        If the memory is too small for one window.
+    NotFiniteError
+        If the network's output is not finite (float16 overflow).
     ValueError
         If the image has another shape than the plan's, or another number of channels than the network's.
     """
@@ -90,7 +92,7 @@ def infer(
         advice = (
             "use --precision float32" if engine.precision != "float32" else "check the scan for NaN or infinite voxels"
         )
-        raise UserError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
+        raise NotFiniteError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
     return logits
 
 

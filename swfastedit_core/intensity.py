@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from swfastedit_core.system.cupy_arrays import compute_with_cupy
+from swfastedit_core.errors import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -77,22 +78,37 @@ def scale_hu(hu: Tensor, ct_hu: tuple[float, float]) -> Tensor:
 def percentiles(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
     """Return two exact percentiles (0 to 100, linear between neighbours) of a tensor of any size.
 
-    On CUDA, cupy computes them on the device (torch.quantile refuses more than 16 M elements). If cupy does not work,
-    they are computed on the CPU.
+    On CUDA the values are sorted on the device, because torch.quantile refuses more than 16 M elements. If memory does
+    not suffice for that, they are computed on the CPU.
     """
     flat = values.reshape(-1)
     if flat.is_cuda:
-
-        def with_cupy(array: Any) -> list[float]:
-            import cupy
-
-            percentiles: list[float] = cupy.percentile(array, q).tolist()
-            return percentiles
-
-        result = compute_with_cupy(flat, with_cupy)
-        if result is not None:
-            return result[0], result[1]
+        try:
+            return percentiles_of_sorted(torch.sort(flat).values, q)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
     low, high = np.percentile(flat.cpu().numpy(), q).tolist()
+    return low, high
+
+
+def percentiles_of_sorted(values: Tensor, q: tuple[float, float]) -> tuple[float, float]:
+    """Return two percentiles of values in rising order; only the voxels next to them leave the device.
+
+    Parameters
+    ----------
+    values
+        float32 [N], in rising order, on any device.
+    q
+        Percentiles from 0 to 100.
+    """
+    positions = [percentile / 100.0 * (values.numel() - 1) for percentile in q]
+    neighbours = [int(end) for position in positions for end in (math.floor(position), math.ceil(position))]
+    found = values[torch.tensor(neighbours, device=values.device)].tolist()
+    low, high = (
+        below + (above - below) * (position - math.floor(position))
+        for position, below, above in zip(positions, found[::2], found[1::2], strict=True)
+    )
     return low, high
 
 

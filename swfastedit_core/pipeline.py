@@ -15,7 +15,7 @@ from swfastedit_core.box import Box
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine
 from swfastedit_core.engine.ensemble import Ensemble
-from swfastedit_core.errors import DataWarning
+from swfastedit_core.errors import DataWarning, NotFiniteError
 from swfastedit_core.inferer import infer
 from swfastedit_core.network_input import NetworkInput, align_ct, check_ct_cover, prepare
 from swfastedit_core.postprocess import Votes
@@ -194,7 +194,9 @@ def vote(
 
 
 def warm_up(networks: Ensemble) -> None:
-    """Run a few windows through each network, so that libraries are initialised before the first scan.
+    """Run windows of zeros through each network, so that the first scan takes no longer than the others.
+
+    Libraries are initialised, and on a GPU the number of windows at a time is chosen.
 
     Raises
     ------
@@ -203,9 +205,10 @@ def warm_up(networks: Ensemble) -> None:
     """
     for network in networks:
         x, y, z = network.config.window
-        shape = (x * network.batch, y, z)
-        image = torch.zeros((network.config.channels.count, *shape), device=network.device)
-        infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
+        for windows in network.warm_up_calls():
+            shape = (x * windows, y, z)
+            image = torch.zeros((network.config.channels.count, *shape), device=network.device)
+            infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
 
 
 def _warn(message: str) -> None:
@@ -220,8 +223,20 @@ def _infer_all(
     for (network, prepared), plan_of_network in zip(jobs, plans, strict=True):
         report = None if progress is None else lambda count, before=done: progress(before + count, windows)
         image = prepared.image[: network.config.channels.image_channels]
-        yield infer(image, plan_of_network, network, progress=report), plan_of_network.region, prepared.placement
+        yield _infer_finite(image, plan_of_network, network, report), plan_of_network.region, prepared.placement
         done += len(plan_of_network.starts)
+
+
+def _infer_finite(image: Tensor, plan: WindowPlan, network: Engine, progress: Callable[[int], None] | None) -> Tensor:
+    """Run a network; if float16 overflows and the user did not choose it, run it again in float32."""
+    try:
+        return infer(image, plan, network, progress=progress)
+    except NotFiniteError:
+        exact = network.in_float32()
+        if exact is None:
+            raise
+    _warn(f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer")
+    return infer(image, plan, exact, progress=progress)
 
 
 @timed("restore")

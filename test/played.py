@@ -24,6 +24,12 @@ class PlayedEngine:
             too_large=lambda: WindowTooLargeError(f"{self.source}: one window is too large"),
         )
 
+    def in_float32(self):
+        return None
+
+    def warm_up_calls(self):
+        yield self.batch
+
     def wait(self):
         pass
 

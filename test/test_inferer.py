@@ -117,6 +117,12 @@ def test_real_allocation_failures_are_recognised():
     assert is_out_of_memory(RuntimeError("unable to mmap 124002360 bytes from file <w>: Cannot allocate memory (12)"))
     assert is_out_of_memory(RuntimeError("Check 'ptr' failed\nFailed to allocate 301989888 bytes of memory"))
     assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
+    for part in ("DEVICE", "HOST"):
+        text = f"cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_{part}_ALLOCATION_FAILED"
+        assert is_out_of_memory(RuntimeError(text))
+    no_kernel = RuntimeError("FIND was unable to find an engine to execute this computation")
+    assert is_out_of_memory(no_kernel, windows=2)
+    assert not is_out_of_memory(no_kernel)
     assert not is_out_of_memory(OSError("out of memory bank"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 

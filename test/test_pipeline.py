@@ -26,6 +26,7 @@ from swfastedit_core import (
     write_volume,
 )
 from swfastedit_core.checkpoint import Channels
+from swfastedit_core.errors import DataWarning
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 
@@ -64,6 +65,40 @@ def test_scan_without_any_contrast_has_no_lesions_and_needs_no_window():
     everywhere = Ensemble([SaysEverywhere(offset=0.5)])
     full = segment(volume(flat), everywhere, full_grid=True)  # the recipe runs all windows
     assert (full.lesion_voxels, full.windows) == (flat.size, full.windows_full_grid)
+
+
+class Overflows(SaysEverywhere):
+    """A network whose logits are not finite; in float32 they are."""
+
+    precision = "float16"
+
+    def __init__(self, exact):
+        super().__init__()
+        self.exact, self.source = exact, "overflows.safetensors"
+
+    def __call__(self, windows):
+        return windows[:, 0] * float("inf")
+
+    def in_float32(self):
+        return self.exact
+
+
+def test_scan_whose_float16_overflows_is_repeated_in_float32_with_a_warning():
+    array = zeros()
+    array[2:5, 3:6, 7:9] = 0.9
+    exact, seen = SaysEverywhere(offset=-0.5), []
+    networks = Ensemble([Overflows(exact), exact])
+    with pytest.warns(
+        DataWarning, match=r"overflows\.safetensors: float16 overflowed, so the scan was repeated in float32"
+    ):
+        result = segment(volume(array), networks, full_grid=True, progress=lambda *counts: seen.append(counts))
+    np.testing.assert_array_equal(result.mask.array_zyx, (array > 0).astype(np.uint8))
+    assert seen[-1] == (12, 12)
+
+
+def test_overflow_in_a_precision_that_the_user_chose_is_an_error():
+    with pytest.raises(UserError, match=r"output is not finite in float16; use --precision float32"):
+        segment(volume(zeros() + 0.1), Ensemble([Overflows(None)]), full_grid=True)
 
 
 def test_mask_lies_where_the_uptake_is_on_the_files_grid():

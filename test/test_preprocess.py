@@ -11,7 +11,14 @@ from monai.data import MetaTensor
 from monai.transforms import ScaleIntensityRangePercentiles, Spacing
 
 from swfastedit_core.box import Box
-from swfastedit_core.intensity import PercentileIntensity, RangeIntensity, percentiles, scale_hu, scale_intensity
+from swfastedit_core.intensity import (
+    PercentileIntensity,
+    RangeIntensity,
+    percentiles,
+    percentiles_of_sorted,
+    scale_hu,
+    scale_intensity,
+)
 from swfastedit_core.preprocess import Preprocessing, place, restore, to_network_grid, to_patient
 from swfastedit_core.volume import Geometry, Volume
 
@@ -142,6 +149,14 @@ def test_tilted_axes_go_to_the_closest_patient_axes():
 def test_percentiles_are_exact():
     values = torch.arange(1001, dtype=torch.float32).reshape(7, 11, 13)
     assert percentiles(values, (0.05, 99.95)) == pytest.approx((0.5, 999.5))
+
+
+@pytest.mark.parametrize("q", [(0.05, 99.95), (0.0, 100.0), (12.3, 50.0)])
+@pytest.mark.parametrize("count", [1, 2, 1000, 4097])
+def test_percentiles_of_sorted_values_are_numpys(count, q):
+    values = torch.randn(count, generator=torch.Generator().manual_seed(count)) * 7
+    expected = np.percentile(values.numpy(), q)
+    assert percentiles_of_sorted(values.sort().values, q) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_percentile_scaling_maps_and_clips():

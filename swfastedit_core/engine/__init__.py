@@ -68,6 +68,17 @@ class Engine(Protocol):
         """
         ...
 
+    def in_float32(self) -> Engine | None:
+        """Return an engine of the same network in float32, for a scan whose output is not finite in float16.
+
+        None if this engine's precision is not float16, or the user chose it.
+        """
+        ...
+
+    def warm_up_calls(self) -> Iterator[int]:
+        """Yield numbers of windows. If they run, one number after the other, all is prepared that will run later."""
+        ...
+
     def wait(self) -> None:
         """Wait for the end of the preparation; raise its error, unless the engine can continue."""
         ...
@@ -94,7 +105,8 @@ def make_engine(
     device
         From `resolve_device`.
     precision
-        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        ``auto``, ``float32``, ``bfloat16`` or ``float16``. With ``auto``, a scan whose output is not finite in float16
+        is repeated in float32.
     engine
         ``openvino`` (CPU only), ``torch``, or ``auto``: OpenVINO on a CPU if it is installed, else PyTorch.
     batch
@@ -111,9 +123,10 @@ def make_engine(
     if engine == "openvino" and not (installed and device.type == "cpu"):
         reason = "is not installed; run `pip install openvino`" if not installed else f"does not run on {device}"
         raise UserError(f"engine 'openvino' {reason}, or use --engine torch")
+    repeat = precision == "auto"
     precision = resolve_precision(precision, device)
     if engine == "torch" or device.type != "cpu" or not installed:
-        return TorchEngine(checkpoint, device=device, precision=precision, batch=batch)
+        return TorchEngine(checkpoint, device=device, precision=precision, batch=batch, repeat_in_float32=repeat)
     if precision == "bfloat16" and not cpu_has_bfloat16():  # OpenVINO would run float32 instead
         raise UserError(
             "precision 'bfloat16': this CPU has no instructions for it; use float32, auto or --engine torch"

@@ -43,6 +43,17 @@ class BatchSize:
         """Whether the next call has to be timed."""
         return bool(self._larger)
 
+    def next_call(self, waiting: int) -> int:
+        """Return the number of windows of the next call, at most as many as wait.
+
+        It is `size`, or a half, a quarter… of it for the last windows. So few different sizes run, and each one is
+        prepared once: cuDNN chooses its algorithms anew for each size.
+        """
+        windows = self.size
+        while windows > waiting:
+            windows //= 2
+        return windows
+
     def record(self, windows: int, seconds: float) -> None:
         """Record the time of a call."""
         if not self._larger or windows < self.size:
@@ -88,7 +99,7 @@ def in_batches(
     source = iter(windows)
     while waiting := list(islice(source, batch.size)):
         while waiting:
-            chunk = waiting[: batch.size]
+            chunk = waiting[: batch.next_call(len(waiting))]
             logits = _attempt(call, chunk, batch, device)
             if logits is None:
                 if device.type == "cuda":
@@ -113,7 +124,7 @@ def _attempt(
     try:
         logits = call(chunk)
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error, windows=len(chunk)):
             raise
         return None  # the caller frees memory: here the traceback still keeps the activations alive
     if timed:

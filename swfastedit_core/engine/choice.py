@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from swfastedit_core.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda")
@@ -13,13 +17,16 @@ DEVICES = ("cpu", "cuda")
 def resolve_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device of this machine.
 
+    ``auto`` is the first GPU that works, else the CPU. A GPU may be too old or too new for the kernels in this torch,
+    or in use by a program that allows no other.
+
     Raises
     ------
     UserError
-        If the name is none of these or the machine has no such device.
+        If the name is none of these, or the machine has no such device, or it does not work.
     """
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return _first_working_gpu() or torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -30,8 +37,30 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise UserError(f"device '{name}' is not there: {count} CUDA device(s) found; use --device cpu or auto")
-        return torch.device("cuda", device.index or 0)
+        device = torch.device("cuda", device.index or 0)
+        if fault := _fault_of_gpu(device):
+            raise UserError(f"device '{name}' does not work ({fault}); use --device cpu or auto")
+        return device
     return torch.device("cpu")
+
+
+def _first_working_gpu() -> torch.device | None:
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.device("cuda", index)
+        fault = _fault_of_gpu(device)
+        if fault is None:
+            return device
+        logger.warning("the GPU %d is not used: %s", index, fault)
+    return None
+
+
+def _fault_of_gpu(device: torch.device) -> str | None:
+    """Run a kernel; return why that failed, or None."""
+    try:
+        torch.ones(1, device=device).add_(1).item()
+    except RuntimeError as error:  # "no kernel image is available for execution on the device", and others
+        return str(error).strip().split("\n")[0].removeprefix("CUDA error: ")
+    return None
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

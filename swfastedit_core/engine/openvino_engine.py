@@ -80,6 +80,13 @@ class OpenVinoEngine:
             if not is_out_of_memory(error):
                 raise
 
+    def in_float32(self) -> None:
+        """See `Engine`; this engine has no float16."""
+
+    def warm_up_calls(self) -> Iterator[int]:
+        """See `Engine`."""
+        yield self.batch
+
     def working_set_bytes(self, batch: int) -> int:
         """See `Engine`. A few feature maps of the first level outweigh all others."""
         x, y, z = self.config.window

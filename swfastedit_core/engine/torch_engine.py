@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.engine.choice import PRECISIONS, free_bytes
+from swfastedit_core.engine.torch_norm import keep_channels_last
+from swfastedit_core.engine.torch_settings import engine_settings
 from swfastedit_core.errors import WindowTooLargeError, window_too_large
 from swfastedit_core.model import DynUNet
 from swfastedit_core.system.threads import start_in_thread
@@ -24,12 +27,32 @@ SCRATCH_BYTES = 150_000_000  # of the convolution library
 
 
 class TorchEngine:
-    """PyTorch on the CPU or on one CUDA device; see `Engine`."""
+    """PyTorch on the CPU or on one CUDA device; see `Engine`.
+
+    Parameters
+    ----------
+    checkpoint
+        Weights of the network.
+    device
+        From `resolve_device`.
+    precision
+        ``float32``, ``bfloat16`` or ``float16``.
+    batch
+        Windows at a time; None: one on a CPU, and on CUDA the fastest of 1, 2, 4 and 8.
+    repeat_in_float32
+        Whether `in_float32` returns an engine, if this one's precision is float16.
+    """
 
     name = "torch"
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: torch.device, precision: str, batch: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: torch.device,
+        precision: str,
+        batch: int | None = None,
+        repeat_in_float32: bool = False,
     ) -> None:
         self.config = checkpoint.config
         self.source = str(checkpoint.path)
@@ -39,6 +62,7 @@ class TorchEngine:
         # Tensor cores are fastest with channels-last. On the CPU oneDNN chooses a blocked layout by itself.
         self._layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self._fixed = batch
+        self._checkpoint = checkpoint if repeat_in_float32 and precision == "float16" else None
         self._network: Future[nn.Module] = start_in_thread(lambda: self._load(checkpoint))
 
     @property
@@ -59,11 +83,26 @@ class TorchEngine:
         """See `Engine`."""
         self._network.result()
 
+    def in_float32(self) -> TorchEngine | None:
+        """See `Engine`."""
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> TorchEngine | None:
+        if self._checkpoint is None:
+            return None
+        return TorchEngine(self._checkpoint, device=self.device, precision="float32", batch=self._fixed)
+
+    def warm_up_calls(self) -> Iterator[int]:
+        """See `Engine`."""
+        while self._batch.undecided:
+            yield self.batch
+        yield 2 * self.batch - 1  # runs all sizes of `BatchSize.next_call`
+
     def __call__(self, windows: Sequence[Tensor] | Tensor) -> Tensor:
         """Run windows [C, X, Y, Z] at once; return float32 [N, X, Y, Z], tumour logit minus background logit."""
         network = self._network.result()
-        # By default cuDNN computes float32 in TF32, with 10 bits of mantissa.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with engine_settings(self.device):
             shape = (len(windows), *windows[0].shape)
             stacked = torch.empty(shape, dtype=self._dtype, device=self.device, memory_format=self._layout)
             for slot, window in zip(stacked, windows, strict=True):
@@ -77,17 +116,17 @@ class TorchEngine:
         return SCRATCH_BYTES + LIVE_TENSORS * batch * self.config.network.filters[0] * x * y * z * self._dtype.itemsize
 
     def _load(self, checkpoint: Checkpoint) -> nn.Module:
-        network: nn.Module = difference_network(checkpoint.network())
+        network: Any = difference_network(checkpoint.network())
         if self.device.type != "cuda":
-            return network.to(dtype=self._dtype)
+            return network.to(dtype=self._dtype)  # type: ignore[no-any-return]
         own: torch.cuda.Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call] # torch has no stub for it
         with torch.cuda.device(self.device), torch.cuda.stream(own):
             # Pinned memory is copied asynchronously; the stream belongs to this thread.
             for parameter in network.parameters():
                 parameter.data = parameter.data.to(self._dtype).pin_memory().to(self.device, non_blocking=True)
-            network = network.to(memory_format=self._layout)  # type: ignore[call-overload] # nor for this argument
+            network = keep_channels_last(network)
             torch.cuda.current_stream(self.device).synchronize()
-        return network
+        return network  # type: ignore[no-any-return]
 
     def _batch_sizes(self) -> list[int]:
         if self._fixed is not None:

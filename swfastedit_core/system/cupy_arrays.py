@@ -6,9 +6,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -29,20 +31,35 @@ def compute_with_cupy(tensor: Tensor, compute: Callable[[Any], T]) -> T | None:
     Returns
     -------
     T or None
-        None if cupy is missing, does not start (no NVRTC, no CUDA headers), or has no memory left. The caller
-        then computes without it.
+        None if cupy is missing or fails in any way: no NVRTC, no CUDA headers, another CUDA version, no memory. The
+        caller then computes without it.
     """
     _set_writable_cache()
     try:
         import cupy
-
-        with cupy.cuda.Device(tensor.device.index or 0):
-            result = compute(cupy.from_dlpack(tensor.detach()))
-            cupy.get_default_memory_pool().free_all_blocks()  # else torch cannot use memory that cupy keeps
-            return result
-    except (ImportError, OSError, RuntimeError, MemoryError) as error:
-        logger.info("computing without cupy: %s", " ".join(str(error).split())[:200])
+    except Exception as error:  # a broken installation raises more than ImportError
+        _log_reason(error)
         return None
+    try:
+        index = tensor.device.index or 0
+        with cupy.cuda.Device(index), _stream_of_torch(cupy, index):
+            return compute(cupy.from_dlpack(tensor.detach()))
+    except Exception as error:  # errors of cupy's compilers and of CUDA have many classes
+        _log_reason(error)
+        return None
+    finally:  # torch cannot use memory that cupy keeps
+        with suppress(Exception):
+            cupy.get_default_memory_pool().free_all_blocks()
+            cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+
+def _stream_of_torch(cupy: Any, index: int) -> Any:
+    """Return torch's current stream as a stream of cupy: their kernels then run in order."""
+    return cupy.cuda.ExternalStream(torch.cuda.current_stream(index).cuda_stream, index)
+
+
+def _log_reason(error: Exception) -> None:
+    logger.info("computing without cupy: %s: %s", type(error).__name__, " ".join(str(error).split())[:200])
 
 
 def _set_writable_cache() -> None:

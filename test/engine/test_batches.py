@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -37,6 +39,30 @@ def test_batch_halves_when_memory_runs_out_and_nothing_is_lost():
 
 def test_last_batch_holds_what_is_left():
     assert run(9, [3]) == ([3, 3, 1], 3)
+
+
+def test_last_windows_run_in_halves_of_the_batch_so_that_few_sizes_occur():
+    assert run(99, [8], count=23) == ([8, 8, 4, 2, 1], 8)
+    assert run(99, [6], count=11) == ([6, 3, 1, 1], 6)
+
+
+def test_convolution_without_a_kernel_counts_as_memory_if_there_are_several_windows():
+    no_kernel, calls = RuntimeError("GET was unable to find an engine to execute this computation"), []
+
+    def call(chunk):
+        calls.append(len(chunk))
+        if len(chunk) > allowed:
+            raise no_kernel
+        return torch.zeros(len(chunk), 1, 1, 1)
+
+    windows = [torch.zeros(1, 1, 1, 1)] * 3
+    allowed = 1
+    run_all = partial(in_batches, call, windows, device=CPU, too_large=WindowTooLargeError)
+    assert len(list(run_all(batch=BatchSize([2])))) == 3
+    assert calls == [2, 1, 1, 1]
+    allowed = 0
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        list(run_all(batch=BatchSize([1])))
 
 
 def test_one_window_that_does_not_fit_is_said():

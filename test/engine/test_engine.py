@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from places import ROOT
@@ -12,12 +14,18 @@ from torch.nn import functional
 
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.engine import make_engine, openvino_engine, resolve_device, resolve_precision
+from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.engine.openvino_graph import merged_kernel
 from swfastedit_core.engine.torch_engine import TorchEngine, difference_network
-from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory
+from swfastedit_core.errors import DataWarning, NotFiniteError, UserError, WindowTooLargeError, is_out_of_memory
 from swfastedit_core.inferer import infer
+from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
+from swfastedit_core.phantom import make_phantom
+from swfastedit_core.pipeline import segment, warm_up
+from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.volume import Geometry
 from swfastedit_core.windows import plan_windows
 
 CPU = torch.device("cpu")
@@ -314,6 +322,49 @@ def test_engine_survives_a_batch_beyond_memory(narrow_checkpoint):
         engine(window)
     assert is_out_of_memory(caught.value)
     assert engine(window[:1]).shape == (1, 64, 64, 64)
+
+
+def overflowing_checkpoint():
+    """Make weights whose convolutions overflow in float16. Each norm divides by their scale again."""
+    checkpoint = random_checkpoint(filters=(4, 4, 8, 8, 8, 8), window=(32, 32, 32))
+    scaled = {name: tensor * (3e4 if "conv2" in name else 1.0) for name, tensor in checkpoint.tensors.items()}
+    preprocessing = Preprocessing((8.0, 8.0, 16.0), RangeIntensity(0.0, 10.0))
+    return replace(checkpoint, tensors=scaled, config=replace(checkpoint.config, preprocessing=preprocessing))
+
+
+@pytest.mark.parametrize("precision", ["auto", "float16"])
+def test_float16_that_overflows_is_repeated_in_float32_only_with_auto(precision, monkeypatch):
+    monkeypatch.setattr("swfastedit_core.engine.resolve_precision", lambda *_: "float16")  # as on CUDA
+    checkpoint = overflowing_checkpoint()
+    network = engine_of(checkpoint, "torch", precision)
+    pet = make_phantom(11, geometry=Geometry((24, 24, 32), (8.0, 8.0, 16.0), (-96.0, -96.0, -500.0))).pet
+    if precision == "float16":
+        with pytest.raises(NotFiniteError, match="use --precision float32"):
+            segment(pet, Ensemble([network]))
+        return
+    with pytest.warns(DataWarning, match="float16 overflowed, so the scan was repeated in float32"):
+        mask = segment(pet, Ensemble([network])).mask
+    exact = TorchEngine(checkpoint, device=CPU, precision="float32")
+    np.testing.assert_array_equal(mask.array_zyx, segment(pet, Ensemble([exact])).mask.array_zyx)
+
+
+def test_warm_up_runs_every_number_of_windows_that_runs_later(narrow_checkpoint, monkeypatch):
+    monkeypatch.setattr(TorchEngine, "_batch_sizes", lambda self: [1, 2, 4])
+    sizes = []
+
+    def record(self, windows):
+        sizes.append(len(windows))
+        return torch.zeros(len(windows), *self.config.window)
+
+    monkeypatch.setattr(TorchEngine, "__call__", record)
+    network = engine_of(read_checkpoint(narrow_checkpoint), "torch")
+    warm_up(Ensemble([network]))
+    warm = set(sizes)
+    assert not network._batch.undecided
+    sizes.clear()
+    for count in range(1, 12):
+        assert len(answer(network, *[torch.zeros(1, 64, 64, 64)] * count)) == count
+    assert set(sizes) <= warm
 
 
 def test_openvino_tells_nobody_that_it_is_used():
