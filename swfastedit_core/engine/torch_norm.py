@@ -11,6 +11,8 @@ float16 in float32, which `torch.var_mean` rounds to float16.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,12 +40,17 @@ def _normalise(window: Tensor) -> Tensor:
     return functional.batch_norm(window, None, None, training=True, eps=NORM_EPSILON)
 
 
-def keep_channels_last(network: nn.Module) -> nn.Module:
-    """Convert a network to channels-last, and replace its instance norms by `ChannelsLastNorm`."""
+def replace_norms(network: nn.Module, norm: Callable[[], nn.Module]) -> None:
+    """Replace the instance norms of a network by other modules."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.InstanceNorm3d):
-                setattr(module, name, ChannelsLastNorm())
+                setattr(module, name, norm())
+
+
+def keep_channels_last(network: nn.Module) -> nn.Module:
+    """Convert a network to channels-last, and replace its instance norms by `ChannelsLastNorm`."""
+    replace_norms(network, ChannelsLastNorm)
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[no-any-return, call-overload] # no stub
 
 
