@@ -66,12 +66,12 @@ def _segment_several(cases: list[Case], bad: list[BadScan], options: Options, st
         for case in usable:
             done += _works(case.pet, bad, partial(segment_cases, [case], networks, options, before=seconds))
     except (KeyboardInterrupt, Stopped) as stopped:
-        stopped.add_note(f"{done} of {total} scans have a mask")
+        stopped.add_note(f"{done} of {total} masks are written")
         raise
     if bad:
         for scan in bad:
             print(scan.reason, file=stderr)
-        raise UserError(f"{len(bad)} of {total} scans have no mask")
+        raise UserError(f"no mask for {len(bad)} of {total} scans")
 
 
 def _works(pet: Path, bad: list[BadScan], work: Callable[[], object]) -> bool:

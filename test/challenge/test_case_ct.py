@@ -194,7 +194,7 @@ def test_ct_needs_its_pet_and_is_not_replaced_by_the_mask(tmp_path, run):
     write_volume(random_pet(), tmp_path / "p.mha")
     done = run("--ct", tmp_path / "ct/p.mha", "--output", tmp_path)
     assert done.stderr.startswith(
-        "--ct names the CT of one scan: it needs --pet FILE; with --input the CT lies in images/ct"
+        "--ct names the CT of one scan, and no scan is named; with --input the CT lies in images/ct"
     )
     done = run("--pet", tmp_path / "p.mha", "--ct", tmp_path / "ct/p.mha", "--output", tmp_path / "ct")
     assert_failed(done, f"{tmp_path / 'ct/p.mha'}: the mask would replace the scan; choose another --output")
