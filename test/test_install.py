@@ -105,6 +105,7 @@ def test_versions_are_those_of_requirements_and_extras_are_left_out(wheel):
     assert {"torch", "openvino", "starlette", "isal"} <= set(found[None])
 
 
+@pytest.mark.long
 def test_source_archive_makes_the_same_wheel(clone, wheel, tmp_path):
     call(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=clone)
     (archive,) = tmp_path.glob("*.tar.gz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -70,7 +71,8 @@ def _segment_several(cases: list[Case], bad: list[BadScan], options: Options, st
         raise
     if bad:
         for scan in bad:
-            print(scan.reason, file=stderr)
+            with suppress(OSError):
+                print(scan.reason, file=stderr)
         raise UserError(f"no mask for {len(bad)} of {total} scans")
 
 

@@ -24,7 +24,7 @@ class BadScan:
 
     def __post_init__(self) -> None:
         """Let the reason begin with the scan."""
-        if not self.reason.startswith(str(self.pet)):
+        if not self.reason.startswith((f"{self.pet}: ", f"{self.pet} ")):
             object.__setattr__(self, "reason", f"{self.pet}: {self.reason}")
 
 

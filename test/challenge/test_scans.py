@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swfastedit_core import Geometry, UserError, Volume, write_mask, write_volume
-from swfastedit_core.challenge.scans import find_scans
+from swfastedit_core.challenge.scans import BadScan, find_scans
 
 MASK = Volume(np.ones((2, 2, 2), np.uint8), Geometry((2, 2, 2), (4.0, 4.0, 4.0)))
 
@@ -107,6 +107,15 @@ def test_folder_without_a_scan_is_bad():
         f"dicom: holds DICOM files, {expected}; convert each series to one volume in SUV first",
         f"empty: found nothing, {expected}",
         f"done: holds only masks of this program, {expected}",
+    ]
+
+
+def test_reason_begins_with_the_scan():
+    reasons = ("device: no memory", "d: no image", "d is no image")
+    assert [BadScan(Path("d"), reason).reason for reason in reasons] == [
+        "d: device: no memory",
+        "d: no image",
+        "d is no image",
     ]
 
 
