@@ -111,8 +111,8 @@ def attempt(work: Callable[[], object]) -> Failure | None:
         return Failure(" ".join(str(error).split()), expected=True)
     except ModuleNotFoundError as error:
         reason = (
-            f"the package '{error.name}' is missing; start with ./run.sh, which installs it, or install it in this "
-            "environment with pip install '.[train]'"
+            f"the package '{error.name}' is missing; start with ./run.sh, which installs it, or run "
+            "pip install '.[train]' in the clone"
         )
         return Failure(reason, expected=False)
     except Exception as error:

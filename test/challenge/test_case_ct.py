@@ -193,9 +193,8 @@ def test_weights_that_take_a_ct_are_refused_for_several_scans(tmp_path, weights,
     for name in ("1.mha", "2.mha"):
         write_volume(random_pet(), tmp_path / "in" / name)
     done = run(tmp_path / "in", "--weights", weights / "both.safetensors", "--output", tmp_path / "out")
-    assert_failed(
-        done, "both.safetensors takes PET and CT, and 2 scans are named; call the program for each scan, with"
-    )
+    reason = "takes PET and CT, and 2 scans are named; call the program for each scan, with its CT as --ct FILE"
+    assert_failed(done, f"{weights / 'both.safetensors'} {reason}")
     assert not (tmp_path / "out").exists()
 
 
