@@ -19,7 +19,8 @@ RUN export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_P
     && grep '^torch==' requirements.txt >runtime.txt \
     && python -m pip install --quiet --no-index --no-deps --requirement runtime.txt \
     && sed '/^# For training/,$d' requirements.txt >runtime.txt \
-    && if python -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'; then sed -i '/^cupy/d' runtime.txt; fi \
+    && cuda=$(python -c 'import torch; print((torch.version.cuda or "").partition(".")[0])') \
+    && if [ -n "$cuda" ]; then sed -i "s/^cupy-cuda[0-9]*x/cupy-cuda${cuda}x/" runtime.txt; else sed -i '/^cupy/d' runtime.txt; fi \
     && python -m pip install --quiet --no-cache-dir --requirement runtime.txt \
     && rm runtime.txt
 

@@ -43,7 +43,7 @@ import os, sys
 from swfastedit_core.system.command import attempt
 from swfastedit_core.challenge.options import OPTIONS, parse
 failure = attempt(lambda: parse([], baked_in=os.environ[OPTIONS]))
-sys.exit(f"OPTIONS: {failure.reason}" if failure else 0)'
+sys.exit("OPTIONS: " + failure.reason.removeprefix(f"{OPTIONS}: ") if failure else 0)'
 if [ -z "$SOURCE" ]; then echo "the image has no address of its code: run SOURCE=https://… ./build.sh"; fi
 size=$("$ENGINE" image inspect --format '{{.Size}}' "$NAME:$REVISION")
 echo "built $NAME:$REVISION ($API_METHOD, $((size / 1000000)) MB), also as $NAME:latest; next: ./test.sh"

@@ -5,31 +5,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from typing import TextIO
 
-from swfastedit_core.challenge.api_methods import execute, invoke
-from swfastedit_core.challenge.options import OPTIONS, parse
-from swfastedit_core.system.command import run_command
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the program; return its exit code."""
-
-    def work(stderr: TextIO) -> None:
-        given = sys.argv[1:] if arguments is None else arguments
-        options = parse(given, baked_in=os.environ.get(OPTIONS, ""))
-        level = logging.ERROR if options.quiet else logging.INFO
-        logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
-        if options.api_method == "invoke":
-            invoke(options, stderr=stderr)
-        else:
-            execute(options)
-
-    return run_command(work)
-
+from swfastedit_core.challenge.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

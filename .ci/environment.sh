@@ -2,7 +2,7 @@
 # Sourced by the scripts: makes a virtual environment with the pinned requirements, once.
 #
 #   make_environment FOLDER          what process.py needs
-#   make_environment FOLDER dev      the same, and the named extras of pyproject.toml
+#   make_environment FOLDER dev      the same, and the named dependency groups of pyproject.toml
 #
 # FOLDER is the repository. Settings: PYTHON names the interpreter; SWFASTEDIT_VENV names the environment's folder
 # (default: .venv in the repository). The function sets PYTHON and VENV to the environment's interpreter and folder. It
@@ -70,7 +70,7 @@ lines = [line for line in (folder / "requirements.txt").read_text().splitlines()
 gpus = subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout if shutil.which("nvidia-smi") else b""
 if not gpus.strip():
     lines = [line for line in lines if not line.startswith("cupy")]
-optional = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+optional = tomllib.loads((folder / "pyproject.toml").read_text())["dependency-groups"]
 print(*lines, *(line for extra in extras for line in optional[extra]), sep="\n")
 PYTHON
 }

@@ -250,4 +250,4 @@ def _head(columns: Sequence[str]) -> list[str]:
 
 
 def _without_paths(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in report.items() if key not in ("output", "weights", "ct")}
+    return {key: value for key, value in report.items() if key not in ("pet", "output", "weights", "ct")}

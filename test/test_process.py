@@ -22,8 +22,8 @@ from swfastedit_core.checkpoint import read_checkpoint, write_checkpoint
 BEFORE = {"start", "load"}
 STAGES = BEFORE | {"read", "prepare", "plan", "compile", "network", "restore", "write", "total"}
 REPORT = {
-    "output", "engine", "device", "precision", "weights", "demonstration", "windows", "windows_full_grid", "seconds",
-    "peak_memory_mb", "lesion_voxels", "lesion_volume_ml", "warnings",
+    "pet", "output", "engine", "device", "precision", "weights", "demonstration", "windows", "windows_full_grid",
+    "seconds", "peak_memory_mb", "lesion_voxels", "lesion_volume_ml", "warnings",
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def test_last_line_is_a_report_of_the_scan(platform):
     first, second = reports(done)
     assert json.loads(done.stdout.splitlines()[-1]) == second
     assert set(first) == set(second) == REPORT
+    assert first["pet"] == str(top / "input/images/pet/8d3f.mha")
     assert first["output"] == str(top / "out" / MASKS / "8d3f.mha")
     array = assert_is_mask_of_the_scan(first["output"])
     assert first["lesion_voxels"] == array.sum()
@@ -112,7 +113,10 @@ def test_folder_without_permission_is_refused_before_the_work(tmp_path, weights,
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
-        ("ModuleNotFoundError('torch', name='torch')", "the package 'torch' is missing; start with ./run.sh"),
+        (
+            "ModuleNotFoundError('torch', name='torch')",
+            "the package 'torch' is missing; start with ./run.sh, which installs it, or",
+        ),
         ("OSError('libcudart.so: file too short')", "unexpected OSError: libcudart.so: file too short"),
     ],
 )

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
@@ -21,11 +20,9 @@ from swfastedit_core.system.processors import limit_threads
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble
 
-PROJECT = Path(__file__).resolve().parents[2]
-
 
 def execute(options: Options) -> None:
-    """Segment the scans that the options name."""
+    """Segment the scans in the platform's folder."""
     cases = find_cases(options)  # files are checked before the networks are loaded
     networks, seconds = load(options)
     segment_cases(cases, networks, options, before=seconds)
@@ -60,14 +57,14 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
 def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
     """Load the networks; return them, and the seconds that the start of the program and the loading took."""
     with collection_paused():
-        from swfastedit_core.challenge.weights import default_weights
+        from swfastedit_core.challenge.weights import default_weights, home_of_weights
         from swfastedit_core.engine.ensemble import load_networks
         from swfastedit_core.system.stopwatch import seconds_since_start
 
         limit_threads()
     started, begin = seconds_since_start(), time.perf_counter()
     networks = load_networks(
-        *(options.weights or [default_weights(PROJECT)]),
+        *(options.weights or [default_weights(home_of_weights())]),
         device=options.device,
         precision=options.precision,
         engine=options.engine,
@@ -87,25 +84,28 @@ def _notices(networks: Ensemble) -> list[str]:
 def segment_cases(
     cases: Sequence[Case], networks: Ensemble, options: Options, *, before: dict[str, float]
 ) -> list[CaseRecord]:
-    """Segment scan after scan; print and return the record of each.
+    """Segment scan after scan; print and return the record of each. The first failure ends it.
 
     Parameters
     ----------
     before
         Seconds of the stages before the first case; each record starts with them.
     """
-    notice = None if options.pet is not None else click_notice(options.input, TASKS[options.task])
+    notice = None if options.pets else click_notice(options.input, TASKS[options.task])
     if notice and not options.quiet:
         say(f"notice: {notice}")
     records = []
     cases = add_cts(list(cases), networks, options)
     require_memory(cases, networks, options)
     for case in cases:
-        with progress_bar(case.pet.name, quiet=options.quiet) as progress:
+        name = str(case.mask.relative_to(options.output)) if options.pets else case.pet.name
+        with progress_bar(name, quiet=options.quiet) as progress:
             record = segment_case(
                 case, networks, options.case, progress=progress, warn=None if options.quiet else _say_warning
             )
         records.append(replace(record, seconds=before | record.seconds))
+        if options.pets and not options.quiet:
+            say(f"the mask is {record.output}")
         say(json.dumps(records[-1].to_json(), ensure_ascii=False))
     if options.data_centric is not None:
         write_data_centric(options.output, value=options.data_centric)

@@ -59,6 +59,8 @@ class CaseRecord:
 
     Attributes
     ----------
+    pet
+        The scan.
     output
         File of the mask.
     ct
@@ -82,6 +84,7 @@ class CaseRecord:
         What is assumed about the weights, and what is odd about the scan.
     """
 
+    pet: Path
     output: Path
     ct: Path | None
     engine: str
@@ -163,6 +166,7 @@ def segment_case(
         write_mask(result.mask, case.mask)
     read, write, total = stopwatch.seconds["read"], stopwatch.seconds["write"], time.perf_counter() - begin
     return CaseRecord(
+        pet=case.pet,
         output=case.mask,
         ct=case.ct,
         engine=networks[0].name,

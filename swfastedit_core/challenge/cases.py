@@ -1,8 +1,10 @@
-"""The cases that a command line names: each scan, its CT and the file for its mask, checked before the work."""
+"""The checks of cases before the work: scan, CT, the file for the mask, memory."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swfastedit_core.challenge.case import Case
@@ -14,38 +16,68 @@ from swfastedit_core.system.command import require_writable, say
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble
 
+FileId = tuple[int, int]
+
 
 def find_cases(options: Options) -> list[Case]:
-    """List the scans and the files for their masks.
+    """List the scans in the platform's folder and the files for their masks.
 
     Raises
     ------
     UserError
         If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
     """
-    from swfastedit_core.files.geometry import read_geometry
-    from swfastedit_core.files.write import is_own_mask
-
-    if options.pet is not None:
-        cases = [Case(pet=options.pet, mask=options.output / options.pet.name, ct=options.ct)]
-    else:
-        masks = options.output / TASKS[options.task].mask
-        cases = [Case(pet=pet, mask=masks / pet.name) for pet in find_pets(options.input)]
+    masks = options.output / TASKS[options.task].mask
+    cases = [Case(pet=pet, mask=masks / pet.name) for pet in find_pets(options.input)]
     if options.api_method == "invoke" and len(cases) > 1:
         names = ", ".join(case.pet.name for case in cases[:5])
         raise UserError(f"{options.input}: {len(cases)} scans ({names}), expected one scan a call")
     for case in cases:
-        require_writable(case.mask)
-        for scan in (case.pet, *([case.ct] if case.ct else [])):
-            read_geometry(scan, form=options.case.geometry)
-            if case.mask.exists() and scan.samefile(case.mask):
-                raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
-        if case.mask.exists() and not options.overwrite and not is_own_mask(case.mask):
-            raise UserError(
-                f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
-                "replace it with --overwrite"
-            )
+        check_case(case, options)
     return cases
+
+
+def check_case(case: Case, options: Options, *, others: Collection[FileId] = ()) -> None:
+    """Check the headers of the scans, and that the mask can be written.
+
+    Parameters
+    ----------
+    case, options
+        What will be done.
+    others
+        More files that the mask must not replace.
+
+    Raises
+    ------
+    UserError
+        If a header cannot be used, or the mask could not be written or would replace a file that is not such a mask.
+    """
+    from swfastedit_core.files.geometry import read_geometry
+    from swfastedit_core.files.write import is_own_mask
+
+    require_writable(case.mask)
+    own = [case.pet, *([case.ct] if case.ct else [])]
+    for scan in own:
+        read_geometry(scan, form=options.case.geometry)
+    present = file_id(case.mask)
+    if present is None:
+        return
+    if present in others or present in map(file_id, own):
+        raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
+    if not options.overwrite and not is_own_mask(case.mask):
+        raise UserError(
+            f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
+            "replace it with --overwrite"
+        )
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return what is the same for all names of a file; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Case]:
@@ -64,7 +96,7 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
         if options.ct is not None and not options.quiet:
             say(f"notice: {options.ct}: not used, the networks take PET only")
         return [replace(case, ct=None) for case in cases]
-    if options.pet is None:
+    if not options.pets:
         cts = find_cts(options.input, [case.pet for case in cases])
         cases = [replace(case, ct=ct) for case, ct in zip(cases, cts, strict=True)]
     for case in cases:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from swfastedit_core.challenge.case import CaseOptions
+from swfastedit_core.challenge.given import OPTIONS, read_image_options, read_words
 from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
 from swfastedit_core.system.command import Parser, path_argument
 
-OPTIONS = "SWFASTEDIT_OPTIONS"
-ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
+__all__ = ["OPTIONS", "Options", "parse"]
 
-Without arguments: reads every .mha in /input/images/pet, writes masks to
+PLATFORM_ONLY = {"input", "output", "api_method", "data_centric"}  # not for scans that the command line names
+MASKS = Path("masks")  # of scans that are named, if --output is not
+ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single scans.
+
+With scans or folders of scans: writes the mask of each to --output, with the scan's name; below a named folder also
+with the path in it. A folder means all .mha, .nii, .nii.gz and .nrrd files in it and below, except hidden files and
+masks of this program. A scan that cannot be used is reported at the end, and the others are segmented.
+
+Without scans: reads every .mha in /input/images/pet, writes masks to
 /output/images/automated-petct-lesion-segmentation. A CT is read only if a network takes one: from /input/images/ct, or
 the file that --ct names. The environment variable SWFASTEDIT_OPTIONS holds the default options of an image; options of
-the command line override them. With --pet, --api-method and --data-centric in this variable are ignored.
+the command line override them. With scans, --input, --output, --api-method and --data-centric in it are ignored.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a command line; `process.py --help` explains them."""
+    """The options of a command line; `process.py --help` explains them. `pets` is empty for the platform's folders."""
 
     input: Path
-    pet: Path | None
+    pets: tuple[Path, ...]
     ct: Path | None
     output: Path
     task: str
@@ -43,43 +51,39 @@ class Options:
     quiet: bool
 
 
-def parse(arguments: list[str], *, baked_in: str) -> Options:
+def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -> Options:
     """Read the command line.
 
     Parameters
     ----------
     arguments
-        Options of the command line; they override those of the image.
+        Words of the command line; its options override those of the image.
     baked_in
         Options of the image, as one line in shell syntax.
+    program
+        How the user calls the program, for the help.
 
     Raises
     ------
     UserError
-        If an option is unknown, has a wrong value, or contradicts another.
+        If an option is unknown, has a wrong value, or contradicts another. The message begins with
+        ``SWFASTEDIT_OPTIONS`` if the option is one of the image.
     """
-    parser = _parser()
-    try:
-        options = parser.parse_args([*shlex.split(baked_in), *arguments])
-    except ValueError as error:
-        parser.error(f"{OPTIONS}: {error}")
-    if options.ct is not None and options.pet is None:
-        parser.error("--ct names the CT of one scan: it needs --pet FILE; with --input the CT lies in images/ct")
-    if options.pet is not None:
-        _ignore_platform_options(options, parser.parse_args(arguments), parser)
-    if not 0 < options.port < 2**16:
-        parser.error(f"--port {options.port}, expected 1 to 65535")
-    if options.window_batch is not None and options.window_batch < 1:
-        parser.error(f"--window-batch {options.window_batch}, expected 1 or more")
-    if not 0.0 <= options.overlap < 1.0:
-        parser.error(f"--overlap {options.overlap}, expected 0 or more and less than 1")
-    if not options.min_lesion_ml >= 0.0:
-        parser.error(f"--min-lesion-ml {options.min_lesion_ml}, expected 0 or more")
+    parser = _parser(program)
+    image, given = read_image_options(parser, baked_in), read_words(parser, arguments)
+    pets = (*given.pop("pet", ()), *given.pop("scans", ()))
+    if pets:
+        _require_no_platform_option(given, parser)
+        image = {name: value for name, value in image.items() if name not in PLATFORM_ONLY}
+    elif "ct" in given:
+        parser.error("--ct names the CT of one scan, and no scan is named; with --input the CT lies in images/ct")
+    defaults = {**vars(parser.parse_intermixed_args([])), "output": MASKS if pets else OUTPUT}
+    options = argparse.Namespace(**defaults | image | given)
     return Options(
         input=options.input,
-        pet=options.pet,
+        pets=pets,
         ct=options.ct,
-        output=options.output or OUTPUT,
+        output=options.output,
         task=options.task,
         data_centric=None if options.data_centric is None else options.data_centric == "true",
         api_method=options.api_method,
@@ -102,7 +106,7 @@ def parse(arguments: list[str], *, baked_in: str) -> Options:
 
 
 class _Once(argparse.Action):
-    """Stores a value, and refuses a second one: the first scan would be left out without a word."""
+    """Stores a value, and refuses a second one: the first would be left out without a word."""
 
     def __call__(
         self,
@@ -113,27 +117,25 @@ class _Once(argparse.Action):
     ) -> None:
         """Store the value."""
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} is given twice, expected one scan a call; call the program for each scan")
+            parser.error(f"{option_string} is given twice, expected the CT of one scan")
         setattr(namespace, self.dest, values)
 
 
-def _ignore_platform_options(options: argparse.Namespace, given: argparse.Namespace, parser: Parser) -> None:
-    """Ignore the options that an image has for the platform's calls and folders: `--pet` names a single file."""
-    if options.output is None:
-        parser.error("--pet needs --output DIR")
-    if given.input != INPUT:
-        parser.error("--pet names one file and --input a folder; give one of them")
-    if given.api_method == "invoke" or given.data_centric:
-        parser.error("--pet takes one file, and --api-method invoke and --data-centric the platform's folders")
-    options.api_method, options.data_centric = "exec", None
+def _require_no_platform_option(given: dict[str, Any], parser: Parser) -> None:
+    if "input" in given:
+        parser.error("--input names a folder of the platform, and scans are named, too; give one of them")
+    if given.get("api_method") == "invoke" or "data_centric" in given:
+        parser.error("--api-method invoke and --data-centric belong to the platform's folders, and scans are named")
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        prog="process.py",
-        description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        stray="a scan is named with --pet FILE --output DIR",
+def _parser(program: str) -> Parser:
+    parser = Parser(prog=program, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "scans",
+        type=path_argument,
+        nargs="*",
+        metavar="SCAN",
+        help="scan in SUV (.mha, .nii, .nii.gz or .nrrd), or folder of scans; the mask gets the scan's name and format",
     )
     parser.add_argument(
         "--input",
@@ -143,11 +145,7 @@ def _parser() -> Parser:
         help="folder with images/pet/*.mha, and images/ct/*.mha for networks that take CT (default: %(default)s)",
     )
     parser.add_argument(
-        "--pet",
-        type=path_argument,
-        action=_Once,
-        metavar="FILE",
-        help="a single scan in SUV: .mha, .nii, .nii.gz or .nrrd; the mask gets its name and format",
+        "--pet", type=path_argument, nargs="+", action="extend", metavar="SCAN", help="the same as SCAN"
     )
     parser.add_argument(
         "--ct",
@@ -156,7 +154,12 @@ def _parser() -> Parser:
         metavar="FILE",
         help="CT of the scan in HU, on any grid in the same patient coordinates, for networks that take a CT",
     )
-    parser.add_argument("--output", type=path_argument, metavar="DIR", help=f"folder for the masks (default: {OUTPUT})")
+    parser.add_argument(
+        "--output",
+        type=path_argument,
+        metavar="DIR",
+        help=f"folder for the masks (default: {MASKS} in the working directory; without scans {OUTPUT})",
+    )
     parser.add_argument(
         "--task",
         default="autopet2",

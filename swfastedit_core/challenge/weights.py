@@ -9,6 +9,12 @@ from swfastedit_core.checkpoint import ENDINGS, SUFFIXES
 from swfastedit_core.errors import UserError
 
 MODEL = Path("/opt/ml/model")  # the platform unpacks an uploaded model tarball here
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def home_of_weights(package: Path = PACKAGE) -> Path:
+    """Return the folder that has the folder ``weights``: the installed package itself, otherwise the clone."""
+    return package if (package / "weights").is_dir() else package.parent
 
 
 def default_weights(project: Path, model: Path = MODEL) -> Path:

@@ -84,10 +84,14 @@ def require_image(path: Path, suffix: str) -> None:
 
 def describe_folder(path: Path) -> str:
     """Say what to do with a folder where a file is expected."""
-    for file in sorted(path.iterdir())[:3]:
-        if file.is_file() and _start(file)[DICOM_AT:].startswith(DICOM):
-            return "is a folder of DICOM files; convert the series to one volume in SUV first"
+    if holds_dicom(path):
+        return "is a folder of DICOM files; convert the series to one volume in SUV first"
     return "is not a file, expected one volume"
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether one of the first three entries of a folder is a DICOM file."""
+    return any(file.is_file() and _start(file)[DICOM_AT:].startswith(DICOM) for file in sorted(folder.iterdir())[:3])
 
 
 def _other_image(start: bytes, suffix: str) -> str | None:

@@ -26,18 +26,15 @@ OUT_OF_MEMORY = (
 class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong command line like any other failure: one line, exit code 1.
 
-    Options must be written in full. `stray` says what to do with a word that belongs to no option.
+    Options must be written in full.
     """
 
-    def __init__(self, *args: Any, stray: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
-        self._stray = stray
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with 2."""
-        words = message.removeprefix("unrecognized arguments: ")
-        stray = f" ({self._stray})" if words != message and self._stray and not words.startswith("-") else ""
-        raise UserError(f"{message}{stray}; see {self.prog} --help")
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,10 @@ def attempt(work: Callable[[], object]) -> Failure | None:
     except UserError as error:
         return Failure(" ".join(str(error).split()), expected=True)
     except ModuleNotFoundError as error:
-        reason = f"the package '{error.name}' is missing; start with ./run.sh, which installs it"
+        reason = (
+            f"the package '{error.name}' is missing; start with ./run.sh, which installs it, or run "
+            "pip install '.[train]' in the clone"
+        )
         return Failure(reason, expected=False)
     except Exception as error:
         with suppress(OSError):

@@ -189,12 +189,21 @@ def test_unusable_ct_is_refused_before_any_mask_is_made(tmp_path, weights, run):
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_take_a_ct_are_refused_for_several_scans(tmp_path, weights, run):
+    for name in ("1.mha", "2.mha"):
+        write_volume(random_pet(), tmp_path / "in" / name)
+    done = run(tmp_path / "in", "--weights", weights / "both.safetensors", "--output", tmp_path / "out")
+    reason = "takes PET and CT, and 2 scans are named; call the program for each scan, with its CT as --ct FILE"
+    assert_failed(done, f"{weights / 'both.safetensors'} {reason}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_ct_needs_its_pet_and_is_not_replaced_by_the_mask(tmp_path, run):
     write_volume(random_ct(), tmp_path / "ct/p.mha")
     write_volume(random_pet(), tmp_path / "p.mha")
     done = run("--ct", tmp_path / "ct/p.mha", "--output", tmp_path)
     assert done.stderr.startswith(
-        "--ct names the CT of one scan: it needs --pet FILE; with --input the CT lies in images/ct"
+        "--ct names the CT of one scan, and no scan is named; with --input the CT lies in images/ct"
     )
     done = run("--pet", tmp_path / "p.mha", "--ct", tmp_path / "ct/p.mha", "--output", tmp_path / "ct")
     assert_failed(done, f"{tmp_path / 'ct/p.mha'}: the mask would replace the scan; choose another --output")

@@ -12,7 +12,7 @@ from places import ROOT
 from swfastedit_core import UserError
 from swfastedit_core.challenge import interface as contract
 from swfastedit_core.challenge.interface import find_cts, find_pets
-from swfastedit_core.challenge.weights import default_weights
+from swfastedit_core.challenge.weights import default_weights, home_of_weights
 
 
 def test_platform_paths(tmp_path):
@@ -62,6 +62,16 @@ def test_clicks_are_noticed_where_the_task_has_them(tmp_path):
     for odd in ("no JSON", "[]", '{"points": 3}'):
         clicks.write_text(odd)
         assert contract.click_notice(tmp_path, task) == f"{clicks}: holds no list of points and is not used"
+
+
+def test_weights_of_an_installed_package_are_in_it_and_those_of_a_clone_beside_it(tmp_path):
+    package = tmp_path / "swfastedit_core"
+    package.mkdir()
+    (tmp_path / "weights").mkdir()
+    assert home_of_weights(package) == tmp_path
+    (package / "weights").mkdir()
+    assert home_of_weights(package) == package
+    assert home_of_weights() == ROOT
 
 
 def test_uploaded_model_takes_the_place_of_the_weights_in_the_box(tmp_path):

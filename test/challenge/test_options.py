@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 from program import CONFIG, assert_failed, files, scan, spoil
 
+from swfastedit_core.challenge.options import parse
 from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 
@@ -30,20 +32,20 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--window-batch", "many"], "invalid int value"),
         (["--min-lesion-ml", "-1"], "--min-lesion-ml -1.0"),
         (["--region", "head"], "invalid choice: 'head'"),
-        (["--input", "{empty}"], "--pet names one file and --input a folder; give one of them"),
+        (["--input", "{empty}"], "--input names a folder of the platform, and scans are named, too; give one of them"),
         (
             ["--api-method", "invoke"],
-            "--pet takes one file, and --api-method invoke",
+            "--api-method invoke and --data-centric belong to the platform's folders, and scans are named",
         ),
         (
             ["--data-centric", "true"],
-            "--pet takes one file, and --api-method invoke",
+            "--api-method invoke and --data-centric belong to the platform's folders, and scans are named",
         ),
         (["--data-centric", "yes"], "invalid choice: 'yes'"),
         (["--task", "autopet9"], "invalid choice: 'autopet9'"),
         (["--port", "0"], "--port 0, expected 1 to 65535"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; see process.py --help"),
-        (["scan.nii"], "unrecognized arguments: scan.nii (a scan is named with --pet FILE --output DIR); see"),
+        (["--ct", "a.mha", "--ct", "b.mha"], "--ct is given twice, expected the CT of one scan"),
         (["--output", "{file}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", "{file}"], "is not a folder, and scan.mha should be written in it; choose another"),
         (["--output", "{link}/out"], "is not a folder, and scan.mha should be written in it; choose another"),
@@ -82,9 +84,46 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_options_of_an_image_fail_in_one_line(tmp_path, run):
-    assert_failed(run(baked_in="--region 'full"), "SWFASTEDIT_OPTIONS: No closing quotation")
-    assert_failed(run(baked_in="--region head"), "invalid choice: 'head'")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--region 'full", "No closing quotation"),
+        ("--region head", "argument --region: invalid choice: 'head'"),
+        ("--frobnicate", "unrecognized arguments: --frobnicate"),
+        ("--overlap 1", "--overlap 1.0, expected 0 or more and less than 1"),
+        ("--pet scan.mha", "names a scan; scans are named on the command line"),
+        ("scan.mha", "names a scan; scans are named on the command line"),
+        ("--ct ct.mha", "names a scan; scans are named on the command line"),
+    ],
+)
+def test_wrong_options_of_an_image_name_the_variable(words, reason, tmp_path, run):
+    done = run(tmp_path / "scan.mha", baked_in=words)
+    assert_failed(done)
+    assert done.stderr.startswith(f"SWFASTEDIT_OPTIONS: {reason}")
+    done = run("--frobnicate", baked_in="--region full")
+    assert_failed(done)
+    assert done.stderr.startswith("unrecognized arguments: --frobnicate; see process.py --help")
+
+
+@pytest.mark.parametrize(
+    ("words", "image", "expected"),
+    [
+        ("", "", {"pets": (), "input": Path("/input"), "output": Path("/output")}),
+        ("", "--input i --output o", {"pets": (), "input": Path("i"), "output": Path("o")}),
+        ("--output p", "--input i --output o", {"input": Path("i"), "output": Path("p")}),
+        ("a.nii", "--input i --output o", {"pets": (Path("a.nii"),), "output": Path("masks")}),
+        ("a.nii --output p", "--output o", {"pets": (Path("a.nii"),), "output": Path("p")}),
+        ("--quiet a --vote b", "", {"pets": (Path("a"), Path("b")), "quiet": True}),
+        ("--pet a b --quiet --pet c", "", {"pets": (Path("a"), Path("b"), Path("c"))}),
+        ("a", "--api-method invoke --data-centric true", {"api_method": "exec", "data_centric": None}),
+        ("", "--api-method invoke --data-centric true", {"api_method": "invoke", "data_centric": True}),
+        ("--weights a --weights b", "--weights c --quiet", {"weights": (Path("a"), Path("b")), "quiet": True}),
+        ("", "--weights c --port 81", {"weights": (Path("c"),), "port": 81}),
+    ],
+)
+def test_options_of_the_command_line_override_those_of_the_image(words, image, expected):
+    options = parse(words.split(), baked_in=image)
+    assert {name: getattr(options, name) for name in expected} == expected
 
 
 def test_input_folder_without_a_scan_fails(tmp_path, run):
@@ -93,5 +132,4 @@ def test_input_folder_without_a_scan_fails(tmp_path, run):
     (tmp_path / "images/pet/scan.nii.gz").touch()
     done = run("--input", tmp_path, "--output", tmp_path / "out")
     assert_failed(done, "found scan.nii.gz, expected one .mha file")
-    assert_failed(run("--pet", tmp_path / "scan.mha"), "--pet needs --output DIR")
     assert not (tmp_path / "out").exists()

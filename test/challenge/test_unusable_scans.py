@@ -59,7 +59,7 @@ def bad_scan(folder, kind):
         ("missing", "no such file"),
         ("empty", "the file is empty"),
         ("text", "the header cannot be read"),
-        ("folder", "is not a file"),
+        ("folder", "found nothing, expected scans (.mha .nii.gz .nii .nrrd)"),
         ("noise in the header", "the header says DimSize = nothing"),
         ("type", "unknown file type, expected one of .mha .nii.gz .nii .nrrd"),
         ("2-D", "2 dimensions (9×9), expected three"),

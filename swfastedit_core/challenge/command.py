@@ -1,0 +1,44 @@
+"""The commands ``process.py`` and ``swfastedit``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+from swfastedit_core.challenge.api_methods import execute, invoke
+from swfastedit_core.challenge.batch import segment_scans
+from swfastedit_core.challenge.options import OPTIONS, parse
+from swfastedit_core.system.command import run_command
+
+
+def main(arguments: list[str] | None = None, *, program: str = "process.py") -> int:
+    """Run the program; return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Words of the command line; None takes those of the process.
+    program
+        How the user calls it, for the help.
+    """
+
+    def work(stderr: TextIO) -> None:
+        given = sys.argv[1:] if arguments is None else arguments
+        options = parse(given, baked_in=os.environ.get(OPTIONS, ""), program=program)
+        level = logging.ERROR if options.quiet else logging.INFO
+        logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
+        if options.api_method == "invoke":
+            invoke(options, stderr=stderr)
+        elif options.pets:
+            segment_scans(options, stderr=stderr)
+        else:
+            execute(options)
+
+    return run_command(work)
+
+
+def swfastedit() -> int:
+    """Run the command that an installation of the package brings."""
+    return main(program="swfastedit")
