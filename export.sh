@@ -20,9 +20,9 @@ image=$dist/$NAME-$VERSION.tar.gz model=$dist/model.tar.gz
 partial=$(mktemp -d "$dist/.partial.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 
-compress=(gzip -6)
-if command -v pigz >/dev/null; then compress=(pigz -6); fi
-echo "saving $IMAGE; this takes minutes"
+compress=(gzip -6 -n) # without the time: the same image makes the same bytes
+if command -v pigz >/dev/null; then compress=(pigz -6 -n); fi
+echo "saving $IMAGE, built with ${FOUND_OPTIONS% }; this takes minutes"
 "$ENGINE" save "$IMAGE" | "${compress[@]}" >"$partial/${image##*/}"
 
 pack_model "$partial/model.tar.gz"

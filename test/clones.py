@@ -23,15 +23,29 @@ SETTINGS = (
     "IMAGE",
     "SWFASTEDIT_VENV",
 )
-# What it answers lies in files beside it; it writes down what it was asked.
+# Keeps a file for each image tag, with what `read_image` asks for. It writes down what it was asked. Files beside it
+# change what it does: `stale` holds an image that a build takes from a cache; `hook` runs before each command.
 ENGINE = r"""#!/usr/bin/env bash
-here=$(dirname "${BASH_SOURCE[0]}")
+here=$(dirname "${BASH_SOURCE[0]}") tags=$(dirname "${BASH_SOURCE[0]}")/tags
 printf '%s\n' "$@" >>"$here/${0##*/}.log"
+[ ! -f "$here/hook" ] || source "$here/hook"
+argument() { for word in "${words[@]}"; do [ "${word%%=*}" != "$1" ] || echo "${word#*=}"; done; }
+words=("$@") last=${*: -1}
 case "$*" in
 info) [ -f "$here/${0##*/}.answers" ] ;;
-"image inspect"*Size*) echo 123456789 ;;
-"image inspect"*api-method*) cat "$here/labels" ;;
-"image inspect"*) cat "$here/content" 2>/dev/null ;;
+build*)
+    method=$(argument API_METHOD)
+    printf '%s\n' "$(argument CONTENT_DIGEST)" "$method" "PATH=/bin" \
+        "SWFASTEDIT_OPTIONS=--api-method $method $(argument OPTIONS)" >"$here/built"
+    [ ! -f "$here/stale" ] || cp "$here/stale" "$here/built"
+    for number in "${!words[@]}"; do
+        [ "${words[number]}" != --tag ] || cp "$here/built" "$tags/${words[number+1]}"
+    done
+    ;;
+"image inspect"*Size*) [ -f "$tags/$last" ] && echo 123456789 ;;
+"image inspect"*) cat "$tags/$last" ;;
+tag*) cp "$tags/$2" "$tags/$3" ;;
+rmi*) rm "$tags/$last" ;;
 save*) cat "$here/image.tar" ;;
 esac
 """
@@ -57,6 +71,7 @@ class Clone:
         (self.top / "weights/one.safetensors").write_bytes(b"weights")
         for tool in (self.bin / "docker", self.bin / "podman"):
             put(tool, ENGINE)
+        (self.bin / "tags").mkdir()
         for name in ("python", "ruff", "mypy", "lint-imports"):
             put(self.venv / "bin" / name, TOOL)
         wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _requirements . dev")
@@ -64,13 +79,21 @@ class Clone:
         (self.venv / ".swfastedit").touch()
 
     def answers(self, engine):
-        """Let an engine answer, with the image that belongs to these files."""
+        """Let an engine answer, with an image of these files under the name of latest."""
         (self.bin / f"{engine}.answers").touch()
-        (self.bin / "content").write_text(self.content() + "\n")
-        (self.bin / "labels").write_text(f"exec {self.content()}\n")
+        self.put_image("swfastedit:latest")
 
-    def content(self):
-        return self.ask(".ci/image.sh", 'describe_image .; echo "$CONTENT_DIGEST"').strip()
+    def put_image(self, tag, *, digest="", method="exec", options=""):
+        """Give the engines an image; its digest is that of these files, method and options, unless one is given."""
+        lines = [digest or self.content(method, options), method, f"SWFASTEDIT_OPTIONS=--api-method {method} {options}"]
+        (self.bin / "tags" / tag).write_text("\n".join(lines) + "\n")
+
+    def tags(self):
+        return sorted(path.name for path in (self.bin / "tags").iterdir())
+
+    def content(self, method="exec", options=""):
+        digest = f'describe_image .; content_digest {method} "--api-method {method} {options}"'
+        return self.ask(".ci/image.sh", digest).strip()
 
     def ask(self, file, command):
         return self._bash("-c", f"source {file}; {command}").stdout
@@ -86,16 +109,14 @@ class Clone:
     def tools(self):
         return (self.venv / "bin/log").read_text().splitlines()
 
-    def _bash(self, *command, **settings):
+    def environment(self, **settings):
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        kept |= {
-            "PATH": f"{self.bin}:{os.environ['PATH']}",
-            "PYTHON": sys.executable,
-            "SWFASTEDIT_VENV": str(self.venv),
-        }
-        return subprocess.run(
-            ["bash", *command], cwd=self.top, env=kept | settings, capture_output=True, text=True, check=False
-        )
+        path = f"{self.bin}:{os.environ['PATH']}"
+        return {**kept, "PATH": path, "PYTHON": sys.executable, "SWFASTEDIT_VENV": str(self.venv), **settings}
+
+    def _bash(self, *command, **settings):
+        env = self.environment(**settings)
+        return subprocess.run(["bash", *command], cwd=self.top, env=env, capture_output=True, text=True, check=False)
 
 
 def put(file, text):

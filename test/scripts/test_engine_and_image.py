@@ -29,9 +29,41 @@ def test_image_has_to_be_there_and_of_these_files(arguments, clone):
     done = clone.run(*arguments)
     reason = "the image swfastedit:latest was not built from the files in this folder: run ./build.sh again\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
-    (clone.bin / "content").unlink()
     done = clone.run(*arguments, IMAGE="mine:1")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "no image mine:1: run ./build.sh first\n")
+
+
+@pytest.mark.parametrize("arguments", [("test.sh", "--container"), ("export.sh",)])
+def test_image_has_to_be_built_with_the_options_of_the_environment(arguments, clone):
+    clone.answers("docker")
+    clone.put_image("swfastedit:latest", method="invoke", options="--task autopet4")
+    built = "the image swfastedit:latest was built with '--api-method invoke --task autopet4'"
+    for settings, wanted in (
+        ({"OPTIONS": "--vote"}, "--api-method invoke --vote"),
+        ({"OPTIONS": ""}, "--api-method invoke "),
+        ({"API_METHOD": "exec"}, "--api-method exec --task autopet4"),
+    ):
+        done = clone.run(*arguments, **settings)
+        reason = f"{built}, expected '{wanted}': run ./build.sh again\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    done = clone.run("-euc", "source .ci/image.sh; find_engine; describe_image .; require_image")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = clone.run("-euc", "source .ci/image.sh; find_engine; describe_image .; require_image", API_METHOD="invoke")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("--task autopet4", "--task autopet2"), ("autopet4", "autopet4 --vote"), ("\ninvoke\n", "\nexec\n")],
+)
+def test_image_whose_options_were_changed_after_its_build_is_not_taken_for_the_same(change, clone):
+    clone.answers("docker")
+    clone.put_image("swfastedit:latest", method="invoke", options="--task autopet4")
+    image = clone.bin / "tags/swfastedit:latest"
+    image.write_text(image.read_text().replace(*change))
+    done = clone.run("export.sh")
+    reason = "the image swfastedit:latest was not built from the files in this folder: run ./build.sh again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
 
 
 def no_weights(weights):

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
+import time
 
 from clones import saved
 from image_archives import configured
+from trial.archive import sha256
 
 
 def test_export_writes_both_files_and_says_what_is_next(clone):
     saved(clone)
     done = clone.run("export.sh")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("saving swfastedit:latest, built with --api-method exec; this takes minutes\n")
     assert "one image of 2 layers, user 10001:10001, architecture linux/amd64" in done.stdout
+    assert "options --api-method invoke --task autopet4" in done.stdout  # of the archive
     assert "upload a container: dist/swfastedit-1.2.3.tar.gz" in done.stdout
     assert sorted(path.name for path in (clone.top / "dist").iterdir()) == ["model.tar.gz", "swfastedit-1.2.3.tar.gz"]
     with tarfile.open(clone.top / "dist/model.tar.gz") as tar:
         assert [(member.name, member.uid, oct(member.mode)) for member in tar] == [("one.safetensors", 0, "0o644")]
+
+
+def test_two_exports_of_the_same_files_are_the_same_bytes(clone):
+    saved(clone)
+    weights = clone.top / "weights"
+    (weights / "two.pt").write_bytes(b"more weights")
+    (weights / ".hidden.pt").write_bytes(b"not weights")
+    digests = []
+    for seconds, mode in ((1e9, 0o644), (2e9, 0o600)):
+        for path in (weights / "one.safetensors", weights / "two.pt", clone.bin / "image.tar"):
+            os.utime(path, (seconds, seconds))
+            path.chmod(mode)
+        clone.answers("docker")
+        done = clone.run("export.sh", TZ="UTC" if mode == 0o600 else "Asia/Tokyo")
+        assert (done.returncode, done.stderr) == (0, "")
+        digests.append({path.name: sha256(path) for path in (clone.top / "dist").iterdir()})
+        time.sleep(1.0 if mode == 0o644 else 0.0)  # gzip stores the time in seconds
+    assert digests[0] == digests[1]
+    with tarfile.open(clone.top / "dist/model.tar.gz") as tar:
+        assert [(m.name, m.size, m.mtime, m.uid, m.gid, m.uname, m.mode) for m in tar] == [
+            ("one.safetensors", 7, 0, 0, 0, "", 0o644),
+            ("two.pt", 12, 0, 0, 0, "", 0o644),
+        ]
 
 
 def test_export_leaves_nothing_where_the_upload_would_be_refused(clone):

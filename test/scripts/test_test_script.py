@@ -15,6 +15,7 @@ NATIVE = [
     "python process.py --input test/input --output SCRATCH/output --engine torch --precision float32",
     "python test/compare_masks.py expected_output SCRATCH/output",
 ]
+PACK = "python - SCRATCH/model.tar.gz weights"
 TRIAL = "python -m trial --engine docker --image swfastedit:latest --time-limit 300 --model SCRATCH/model.tar.gz"
 FAULTS = ["python -m pytest -m container", "TRIAL_ENGINE=docker TRIAL_IMAGE=swfastedit:latest"]
 
@@ -25,15 +26,15 @@ FAULTS = ["python -m pytest -m container", "TRIAL_ENGINE=docker TRIAL_IMAGE=swfa
         (None, (), NATIVE),
         (None, ("--native",), NATIVE),
         ("docker", ("--native",), NATIVE),
-        ("docker", (), [*NATIVE, TRIAL, *FAULTS]),
-        ("docker", ("--container",), [TRIAL, *FAULTS]),
+        ("docker", (), [*NATIVE, PACK, TRIAL, *FAULTS]),
+        ("docker", ("--container",), [PACK, TRIAL, *FAULTS]),
         (None, ("--long",), [PYTEST + "long and not container"]),
         (None, ("--real", "-x"), [PYTEST + "real and not container -x"]),
-        ("docker", ("--container", "--no-faults"), [TRIAL]),
+        ("docker", ("--container", "--no-faults"), [PACK, TRIAL]),
         (
             "docker",
             ("--container", "--no-faults", "--memory-gb", "31", "--time-limit", "600"),
-            [TRIAL.replace(" --model", " --memory-gb 31 --time-limit 600 --model")],
+            [PACK, TRIAL.replace(" --model", " --memory-gb 31 --time-limit 600 --model")],
         ),
         ("docker", ("-k", "parity"), [line + " -k parity" if "pytest" in line else line for line in NATIVE]),
     ],
