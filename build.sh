@@ -4,9 +4,12 @@
 #   CONTAINER_ENGINE       docker or podman (default: the first that runs)
 #   BASE_IMAGE             an image with Python and torch (default: the Dockerfile's)
 #   API_METHOD             exec or invoke (default: exec)
-#   SOURCE                 address of the code, for a label of the image (default: the clone's remote)
+#   SOURCE                 address of the code, for a label of the image (default: the clone's remote, as https and
+#                          without credentials; "unknown" if that is a folder)
 #   OPTIONS                options of process.py to bake in: OPTIONS="--task autopet4" ./build.sh
 #   CONTAINER_BUILD_FLAGS  more flags for the build, such as --network=host
+#
+# The image gets these names after all checks. If the build fails or is interrupted, earlier images keep them.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh

@@ -2,6 +2,9 @@
 # Write the files for upload to grand-challenge.org, and check them as the platform does:
 #   dist/swfastedit-<version>.tar.gz   the image that ./build.sh made (IMAGE names another)
 #   dist/model.tar.gz                  the weights in weights/, for a model upload; optional on the platform
+#
+# If API_METHOD or OPTIONS are set, the image must have been built with them. The same image and the same weights make
+# files with the same SHA-256.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh

@@ -50,7 +50,7 @@ def built():
     def build(name, lines):
         tags.append(f"swfastedit-fault:{name.replace(' ', '-')}")
         text = "\n".join([f"FROM {IMAGE}", *lines])
-        command = [ENGINE, "build", "--quiet", "--tag", tags[-1], "--file", "-", str(HERE / "trial")]
+        command = [ENGINE, "build", "--network=none", "--quiet", "--tag", tags[-1], "--file", "-", str(HERE / "trial")]
         subprocess.run(command, input=text.encode(), check=True, capture_output=True)
         return tags[-1]
 
