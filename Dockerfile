@@ -14,7 +14,8 @@ RUN groupadd --gid 10001 algorithm \
 WORKDIR /opt/algorithm
 
 # torch comes from the base image. The first installation downloads nothing; it fails if the base has another version.
-COPY requirements.txt ./
+# The same layer loses the files of the packages that the program never reads.
+COPY requirements.txt .ci/remove_unused.py ./
 RUN export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     && grep '^torch==' requirements.txt >runtime.txt \
     && python -m pip install --quiet --no-index --no-deps --requirement runtime.txt \
@@ -22,7 +23,8 @@ RUN export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_P
     && cuda=$(python -c 'import torch; print((torch.version.cuda or "").partition(".")[0])') \
     && if [ -n "$cuda" ]; then sed -i "s/^cupy-cuda[0-9]*x/cupy-cuda${cuda}x/" runtime.txt; else sed -i '/^cupy/d' runtime.txt; fi \
     && python -m pip install --quiet --no-cache-dir --requirement runtime.txt \
-    && rm runtime.txt
+    && python remove_unused.py "$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" \
+    && rm runtime.txt remove_unused.py
 
 COPY process.py LICENSE ./
 COPY swfastedit_core swfastedit_core

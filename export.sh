@@ -2,6 +2,9 @@
 # Write the files for upload to grand-challenge.org, and check them as the platform does:
 #   dist/swfastedit-<version>.tar.gz   the image that ./build.sh made (IMAGE names another)
 #   dist/model.tar.gz                  the weights in weights/, for a model upload; optional on the platform
+#
+# If API_METHOD or OPTIONS are set, the image must have been built with them. The same image and the same weights make
+# files with the same SHA-256.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
@@ -20,9 +23,9 @@ image=$dist/$NAME-$VERSION.tar.gz model=$dist/model.tar.gz
 partial=$(mktemp -d "$dist/.partial.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 
-compress=(gzip -6)
-if command -v pigz >/dev/null; then compress=(pigz -6); fi
-echo "saving $IMAGE; this takes minutes"
+compress=(gzip -6 -n) # without the time: the same image makes the same bytes
+if command -v pigz >/dev/null; then compress=(pigz -6 -n); fi
+echo "saving $IMAGE, built with ${FOUND_OPTIONS% }; this takes minutes"
 "$ENGINE" save "$IMAGE" | "${compress[@]}" >"$partial/${image##*/}"
 
 pack_model "$partial/model.tar.gz"

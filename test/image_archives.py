@@ -15,7 +15,8 @@ LABELS = {
     "org.opencontainers.image.licenses": "Apache-2.0",
     "org.opencontainers.image.source": "unknown",
 }
-INNER = {"User": "10001:10001", "Entrypoint": ["python"], "Labels": LABELS}
+ENV = ["PATH=/bin", "SWFASTEDIT_OPTIONS=--api-method invoke --task autopet4"]
+INNER = {"User": "10001:10001", "Entrypoint": ["python"], "Labels": LABELS, "Env": ENV}
 CONFIG = {"architecture": "amd64", "os": "linux", "config": INNER}
 
 

@@ -19,6 +19,7 @@ GEOMETRY_MM = 1e-3
 MIN_DICE = 0.95  # the expected mask may be from another machine: processors round bfloat16 differently
 MAX_CUDA = (12, 6)  # the driver of the platform's T4 does not run newer versions
 T4 = "sm_75"
+ONES = 27.0  # the sum that the probe computes
 CREATED = 201  # HTTP status of a call that succeeds
 KILLED = 137  # exit code after SIGKILL, as the kernel sends it when memory runs out
 NO_NETWORK = re.compile(
@@ -62,8 +63,10 @@ class Expected:
         return self.success == CREATED
 
 
-def check_image(image: Image, *, cuda: str | None, architectures: Sequence[str], uid: int) -> list[Check]:
-    """Check what the platform checks at the upload, and what its GPUs need.
+def check_image(
+    image: Image, *, cuda: str | None, architectures: Sequence[str], uid: int, openvino: object
+) -> list[Check]:
+    """Check what the platform checks at the upload, what its GPUs need, and that OpenVINO works.
 
     Parameters
     ----------
@@ -75,8 +78,14 @@ def check_image(image: Image, *, cuda: str | None, architectures: Sequence[str],
         GPU architectures that torch was compiled for.
     uid
         Number of the user in the container.
+    openvino
+        What `probe.convolve_with_openvino` returned.
     """
-    checks = [*check_config(image), Check("image uid", uid != 0, f"{uid}")]
+    checks = [
+        *check_config(image),
+        Check("image uid", uid != 0, f"{uid}"),
+        Check("OpenVINO runs on the CPU", openvino == ONES, f"{openvino}, expected {ONES}"),
+    ]
     if cuda is None:
         return checks
     version = tuple(int(part) for part in cuda.split("."))

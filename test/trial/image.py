@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 API_METHOD = "org.grand-challenge.api-method"
@@ -87,6 +88,16 @@ class Image:
         except ValueError:
             return []
 
+    def option(self, name: str, *more: str) -> str | None:
+        """Return the value of an option of process.py, the last one if it is repeated; None without it.
+
+        `more` are words of a command line after the options of the image.
+        """
+        words = [*self.options, *more]
+        values = [(place, b) for place, (a, b) in enumerate(pairwise(words)) if a == name]
+        values += [(place, a.removeprefix(f"{name}=")) for place, a in enumerate(words) if a.startswith(f"{name}=")]
+        return max(values)[1] if values else None
+
     def program(self, arguments: Sequence[str] = ()) -> list[str]:
         """Return the command line of a container with these arguments; without arguments the image's own command."""
         return [*self.entrypoint, *(arguments or self.command)]
@@ -99,6 +110,7 @@ def check_config(image: Image) -> list[Check]:
         _check_choice("image architecture", image.architecture, (PLATFORM,)),
         _check_choice("image api-method", image.api_method, API_METHODS),
         Check("image entrypoint", bool(image.program()), " ".join(image.program()) or "none, and no command"),
+        _check_options(image),
         _check_labels(image.labels),
     ]
 
@@ -109,6 +121,14 @@ def _check_user(user: str) -> Check:
     if not USER.fullmatch(user):
         return Check("image user", False, f"{user}, expected letters and digits only, as in 10001:10001")
     return Check("image user", True, user)
+
+
+def _check_options(image: Image) -> Check:
+    """Check that the program answers calls in the way that the label tells the platform."""
+    words, method = " ".join(image.options) or "none", image.option("--api-method") or API_METHODS[0]
+    if image.api_method in API_METHODS and method != image.api_method:
+        return Check("image options", False, f"{words}, expected --api-method {image.api_method} as in the label")
+    return Check("image options", True, words)
 
 
 def _check_labels(labels: Mapping[str, str]) -> Check:

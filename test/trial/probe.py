@@ -1,6 +1,7 @@
-"""Print the limits and folders of the container in which this runs, as JSON; `limits.check_limits` checks them.
+"""Print what the container is in which this runs, as JSON: limits, folders, torch, and whether OpenVINO works.
 
-It runs as ``python -c``, so it imports nothing of this package.
+`limits.check_limits` and `checks.check_image` check it. It runs as ``python -c``, so it imports nothing of this
+package.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -79,5 +81,23 @@ def read_torch_build() -> dict[str, object]:
     return {"cuda": torch.version.cuda, "architectures": torch.cuda.get_arch_list()}
 
 
+def convolve_with_openvino() -> object:
+    """Sum 27 ones by a convolution on the CPU; return the sum, or the reason why there is none."""
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment] # its import sends a usage report
+    try:
+        import numpy as np
+        import openvino
+        from openvino import opset13
+
+        image = opset13.parameter([1, 1, 3, 3, 3], np.float32)
+        kernel = opset13.constant(np.ones((1, 1, 3, 3, 3), np.float32))
+        total = opset13.convolution(image, kernel, [1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 1])
+        compiled = openvino.Core().compile_model(openvino.Model([total], [image]), "CPU")
+        return compiled(np.ones((1, 1, 3, 3, 3), np.float32))[0].item()
+    except Exception as error:  # whatever a package with missing files raises
+        return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 if __name__ == "__main__":
-    print(json.dumps({"uid": os.getuid(), "limits": read_limits(), **read_torch_build()}))
+    found = {"uid": os.getuid(), "limits": read_limits(), **read_torch_build(), "openvino": convolve_with_openvino()}
+    print(json.dumps(found))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from trial.cases import Case
@@ -90,10 +89,11 @@ class Trial:
             yield Row("image", [Check("image has Python with torch", False, probe.last_line or f"{probe.code}")])
             return
         found = json.loads(probe.stdout)
-        checks = check_image(self.image, cuda=found["cuda"], architectures=found["architectures"], uid=found["uid"])
+        limits = found.pop("limits")
+        checks = check_image(self.image, **found)
         remark = "; ".join(f"{check.name.removeprefix('image ')} {check.found}" for check in checks[:3])
         yield Row("image", checks, remark=remark)
-        yield Row("limits", check_limits(found["limits"], self.limits), remark=str(self.limits))
+        yield Row("limits", check_limits(limits, self.limits), remark=str(self.limits))
 
     def _exec_rows(self) -> Iterator[Row]:
         """Run each case in a container of its own."""
@@ -151,9 +151,8 @@ class Trial:
         return [] if self.image.api_method == name else ["--api-method", name]
 
     def _expected(self, case: Case, pet: Path, extra: Sequence[str], success: int) -> Expected:
-        options = [*self.image.options, *extra]
-        task = _value(options, "--task") or "autopet2"
-        data_centric = _value(options, "--data-centric")
+        task = self.image.option("--task", *extra) or "autopet2"
+        data_centric = self.image.option("--data-centric", *extra)
         values = () if data_centric is None else (("data-centric-model.json", data_centric == "true"),)
         socket = SOCKETS.get(task, SOCKETS["autopet2"])  # the container refuses an unknown task
         return Expected(pet if case.valid else None, socket, success, case.expected, values, self.engine_changes)
@@ -174,13 +173,6 @@ def _sigterm_row(server: Server) -> Row:
     found = f"{found} after {outcome.seconds:.1f} s, expected 0 or 143 within {SIGTERM_SECONDS:g} s"
     check = Check("SIGTERM ends the server", passed, found)
     return Row("invoke: SIGTERM", [check], outcome.seconds)
-
-
-def _value(options: Sequence[str], name: str) -> str | None:
-    """Return the value of an option on a command line, the last one if it is repeated; None without the option."""
-    values = [b for a, b in pairwise(options) if a == name]
-    values += [item.removeprefix(f"{name}=") for item in options if item.startswith(f"{name}=")]
-    return values[-1] if values else None
 
 
 def _times(outcome: Outcome) -> str:

@@ -32,6 +32,7 @@ def test_right_image_archive_of_either_layout_passes(blobs, pack, block, tmp_pat
         "architecture linux/amd64",
         "api-method invoke",
         "entrypoint python",
+        "options --api-method invoke --task autopet4",
         "labels title swfastedit, version 1.2.3, revision abc, licenses Apache-2.0, source unknown",
     ]
 
@@ -73,6 +74,10 @@ def test_linked_layers_are_followed(tmp_path):
         (configured(User=None), "image user: not set, expected one that is not root"),
         (configured(User="0:5"), "image user: 0:5, expected one that is not root"),
         (configured(User="my-user"), "image user: my-user, expected letters and digits only, as in 10001:10001"),
+        (
+            configured(Env=["SWFASTEDIT_OPTIONS=--api-method exec"]),
+            "image options: --api-method exec, expected --api-method invoke as in the label",
+        ),
         (configured(Entrypoint=None), "image entrypoint: none, and no command"),
         (
             configured(Labels={**LABELS, "org.grand-challenge.api-method": "http"}),

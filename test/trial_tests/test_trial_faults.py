@@ -50,7 +50,7 @@ def built():
     def build(name, lines):
         tags.append(f"swfastedit-fault:{name.replace(' ', '-')}")
         text = "\n".join([f"FROM {IMAGE}", *lines])
-        command = [ENGINE, "build", "--quiet", "--tag", tags[-1], "--file", "-", str(HERE / "trial")]
+        command = [ENGINE, "build", "--network=none", "--quiet", "--tag", tags[-1], "--file", "-", str(HERE / "trial")]
         subprocess.run(command, input=text.encode(), check=True, capture_output=True)
         return tags[-1]
 
@@ -68,7 +68,7 @@ def with_fault(built):
                 "COPY fault.py fault_server.py /opt/",
                 "COPY fault.py /opt/ml/model/weights",  # the mount of /opt/ml hides it
                 f'ENTRYPOINT ["python", "/opt/{program}", "{name}"]',
-                'ENV SWFASTEDIT_OPTIONS=""',
+                f'ENV SWFASTEDIT_OPTIONS="--api-method {method}"',
                 f"LABEL org.grand-challenge.api-method={method}",
             ],
         )
@@ -167,6 +167,16 @@ def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
             "api method",
             ["LABEL org.grand-challenge.api-method=http"],
             ["image api-method: http, expected exec or invoke"],
+        ),
+        (
+            "options",
+            ["LABEL org.grand-challenge.api-method=invoke"],
+            ["image options: --api-method exec, expected --api-method invoke as in the label"],
+        ),
+        (
+            "no CPU plug-in",
+            ["USER root", "RUN find / -xdev -name 'libopenvino_intel_cpu_plugin*' -delete", "USER 10001:10001"],
+            ["OpenVINO runs on the CPU"],
         ),
         (
             "labels",

@@ -7,6 +7,11 @@ from trial.checks import check_image, failures
 from trial_examples import IMAGE, LABELS
 
 
+def with_options(method, options):
+    labels = {**LABELS, "org.grand-challenge.api-method": method}
+    return replace(IMAGE, labels=labels, environment={"SWFASTEDIT_OPTIONS": options})
+
+
 @pytest.mark.parametrize(
     ("image", "cuda", "uid", "expected"),
     [
@@ -47,6 +52,19 @@ from trial_examples import IMAGE, LABELS
             1,
             {"image api-method": "http, expected exec or invoke"},
         ),
+        (
+            replace(IMAGE, labels={**LABELS, "org.grand-challenge.api-method": "invoke"}),
+            None,
+            1,
+            {"image options": "none, expected --api-method invoke as in the label"},
+        ),
+        (with_options("invoke", "--api-method invoke --task autopet4"), None, 1, {}),
+        (
+            with_options("invoke", "--api-method invoke --api-method=exec"),
+            None,
+            1,
+            {"image options": "--api-method invoke --api-method=exec, expected --api-method invoke as in the label"},
+        ),
         (replace(IMAGE, entrypoint=[]), None, 1, {"image entrypoint": "none, and no command"}),
         (
             replace(IMAGE, labels={**LABELS, "org.opencontainers.image.licenses": ""}),
@@ -64,5 +82,19 @@ from trial_examples import IMAGE, LABELS
 )
 def test_check_of_an_image_names_each_fault(image, cuda, uid, expected):
     version, *architectures = cuda.split() if cuda else [None]
-    checks = check_image(image, cuda=version, architectures=architectures, uid=uid)
+    checks = check_image(image, cuda=version, architectures=architectures, uid=uid, openvino=27.0)
     assert {check.name: check.found for check in failures(checks)} == expected
+
+
+def test_openvino_that_does_not_run_is_named():
+    checks = check_image(IMAGE, cuda=None, architectures=[], uid=1, openvino="RuntimeError: no CPU plug-in")
+    assert {check.name: check.found for check in failures(checks)} == {
+        "OpenVINO runs on the CPU": "RuntimeError: no CPU plug-in, expected 27.0"
+    }
+
+
+def test_last_value_of_an_option_counts_in_either_form():
+    image = with_options("exec", "--task=autopet4 --vote --task autopet2")
+    assert image.option("--task") == "autopet2"
+    assert image.option("--task", "--task=autopet4") == "autopet4"
+    assert image.option("--data-centric") is None

@@ -39,7 +39,7 @@ def engine(tmp_path, monkeypatch):
 
 
 def test_table_of_a_right_image(engine, capsys):
-    found = {"uid": 10001, "cuda": None, "architectures": [], "limits": FOUND_LIMITS}
+    found = {"uid": 10001, "cuda": None, "architectures": [], "openvino": 27.0, "limits": FOUND_LIMITS}
     assert main([*engine(json.dumps(found)), "--image", "x"]) == 0
     out, err = capsys.readouterr()
     head, image, limits, verdict = out.splitlines()

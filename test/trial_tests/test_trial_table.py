@@ -30,7 +30,8 @@ class StubEngine:
 
 
 def test_first_rows_check_the_image_and_the_limits():
-    found = {"uid": 10001, "cuda": None, "architectures": [], "limits": {**FOUND_LIMITS, "network": ["lo", "eth0"]}}
+    limits = {**FOUND_LIMITS, "network": ["lo", "eth0"]}
+    found = {"uid": 10001, "cuda": None, "architectures": [], "openvino": 27.0, "limits": limits}
     engine = StubEngine(Outcome(0, [(0.5, json.dumps(found).encode())]))
     image, limits = Trial(engine, IMAGE, LIMITS, []).rows(())
     assert (image.name, failures(image.checks)) == ("image", [])

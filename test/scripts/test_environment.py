@@ -1,0 +1,206 @@
+"""The environment that the scripts make: `.ci/environment.sh`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from clones import put
+
+# Makes environments without packages. `BREAKS` ends venv half-way; a file named offline in the environment fails pip.
+PLAYED_PYTHON = r"""#!/usr/bin/env bash
+here=$(dirname "$0")
+case "$*" in
+"-m venv "*)
+    if [ -n "${BREAKS:-}" ]; then mkdir -p "$3/lib/half" && exit 1; fi
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg"
+    ;;
+"-m pip --version") [ -f "$here/../pyvenv.cfg" ] ;;
+"-m pip install"*) echo "$* ${PIP_TARGET:-}" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
+*) exec {python} "$@" ;;
+esac
+"""
+NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # if a check fails, pip ends at once
+REFUSED = "{}: holds other files and is not changed; set SWFASTEDIT_VENV to a new or an empty folder\n"
+
+
+def make_environment(clone, **settings):
+    """Run what run.sh does before the program starts."""
+    played = clone.bin / "played-python"
+    put(played, PLAYED_PYTHON.replace("{python}", sys.executable))
+    command = 'source .ci/environment.sh; make_environment "$PWD"; echo "VENV=$VENV"'
+    return clone.run("-euc", command, PYTHON=str(played), **settings)
+
+
+def content(folder):
+    """Return what is below a folder: the bytes and mode of files, the targets of links, None for folders."""
+
+    def entry(path):
+        if path.is_symlink():
+            return path.readlink()
+        return None if path.is_dir() else (path.read_bytes(), path.stat().st_mode)
+
+    return {str(path.relative_to(folder)): entry(path) for path in folder.rglob("*")}
+
+
+def test_environment_is_made_marked_and_used_again(clone, tmp_path):
+    venv = tmp_path / "a folder" / "environment"
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"VENV={venv}\n")
+    assert (venv / ".swfastedit").is_file()
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stdout) == (0, f"VENV={venv}\n")
+    assert content(venv) == before
+
+
+@pytest.mark.parametrize("files", [("bin/python", "pyvenv.cfg", "installed.txt"), ("thesis.tex",), (".hidden",)])
+def test_folder_of_somebody_else_is_refused_and_left_as_it_is(files, clone, tmp_path):
+    venv = tmp_path / "mine"
+    for name in files:
+        put(venv / name, f"content of {name}")
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(venv))
+    assert content(venv) == before
+
+
+def test_environment_of_another_project_in_the_settings_is_not_looked_at(clone, tmp_path):
+    put(tmp_path / "other/pyvenv.cfg", "theirs")
+    before = content(tmp_path / "other")
+    done = make_environment(
+        clone, VENV=str(tmp_path / "other"), VIRTUAL_ENV=str(tmp_path / "other"), SWFASTEDIT_VENV=""
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"VENV={clone.top / '.venv'}")
+    assert content(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize("command", [("run.sh",), pytest.param(("test.sh", "--native"), marks=pytest.mark.long)])
+@pytest.mark.parametrize("pip", ["--without-pip", "--system-site-packages"])  # the first one as uv makes it
+def test_scripts_refuse_a_real_environment_of_another_project(command, pip, clone, tmp_path):
+    venv = tmp_path / "an environment"
+    subprocess.run([sys.executable, "-m", "venv", pip, str(venv)], check=True)
+    before = content(venv)
+    done = clone.run(*command, SWFASTEDIT_VENV=str(venv), **NO_PACKAGES)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", REFUSED.format(venv))
+    assert content(venv) == before
+
+
+def test_environment_in_the_clone_that_another_tool_made_is_refused(clone):
+    put(clone.top / ".venv/pyvenv.cfg", "uv = 0.9")
+    before = content(clone.top / ".venv")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(clone.top / ".venv"))
+    assert content(clone.top / ".venv") == before
+
+
+def test_folder_that_cannot_be_listed_is_refused(clone, tmp_path, without_rights):
+    put(tmp_path / "mine/thesis.tex", "mine")
+    (tmp_path / "mine").chmod(0o333)
+    command = (*without_rights, "bash", "-euc", 'source .ci/environment.sh; make_environment "$PWD"')
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": str(tmp_path / "mine")}
+    done = subprocess.run(command, cwd=clone.top, env=env, capture_output=True, text=True, check=False)
+    (tmp_path / "mine").chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_clone_that_cannot_be_written_names_the_setting(clone, without_rights):
+    clone.top.chmod(0o555)
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": ""}
+    command = (*without_rights, "bash", str(clone.top / "run.sh"))
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, check=False)
+    clone.top.chmod(0o755)
+    reason = f"{clone.top}/.venv: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+def test_relative_folder_is_relative_to_the_caller(script, clone, tmp_path):
+    """The stand-in environment is complete, so that the script goes on."""
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": "venv"}
+    arguments = ["--native"] if script == "test.sh" else ["--help"]
+    done = subprocess.run(
+        ["bash", clone.top / script, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert any("process.py" in line for line in clone.tools())
+    assert not (clone.top / "venv").exists()
+
+
+def test_pip_installs_nowhere_else(clone, tmp_path):
+    venv = tmp_path / "environment"
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv), PIP_TARGET=str(tmp_path / "other")).returncode == 0
+    assert str(tmp_path / "other") not in (venv / "bin/pip.log").read_text()
+
+
+def test_file_in_place_of_the_environment_is_refused(clone, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(tmp_path / "file"))
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_interrupted_installation_is_completed(clone, tmp_path):
+    venv = tmp_path / "environment"
+    put(venv / "offline", "")
+    put(venv / ".swfastedit", "")
+    put(venv / "pyvenv.cfg", "")
+    put(venv / "bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 1
+    assert not (venv / "installed.txt").exists()
+    (venv / "offline").unlink()
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
+    assert len((venv / "bin/pip.log").read_text().splitlines()) == 2
+    assert (venv / "installed.txt").is_file()
+
+
+def test_environment_of_which_venv_made_half_is_made_again(clone, tmp_path):
+    venv = tmp_path / "environment"
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv), BREAKS="yes")
+    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?\n"
+    assert (done.returncode, done.stderr) == (1, reason)
+    assert sorted(content(venv)) == [".swfastedit", "lib", "lib/half"]
+    put(venv / "thesis.tex", "a file that a user adds")
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
+    assert not (venv / "lib").exists()
+    assert (venv / "installed.txt").is_file()
+    assert (venv / "thesis.tex").read_text() == "a file that a user adds"
+
+
+def test_environment_whose_interpreter_is_gone_is_made_again(clone, tmp_path):
+    venv = tmp_path / "environment"
+    make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    (venv / "bin/python").unlink()
+    (venv / "bin/python").symlink_to(tmp_path / "removed")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (venv / "bin/python").is_symlink()
+
+
+def test_environment_of_an_earlier_version_is_taken_over(clone):
+    put(clone.top / ".venv/installed.txt", "torch==1.0\n")
+    put(clone.top / ".venv/pyvenv.cfg", "")
+    put(clone.top / ".venv/bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
+    assert make_environment(clone, SWFASTEDIT_VENV="").returncode == 0
+    assert (clone.top / ".venv/.swfastedit").is_file()
+
+
+def test_environment_of_an_earlier_version_is_not_cleared_when_its_pip_fails(clone):
+    put(clone.top / ".venv/installed.txt", "torch==1.0\n")
+    before = content(clone.top / ".venv")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(clone.top / ".venv"))
+    assert content(clone.top / ".venv") == before
+
+
+def test_folder_that_cannot_be_written_is_said_in_one_line(clone, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = make_environment(clone, SWFASTEDIT_VENV=str(tmp_path / "file" / "environment"))
+    reason = (
+        f"{tmp_path / 'file/environment'}: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
+    )
+    assert (done.returncode, done.stderr) == (1, reason)
