@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ from installation import install
 
 MARK, INSTALLED = ".swfastedit", "installed.txt"
 SETTING = "SWFASTEDIT_VENV"
+BEFORE = (
+    "installing the requirements into {venv}, once: 0.5 GB to download, 2 GB on disk, 2 to 10 minutes\n"
+    "(several GB more with PyTorch for CUDA, which pip takes on Linux unless its settings name another index)"
+)
 PINNED = re.compile(r"([\w.-]+)==([\w.+!-]+)")
 VERSIONS = """
 import sys
@@ -179,6 +184,8 @@ def exclusive(lock: TextIO, venv: Path) -> Iterator[None]:
 
 def complete(venv: Path, wanted: list[str], *, python: str, lock: TextIO) -> None:
     """Make the environment, or go on where an earlier call was ended; the caller has the lock."""
+    say(BEFORE.format(venv=venv))
+    begin = time.monotonic()
     (venv / INSTALLED).unlink(missing_ok=True)
     partial = remove_partial_packages(venv)
     if any(name.startswith("pip-") for name in partial) or not has_interpreter(venv) or not has_pip(venv):
@@ -187,6 +194,7 @@ def complete(venv: Path, wanted: list[str], *, python: str, lock: TextIO) -> Non
     written = venv / f"{INSTALLED}.part"
     written.write_text("".join(f"{line}\n" for line in wanted))
     written.replace(venv / INSTALLED)
+    say(f"installed in {time.monotonic() - begin:.0f} s")
 
 
 def remove_partial_packages(venv: Path) -> list[str]:

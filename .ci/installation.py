@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import TextIO
 
-from child import InstallationError, run, say
+from child import InstallationError, run
 from progress import Progress
 
-BEFORE = (
-    "installing the requirements into {venv}, once: 0.5 GB to download, 2 GB on disk, 2 to 10 minutes\n"
-    "(several GB more with PyTorch for CUDA, which pip takes on Linux unless its settings name another index)"
-)
 NOT_INHERITED = ("PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")  # they name another place
 NO_CONNECTION = re.compile(r"WARNING: Retrying .*?(\[Errno [^'\"]*|timed out|certificate verify failed)", re.IGNORECASE)
 
@@ -31,8 +26,7 @@ def install(venv: Path, requirements: list[str], *, lock: TextIO) -> None:
     InstallationError
         If pip fails; the message has its reason.
     """
-    say(BEFORE.format(venv=venv))
-    begin, scratch = time.monotonic(), venv / "tmp"
+    scratch = venv / "tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     file = scratch / "requirements.txt"
@@ -48,7 +42,6 @@ def install(venv: Path, requirements: list[str], *, lock: TextIO) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
     if done.returncode:
         raise InstallationError(f"pip failed: {find_reason(done.stdout)}; all that it said is in {venv / 'pip.log'}")
-    say(f"installed in {time.monotonic() - begin:.0f} s")
 
 
 def find_reason(lines: list[str]) -> str:

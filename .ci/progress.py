@@ -30,7 +30,7 @@ class Progress:
         self._fetching, self._size_mb, self._fetched_mb = "", 0.0, 0.0
         self._installing: list[str] = []
         self._before = 0
-        self._trouble = ""
+        self._trouble = self._line = ""
         self._begin = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
@@ -61,8 +61,10 @@ class Progress:
         """Print the state, if it is time."""
         now = time.monotonic()
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{self._state()}"[: width + 4], end="", file=sys.stderr, flush=True)
+            line = self._state()[: shutil.get_terminal_size().columns - 1]
+            if line != self._line:
+                print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            self._line = line
         elif now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
             print(f"{now - self._begin:.0f} s: {self._state()}", file=sys.stderr, flush=True)

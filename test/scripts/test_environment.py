@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clones import put
+from environment import read_requirements
 
 # Makes environments without packages. `BREAKS` ends venv half-way; a file named offline in the environment fails pip.
 PLAYED_PYTHON = r"""#!/usr/bin/env bash
@@ -98,6 +99,28 @@ def test_scripts_refuse_a_real_environment_of_another_project(command, pip, clon
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(refused, done.stderr)
     assert content(venv) == before
+
+
+def test_environment_of_another_tool_that_has_the_requirements_is_used_and_left_as_it_is(clone):
+    """As `uv venv && uv pip install -r requirements.txt` makes it: without pip."""
+    venv = clone.top / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    packages = venv / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    pins = [line.split(";")[0].split("==") for line in read_requirements(clone.top, [])]
+    for name, version in pins:
+        local = "+cpu" if name == "torch" else ""
+        put(
+            packages / f"{name.replace('-', '_')}-{version}.dist-info/METADATA",
+            f"Name: {name}\nVersion: {version}{local}\n",
+        )
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"VENV={venv}\n", "")
+    assert content(venv) == before
+    put(packages / f"scipy-{dict(pins)['scipy']}.dist-info/METADATA", "Name: scipy\nVersion: 1.0\n")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    missing = f", or install scipy=={dict(pins)['scipy']} of requirements.txt into this one\n"
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(venv).rstrip() + missing)
 
 
 def test_environment_in_the_clone_that_another_tool_made_is_refused(clone):
@@ -200,8 +223,11 @@ def test_interrupted_installation_is_completed(clone, tmp_path):
 def test_environment_of_which_venv_made_half_is_made_again(clone, tmp_path):
     venv = tmp_path / "environment"
     done = make_environment(clone, SWFASTEDIT_VENV=str(venv), BREAKS="yes")
-    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?\n"
-    assert (done.returncode, done.stderr) == (1, reason)
+    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?"
+    assert (done.returncode, done.stderr.splitlines()[2:]) == (
+        1,
+        [reason],
+    )  # after two lines that say how long it takes
     assert sorted(content(venv)) == [".swfastedit", "lib", "lib/half"]
     put(venv / "thesis.tex", "a file that a user adds")
     assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
