@@ -188,7 +188,10 @@ def complete(venv: Path, wanted: list[str], *, python: str, lock: TextIO) -> Non
     begin = time.monotonic()
     (venv / INSTALLED).unlink(missing_ok=True)
     partial = remove_partial_packages(venv)
-    if any(name.startswith("pip-") for name in partial) or not has_interpreter(venv) or not has_pip(venv):
+    whole = (venv / "bin/activate").is_file() and not any(
+        name.startswith("pip-") for name in partial
+    )  # venv's last file
+    if not whole or not has_interpreter(venv) or not has_pip(venv):
         make_environment(venv, python, lock=lock)
     install(venv, wanted, lock=lock)
     written = venv / f"{INSTALLED}.part"

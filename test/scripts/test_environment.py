@@ -19,7 +19,7 @@ here=$(dirname "$0")
 case "$*" in
 "-m venv "*)
     if [ -n "${BREAKS:-}" ]; then mkdir -p "$3/lib/half" && exit 1; fi
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg"
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" "$3/bin/activate"
     ;;
 "-m pip --version") [ -f "$here/../pyvenv.cfg" ] ;;
 "-m pip install"*) echo "$* ${PIP_TARGET:-}" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
@@ -211,6 +211,7 @@ def test_interrupted_installation_is_completed(clone, tmp_path):
     put(venv / "offline", "")
     put(venv / ".swfastedit", "")
     put(venv / "pyvenv.cfg", "")
+    put(venv / "bin/activate", "")
     put(venv / "bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
     assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 1
     assert not (venv / "installed.txt").exists()

@@ -22,7 +22,7 @@ SLOW_PYTHON = r"""#!/usr/bin/env bash
 here=$(dirname "$0")
 case "$*" in
 "-m venv "*)
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg"
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" "$3/bin/activate"
     ;;
 "-m pip --version") ;;
 "-m pip install"*)
@@ -145,7 +145,7 @@ def test_parts_of_packages_that_a_killed_pip_left_are_removed(installations):
         put(packages / name, "")
     put(installations.venv / ".swfastedit", "")
     put(installations.venv / "tmp/pip-unpack-1/torch.whl", "a part")
-    (installations.venv / "bin").mkdir()
+    put(installations.venv / "bin/activate", "")
     (installations.venv / "bin/python").symlink_to(installations.env["PYTHON"])
     installations.wait.unlink()
     assert finish(installations.start())[0] == 0
@@ -154,18 +154,23 @@ def test_parts_of_packages_that_a_killed_pip_left_are_removed(installations):
 
 
 @pytest.mark.parametrize(
-    "broken", ["lib/python3.11/site-packages/pip-23.2.1.dist-info/METADATA", "lib/python3.10/site-packages/a/b"]
+    ("broken", "activate"),
+    [
+        ("lib/python3.11/site-packages/pip-23.2.1.dist-info/METADATA", True),
+        ("lib/python3.10/site-packages/a/b", True),  # the system's Python was upgraded
+        ("lib/python3.11/site-packages/pip-23.2.1.dist-info/RECORD", False),  # killed between pip and the last files
+    ],
 )
-def test_environment_with_half_a_pip_or_for_another_python_is_made_again(broken, installations, tmp_path):
-    """The second one is what an upgrade of the system's Python leaves."""
+def test_environment_with_half_a_pip_or_for_another_python_is_made_again(broken, activate, installations, tmp_path):
     put(installations.venv / broken, "")
     put(installations.venv / ".swfastedit", "")
     put(installations.venv / "pyvenv.cfg", "")
     wanted = "\n".join(read_requirements(installations.clone.top, []))
     put(installations.venv / "installed.txt", wanted if "3.10" in broken else "")
-    (tmp_path / "python3.11").symlink_to(installations.env["PYTHON"])
     put(tmp_path / "bin/python3.11", Path(installations.env["PYTHON"]).read_text())
-    (installations.venv / "bin").mkdir()
+    if activate:
+        put(installations.venv / "bin/activate", "")
+    (installations.venv / "bin").mkdir(exist_ok=True)
     (installations.venv / "bin/python").symlink_to(tmp_path / "bin/python3.11")
     installations.wait.unlink()
     assert finish(installations.start())[0] == 0
