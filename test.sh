@@ -94,6 +94,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ ! -w "$here" ]; then
+    echo "$here: cannot be written, and the tools write their caches there; copy the clone and test the copy" >&2
+    exit 1
+fi
 if [ "$part" = both ] && [ $# -gt 0 ]; then part=native; fi
 if [ "$part" = container ] || { [ "$part" = both ] && [ -n "${CONTAINER_ENGINE:-}" ]; }; then
     find_engine

@@ -30,15 +30,17 @@ def test_run_finds_the_clone_through_a_link(clone, tmp_path):
 
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
 def test_chained_and_relative_links_are_followed_where_they_lie(script, clone, tmp_path):
-    """Folder `a/deep` is reached as `other`: `..` in a link means the parent of `a/deep`, not of `other`."""
-    (tmp_path / "a/deep").mkdir(parents=True)
-    (tmp_path / "a/first").symlink_to(f"../clone/{script}")
-    (tmp_path / "a/deep/second").symlink_to("../first")
-    (tmp_path / "other").symlink_to("a/deep")
-    (tmp_path / "elsewhere/other").mkdir(parents=True)
+    """Folder `x/a/deep` is reached as `x/other`: `..` in a link means the parent of `deep`, not of `other`."""
+    (tmp_path / "x/a/deep").mkdir(parents=True)
+    (tmp_path / "x/mine").symlink_to(clone.top)
+    (tmp_path / "mine").mkdir()  # where `..` would lead if it meant the parent of `other`
+    (tmp_path / "x/a/first").symlink_to(f"../mine/{script}")
+    (tmp_path / "x/a/deep/second").symlink_to("../first")
+    (tmp_path / "x/other").symlink_to("a/deep")
+    (tmp_path / "elsewhere/x/other").mkdir(parents=True)
     settings = {"CDPATH": str(tmp_path / "elsewhere"), "SWFASTEDIT_VENV": str(clone.venv), "PYTHON": sys.executable}
     done = subprocess.run(
-        ["bash", "other/second", "--native" if script == "test.sh" else "--pet"],
+        ["bash", "x/other/second", "--native" if script == "test.sh" else "--pet"],
         **{"cwd": tmp_path, "env": {**os.environ, **settings}, "capture_output": True, "text": True, "check": False},
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,3 +108,15 @@ def test_newer_python_is_taken_if_python3_is_too_old(clone, tmp_path):
         "no python9 found: install Python 3.11 or newer, or set PYTHON to one\n",
     )
     assert shutil.which("python9") is None
+
+
+def test_tests_refuse_a_clone_that_cannot_be_written(clone, tmp_path, without_rights):
+    clone.top.chmod(0o555)
+    env = {**os.environ, "PYTHON": sys.executable, "SWFASTEDIT_VENV": str(clone.venv)}
+    command = [*without_rights, "bash", clone.top / "test.sh", "--native"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    clone.top.chmod(0o755)
+    reason = (
+        f"{clone.top}: cannot be written, and the tools write their caches there; copy the clone and test the copy\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
