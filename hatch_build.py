@@ -12,6 +12,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
+PYPI_CUDA = ("cupy-cuda12x", "cupy-cuda13x")  # the container's, and the one for the torch of PyPI
 TRAINING = "# For training"  # requirements.txt: the lines below are needed for training, evaluation and pictures only
 
 
@@ -23,8 +24,8 @@ class Requirements(MetadataHookInterface):
         lines = Path(self.root, "requirements.txt").read_text(encoding="utf-8").splitlines()
         end = next(number for number, line in enumerate(lines) if line.startswith(TRAINING))
         segmentation, training = _requirements(lines[:end]), _requirements(lines[end:])
-        gpu = [line for line in segmentation if line.startswith("cupy")]
-        metadata["dependencies"] = [line for line in segmentation if line not in gpu]
+        gpu = [line.replace(*PYPI_CUDA) for line in segmentation if line.startswith("cupy")]
+        metadata["dependencies"] = [line for line in segmentation if not line.startswith("cupy")]
         metadata["optional-dependencies"] = {"gpu": gpu, "train": training}
 
 

@@ -17,7 +17,12 @@
 #
 # SWFASTEDIT_VENV names a folder for the environment (default: .venv), PYTHON an interpreter.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+self=${BASH_SOURCE[0]}
+while [ -L "$self" ]; do # older versions of macOS have no readlink -f
+    target=$(readlink "$self")
+    case $target in /*) self=$target ;; *) self=$(dirname -- "$self")/$target ;; esac
+done
+here=$(CDPATH='' cd -P -- "$(dirname -- "$self")" && pwd)
 # shellcheck source=.ci/environment.sh
 source "$here/.ci/environment.sh"
 # shellcheck source=.ci/image.sh
@@ -89,6 +94,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ ! -w "$here" ]; then
+    echo "$here: cannot be written, and the tools write their caches there; copy the clone and test the copy" >&2
+    exit 1
+fi
 if [ "$part" = both ] && [ $# -gt 0 ]; then part=native; fi
 if [ "$part" = container ] || { [ "$part" = both ] && [ -n "${CONTAINER_ENGINE:-}" ]; }; then
     find_engine

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from environment import read_requirements
 from image_archives import image_archive
 from places import ROOT
 
@@ -74,8 +75,7 @@ class Clone:
         (self.bin / "tags").mkdir()
         for name in ("python", "ruff", "mypy", "lint-imports"):
             put(self.venv / "bin" / name, TOOL)
-        wanted = self.ask(".ci/environment.sh", f"python={sys.executable}; _requirements . dev")
-        (self.venv / "installed.txt").write_text(wanted)
+        (self.venv / "installed.txt").write_text("\n".join(read_requirements(self.top, ["dev"])))
         (self.venv / ".swfastedit").touch()
 
     def answers(self, engine):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from clones import put
+from environment import read_requirements
 
 # Makes environments without packages. `BREAKS` ends venv half-way; a file named offline in the environment fails pip.
 PLAYED_PYTHON = r"""#!/usr/bin/env bash
@@ -15,7 +19,7 @@ here=$(dirname "$0")
 case "$*" in
 "-m venv "*)
     if [ -n "${BREAKS:-}" ]; then mkdir -p "$3/lib/half" && exit 1; fi
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg"
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" "$3/bin/activate"
     ;;
 "-m pip --version") [ -f "$here/../pyvenv.cfg" ] ;;
 "-m pip install"*) echo "$* ${PIP_TARGET:-}" >>"$here/pip.log" && [ ! -f "$here/../offline" ] ;;
@@ -26,12 +30,17 @@ NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # if a check fails, p
 REFUSED = "{}: holds other files and is not changed; set SWFASTEDIT_VENV to a new or an empty folder\n"
 
 
-def make_environment(clone, **settings):
-    """Run what run.sh does before the program starts."""
+MAKE = 'source .ci/environment.sh; make_environment "$PWD"; echo "VENV=$VENV"'  # what run.sh does before the program
+
+
+def played_python(clone):
     played = clone.bin / "played-python"
     put(played, PLAYED_PYTHON.replace("{python}", sys.executable))
-    command = 'source .ci/environment.sh; make_environment "$PWD"; echo "VENV=$VENV"'
-    return clone.run("-euc", command, PYTHON=str(played), **settings)
+    return str(played)
+
+
+def make_environment(clone, **settings):
+    return clone.run("-euc", MAKE, PYTHON=played_python(clone), **settings)
 
 
 def content(folder):
@@ -48,12 +57,11 @@ def content(folder):
 def test_environment_is_made_marked_and_used_again(clone, tmp_path):
     venv = tmp_path / "a folder" / "environment"
     done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"VENV={venv}\n")
+    assert (done.returncode, done.stdout) == (0, f"VENV={venv}\n")
     assert (venv / ".swfastedit").is_file()
     before = content(venv)
     done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
-    assert (done.returncode, done.stdout) == (0, f"VENV={venv}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"VENV={venv}\n", "")
     assert content(venv) == before
 
 
@@ -85,8 +93,34 @@ def test_scripts_refuse_a_real_environment_of_another_project(command, pip, clon
     subprocess.run([sys.executable, "-m", "venv", pip, str(venv)], check=True)
     before = content(venv)
     done = clone.run(*command, SWFASTEDIT_VENV=str(venv), **NO_PACKAGES)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", REFUSED.format(venv))
+    refused = (
+        REFUSED.format(venv).rstrip() + r", or install torch==\S+ and \d+ others of requirements.txt into this one\n"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(refused, done.stderr)
     assert content(venv) == before
+
+
+def test_environment_of_another_tool_that_has_the_requirements_is_used_and_left_as_it_is(clone):
+    """As `uv venv && uv pip install -r requirements.txt` makes it: without pip."""
+    venv = clone.top / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    packages = venv / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    pins = [line.split(";")[0].split("==") for line in read_requirements(clone.top, [])]
+    for name, version in pins:
+        local = "+cpu" if name == "torch" else ""
+        put(
+            packages / f"{name.replace('-', '_')}-{version}.dist-info/METADATA",
+            f"Name: {name}\nVersion: {version}{local}\n",
+        )
+    before = content(venv)
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"VENV={venv}\n", "")
+    assert content(venv) == before
+    put(packages / f"scipy-{dict(pins)['scipy']}.dist-info/METADATA", "Name: scipy\nVersion: 1.0\n")
+    done = make_environment(clone, SWFASTEDIT_VENV="")
+    missing = f", or install scipy=={dict(pins)['scipy']} of requirements.txt into this one\n"
+    assert (done.returncode, done.stderr) == (1, REFUSED.format(venv).rstrip() + missing)
 
 
 def test_environment_in_the_clone_that_another_tool_made_is_refused(clone):
@@ -108,21 +142,49 @@ def test_folder_that_cannot_be_listed_is_refused(clone, tmp_path, without_rights
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
-def test_clone_that_cannot_be_written_names_the_setting(clone, without_rights):
+def read_only(clone, without_rights, *command, **settings):
+    """Run a command while the clone cannot be written."""
     clone.top.chmod(0o555)
-    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": ""}
-    command = (*without_rights, "bash", str(clone.top / "run.sh"))
-    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, check=False)
+    env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": "", **settings}
+    done = subprocess.run(
+        [*without_rights, *command], cwd=clone.top, env=env, capture_output=True, text=True, check=False
+    )
     clone.top.chmod(0o755)
+    return done
+
+
+def test_clone_that_cannot_be_written_names_the_setting(clone, without_rights):
+    """The user's cache cannot be written, either."""
+    done = read_only(clone, without_rights, "bash", "run.sh", XDG_CACHE_HOME=str(clone.top / ".cache"))
     reason = f"{clone.top}/.venv: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+@pytest.mark.parametrize("setting", ["XDG_CACHE_HOME", "HOME"])
+def test_environment_of_a_clone_that_cannot_be_written_is_in_the_cache(setting, clone, tmp_path, without_rights):
+    cache = {"XDG_CACHE_HOME": "", "HOME": "", setting: str(tmp_path / "my home")}
+    settings = cache | {"PYTHON": played_python(clone)}
+    done = read_only(clone, without_rights, "bash", "-euc", MAKE, **settings)
+    assert done.returncode == 0, done.stderr
+    venv = Path(done.stdout.removeprefix("VENV=").rstrip("\n"))
+    below = tmp_path / "my home" if setting == "XDG_CACHE_HOME" else tmp_path / "my home/.cache"
+    assert venv.parent == below / "swfastedit"
+    assert (venv / "installed.txt").is_file()
+    again = read_only(clone, without_rights, "bash", "-euc", MAKE, **settings)
+    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
+
+
+def test_complete_environment_in_a_clone_that_cannot_be_written_is_used(clone, without_rights):
+    shutil.move(clone.venv, clone.top / ".venv")
+    done = read_only(clone, without_rights, "bash", "-euc", MAKE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"VENV={clone.top / '.venv'}\n", "")
 
 
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
 def test_relative_folder_is_relative_to_the_caller(script, clone, tmp_path):
     """The stand-in environment is complete, so that the script goes on."""
     env = {**os.environ, **NO_PACKAGES, "PYTHON": sys.executable, "SWFASTEDIT_VENV": "venv"}
-    arguments = ["--native"] if script == "test.sh" else ["--help"]
+    arguments = ["--native"] if script == "test.sh" else ["--quiet"]
     done = subprocess.run(
         ["bash", clone.top / script, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
@@ -149,6 +211,7 @@ def test_interrupted_installation_is_completed(clone, tmp_path):
     put(venv / "offline", "")
     put(venv / ".swfastedit", "")
     put(venv / "pyvenv.cfg", "")
+    put(venv / "bin/activate", "")
     put(venv / "bin/python", PLAYED_PYTHON.replace("{python}", sys.executable))
     assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 1
     assert not (venv / "installed.txt").exists()
@@ -161,8 +224,11 @@ def test_interrupted_installation_is_completed(clone, tmp_path):
 def test_environment_of_which_venv_made_half_is_made_again(clone, tmp_path):
     venv = tmp_path / "environment"
     done = make_environment(clone, SWFASTEDIT_VENV=str(venv), BREAKS="yes")
-    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?\n"
-    assert (done.returncode, done.stderr) == (1, reason)
+    reason = f"{venv}: no environment could be made; is Python's venv module installed (Debian: python3-venv)?"
+    assert (done.returncode, done.stderr.splitlines()[2:]) == (
+        1,
+        [reason],
+    )  # after two lines that say how long it takes
     assert sorted(content(venv)) == [".swfastedit", "lib", "lib/half"]
     put(venv / "thesis.tex", "a file that a user adds")
     assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
@@ -176,8 +242,7 @@ def test_environment_whose_interpreter_is_gone_is_made_again(clone, tmp_path):
     make_environment(clone, SWFASTEDIT_VENV=str(venv))
     (venv / "bin/python").unlink()
     (venv / "bin/python").symlink_to(tmp_path / "removed")
-    done = make_environment(clone, SWFASTEDIT_VENV=str(venv))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert make_environment(clone, SWFASTEDIT_VENV=str(venv)).returncode == 0
     assert not (venv / "bin/python").is_symlink()
 
 
