@@ -101,8 +101,8 @@ def _all_but_one(folder: Path, demonstrations: Sequence[Path]) -> list[Path]:
     others = [path for path in demonstrations if path.name != SHIPPED]
     if len(others) > 1:
         raise UserError(
-            f"{folder}: holds several demonstration weights ({_names(others)}), expected one; name the file to use with "
-            "--weights FILE"
+            f"{folder}: holds several demonstration weights ({_names(others)}), expected one; name the file to use "
+            "with --weights FILE"
         )
     return [path for path in demonstrations if others and path.name == SHIPPED]
 
