@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from runs import NARROW
 
 from swfastedit_core import UserError
 from swfastedit_core.train import __main__ as command
@@ -90,6 +91,7 @@ def test_names_are_those_that_the_user_can_type(tmp_path, monkeypatch):
 
 def test_nothing_is_written_where_nothing_can_be_resumed(tmp_path, capfd):
     run = tmp_path / "run"
-    assert command.main(["--output", str(run), "--data", "phantom:1", "--resume"]) == 1
+    start = ["--output", str(run), *NARROW, "--data", "phantom:1", "--steps", "1"]
+    assert command.main([*start, "--resume"]) == 1
     assert capfd.readouterr().err == f"{run}: no such folder, so there is no run to resume; {START}\n"
     assert not run.exists()
