@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from played import PlayedEngine
+from fake_engine import FakeEngine
 
 from swfastedit_core.blending import UNSEEN_LOGIT, Blend, blend, gaussian_weights
 from swfastedit_core.box import Box
@@ -15,7 +15,7 @@ from swfastedit_core.windows import WindowPlan, plan_windows
 CPU = torch.device("cpu")
 
 
-class Noise(PlayedEngine):
+class Noise(FakeEngine):
     """Returns other random logits for every window."""
 
     config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)

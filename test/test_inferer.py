@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from played import PlayedEngine
+from fake_engine import FakeEngine
 
 from swfastedit_core import blending, inferer
 from swfastedit_core.blending import UNSEEN_LOGIT
@@ -14,7 +14,7 @@ from swfastedit_core.inferer import infer
 from swfastedit_core.windows import WindowPlan, plan_windows
 
 
-class EchoEngine(PlayedEngine):
+class EchoEngine(FakeEngine):
     """Returns its windows as logits."""
 
     config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)
@@ -66,7 +66,7 @@ def test_output_that_is_no_number_is_refused(value):
         def __call__(self, windows):
             return torch.full_like(windows[:, 0], value)
 
-    with pytest.raises(UserError, match=r"played\.safetensors: the network's output is not finite in float32"):
+    with pytest.raises(UserError, match=r"fake\.safetensors: the network's output is not finite in float32"):
         infer(random_image((8, 8, 8)), plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5), Broken())
 
 
@@ -85,7 +85,7 @@ def test_progress_counts_every_window():
     ],
 )
 def test_logits_go_to_the_host_when_the_gpu_is_full(free, fails, used, monkeypatch):
-    """The GPU is played: only sizes and places are asked for here."""
+    """Without a GPU: the test checks sizes and devices only."""
     asked, zeros = [], torch.zeros
 
     def allocate(shape, device):

@@ -1,4 +1,4 @@
-"""Segmentation of a scan by played networks: votes, regions, floors, progress."""
+"""Segmentation of a scan with fake networks: votes, regions, floors, progress."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 from places import ROOT
-from played import PlayedEngine
 
 import swfastedit_core
 from swfastedit_core import (
@@ -33,7 +33,7 @@ from swfastedit_core.preprocess import Preprocessing
 GRID = Geometry((12, 10, 8), (4.0, 4.0, 4.0), (1.0, 2.0, 3.0), (0, 1, 0, -1, 0, 0, 0, 0, 1))
 
 
-class SaysEverywhere(PlayedEngine):
+class SaysEverywhere(FakeEngine):
     """A network whose logit is its input's SUV minus a constant, whatever the window."""
 
     def __init__(self, offset=0.0, gain=1.0):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from played import PlayedEngine
+from fake_engine import FakeEngine
 
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, segment
 from swfastedit_core.checkpoint import Channels
@@ -26,7 +26,7 @@ CT_GRID = Geometry((10, 12, 8), (4.0, 4.0, 4.0), (1.0, -42.0, 3.0))
 SUV_0_TO_1 = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 1.0))
 
 
-class Adds(PlayedEngine):
+class Adds(FakeEngine):
     """A network whose logit is the sum of its channels and a constant; it remembers what it saw."""
 
     def __init__(self, *channels, offset, preprocessing=SUV_0_TO_1):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 
 from swfastedit_core.checkpoint import ENDINGS, Checkpoint, read_checkpoint, write_checkpoint
-from swfastedit_core.checkpoint.header import describe_input, to_header
+from swfastedit_core.checkpoint.header import describe_input
+from swfastedit_core.checkpoint.summary import describe, summarise
 from swfastedit_core.errors import UserError
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
@@ -22,8 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m swfastedit_core.checkpoint", description="Show and convert weights.")
     commands = parser.add_subparsers(dest="command")
-    show = commands.add_parser("show", help="print the description of a checkpoint as JSON")
+    show = commands.add_parser(
+        "show",
+        help="print what a checkpoint is",
+        description="Print a summary of a checkpoint, then its whole description as JSON.",
+    )
     show.add_argument("file", type=path_argument, help=f"a file of weights: {ENDINGS}")
+    show.add_argument("--json", action="store_true", help="print the JSON only")
     convert = commands.add_parser(
         "convert",
         help="write weights as a self-describing .safetensors file",
@@ -75,7 +80,10 @@ def _run(options: argparse.Namespace) -> None:
             "description; see python -m swfastedit_core.checkpoint --help"
         )
     if options.command == "show":
-        say(describe(read_checkpoint(options.file)))
+        checkpoint = read_checkpoint(options.file)
+        if not options.json:
+            say(f"{summarise(checkpoint)}\n")
+        say(describe(checkpoint))
         return
     if options.target.exists() and not options.overwrite:
         raise UserError(f"{options.target}: the file exists; choose another name, or replace it with --overwrite")
@@ -84,25 +92,6 @@ def _run(options: argparse.Namespace) -> None:
     for notice in (*source.remarks, *_assumptions(source, options)):
         say(f"notice: {notice}")
     say(f"written to {options.target}")
-
-
-def describe(checkpoint: Checkpoint) -> str:
-    """Return the configuration, the number of parameters and the stored precision, as indented JSON.
-
-    The history of training comes last: it is long.
-    """
-    tensors = checkpoint.tensors.values()
-    about = {
-        "file": str(checkpoint.path),
-        "parameters": sum(tensor.numel() for tensor in tensors),
-        "stored_as": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}),
-        "bytes": checkpoint.path.stat().st_size,
-    }
-    if checkpoint.notices:
-        about["notices"] = checkpoint.notices
-    config = json.loads(to_header(checkpoint.config))
-    training = config.pop("training")
-    return json.dumps({**about, **config, "training": training}, indent=2, ensure_ascii=False)
 
 
 def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpoint:

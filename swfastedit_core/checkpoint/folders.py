@@ -13,6 +13,7 @@ from swfastedit_core.errors import UserError
 STATES_OF_A_RUN = "states"  # folder of a training run, next to its weights
 DOCUMENTS = {".md", ".txt", ".toml", ".json", ".yaml", ".yml", ".csv", ".log", ".png", ".jpg", ".pdf", ".html"}
 DOCUMENT_NAMES = {"LICENSE", "LICENCE", "NOTICE", "README"}
+SHIPPED = "demo.safetensors"  # the demonstration of the repository, in its folder weights/
 SHOWN = 5  # number of files that a notice names
 
 
@@ -36,15 +37,15 @@ def find_checkpoints(paths: Iterable[str | Path]) -> FoundCheckpoints:
     """List the checkpoint files among files and folders.
 
     In a folder, a file of `torch.save` is left out if a ``.safetensors`` file has the same stem: both hold the same
-    weights. Demonstration weights are left out if the folder holds other weights. Documents are ignored. Everything
-    else that is left out is named in a notice.
+    weights. Demonstration weights are left out if the folder holds other weights; the shipped demonstration is left out
+    beside any other weights. Documents are ignored. Everything else that is left out is named in a notice.
 
     Raises
     ------
     UserError
         If a path does not exist, a folder holds no checkpoint, a folder belongs to a training run (its best and
-        last weights are not an ensemble), a folder holds several demonstrations and nothing else, or a file is named
-        twice.
+        last weights are not an ensemble), a folder holds several demonstrations beside the shipped one and nothing
+        else, or a file is named twice.
     """
     found: list[Path] = []
     notices: list[str] = []
@@ -79,8 +80,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     weights = [path for path in weights if path not in twins]
     demonstrations = [path for path in weights if path.suffix == OWN_SUFFIX and read_config(path).demonstration]
     if demonstrations == weights:
-        _require_one(folder, demonstrations)
-        demonstrations = []
+        demonstrations = _all_but_one(folder, demonstrations)
     left_out = (
         (others, f"expected {ENDINGS}"),
         (twins, f"the {OWN_SUFFIX} file of the same name is used"),
@@ -90,12 +90,21 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     return [path for path in weights if path not in demonstrations], notices
 
 
-def _require_one(folder: Path, demonstrations: Sequence[Path]) -> None:
-    if len(demonstrations) > 1:
+def _all_but_one(folder: Path, demonstrations: Sequence[Path]) -> list[Path]:
+    """Return the demonstrations that are left out of a folder without other weights: the shipped one, beside another.
+
+    Raises
+    ------
+    UserError
+        If there are several others.
+    """
+    others = [path for path in demonstrations if path.name != SHIPPED]
+    if len(others) > 1:
         raise UserError(
-            f"{folder}: holds several demonstration weights ({_names(demonstrations)}), expected one; name the file to "
-            "use with --weights FILE"
+            f"{folder}: holds several demonstration weights ({_names(others)}), expected one; name the file to use "
+            "with --weights FILE"
         )
+    return [path for path in demonstrations if others and path.name == SHIPPED]
 
 
 def _is_document(path: Path) -> bool:

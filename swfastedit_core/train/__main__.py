@@ -39,13 +39,18 @@ def _train(arguments: list[str]) -> None:
     from swfastedit_core.train.provenance import describe_command
     from swfastedit_core.train.run.execution import MachineSettings, Schedule
 
-    options = parse(arguments)
+    options = parse(arguments, say=say if os.environ.get("RANK", "0") == "0" else _say_nothing)
     schedule, machine = settings_of(Schedule, options), settings_of(MachineSettings, options)
     settings = run_settings_of(options, schedule)
     require_writable(options.output / "a file")
     from swfastedit_core.engine import resolve_device
     from swfastedit_core.train.run.fabric import launch_fabric, training_precision
+    from swfastedit_core.train.run.resume import require_state
+    from swfastedit_core.train.run.run_lock import locked_run
     from swfastedit_core.train.run.training_loop import Run, train
+
+    if options.resume:
+        require_state(options.output)
 
     ranks, local_ranks = _ranks()
     if settings.learning.batch % ranks:
@@ -69,8 +74,9 @@ def _train(arguments: list[str]) -> None:
         },
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    with _noting_saved_states(options.output):
-        train(run, fabric, resume=options.resume, say=_say_above_the_bar if fabric.is_global_zero else _say_nothing)
+    say_line = _say_above_the_bar if fabric.is_global_zero else _say_nothing
+    with _noting_saved_states(options.output), locked_run(options.output, fabric, say=say_line):
+        train(run, fabric, resume=options.resume or options.resume_or_start, say=say_line)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from itertools import chain
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser, path_argument
@@ -35,10 +37,21 @@ GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("machine", (MachineSettings,)),
     ("terms of the weights", (Terms,)),
 )
+OF_ANY_DATA = ("--data", "--fold")  # options of a file that other data may have, too
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str], *, say: Callable[[str], None] | None = None) -> argparse.Namespace:
     """Read a command line; its options replace those of its ``--options`` file.
+
+    If the file names data and the command line names other data, the options that describe the data of the file are not
+    used: how its cases are read and sampled, and the terms of the weights that are trained with it.
+
+    Parameters
+    ----------
+    arguments
+        The command line behind the program's name.
+    say
+        Takes a line about options of the file that are not used; None drops it.
 
     Raises
     ------
@@ -46,16 +59,49 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         If the command line or the file is wrong.
     """
     parser = _training_parser()
-    file_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    file_parser = Parser(prog=PROGRAM, add_help=False)
     file_parser.add_argument("--options", type=path_argument)
-    file = file_parser.parse_known_args(arguments)[0].options
-    given = _flags(arguments)
-    replaced = {other for pair in EXCLUSIVE for flag, other in (pair, pair[::-1]) if flag in given}
-    merged = [*(read_options_file(file, parser, without=replaced) if file else []), *arguments]
+    file_parser.add_argument("--data", nargs="*")
+    asked = file_parser.parse_known_args(arguments)[0]
+    merged = list(arguments)
+    if asked.options is not None:
+        options = read_options_file(asked.options, parser)
+        unused = _unused_options(options, _flags(arguments), data=asked.data)
+        if unused and say is not None:
+            say(
+                f"notice: --data is not that of {asked.options}; not used of this file: {', '.join(unused)}; give on "
+                "the command line what holds for your data, too"
+            )
+        merged = [*chain(*options.values()), *arguments]
     for one, other in EXCLUSIVE:
         if {one, other} <= _flags(merged):
             raise UserError(f"{one} and {other} exclude each other; give one of them")
     return parser.parse_args(merged)
+
+
+def _unused_options(options: dict[str, list[str]], given: set[str], *, data: list[str] | None) -> list[str]:
+    """Remove the options of a file that the command line excludes; return those that other data make useless.
+
+    Parameters
+    ----------
+    options
+        From `read_options_file`; changed.
+    given
+        Flags of the command line.
+    data
+        Data sets of the command line; None if it names none.
+    """
+    for one, other in EXCLUSIVE:
+        for flag, excluded in ((one, other), (other, one)):
+            if flag in given:
+                options.pop(excluded, None)
+    if data is None or options.get("--data", ["--data", *data]) == ["--data", *data]:
+        return []
+    of_the_data = {option.flag for kind in (DataSettings, Terms) for _, option in options_of(kind)}
+    unused = [flag for flag in options if flag in of_the_data and flag not in OF_ANY_DATA]
+    for flag in unused:
+        del options[flag]
+    return [flag for flag in unused if not {flag, flag.replace("--", "--no-", 1)} & given]
 
 
 def run_settings_of(options: argparse.Namespace, schedule: Schedule) -> RunSettings:
@@ -130,8 +176,20 @@ Other commands: {PROGRAM} survey …   examine data without training
     )
     add = parser.add_argument
     add("--output", type=path_argument, required=True, metavar="DIR", help="folder of the run")
-    add("--options", type=path_argument, metavar="FILE", help="TOML file of options; the command line replaces them")
+    add(
+        "--options",
+        type=path_argument,
+        metavar="FILE",
+        help="TOML file of options; the command line replaces them; "
+        "with other --data, what the file says about its data, licence, attribution and demonstration is not used",
+    )
     add("--resume", action="store_true", help="resume the run in --output from its newest valid state")
+    add(
+        "--resume-or-start",
+        action="store_true",
+        help="resume the run in --output if it has a state, else start it: "
+        "for job scripts that are submitted several times",
+    )
     add("--store", type=path_argument, metavar="DIR", help="folder of the prepared cases; runs may share it "
         "(default: in --output)")  # fmt: skip
     for title, kinds in GROUPS:

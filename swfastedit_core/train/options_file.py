@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from swfastedit_core.errors import UserError
 NOT_IN_FILES = ("--options", "--help")
 
 
-def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: Container[str] = ()) -> list[str]:
+def read_options_file(path: Path, parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     """Turn a TOML file into command-line arguments.
 
     Parameters
@@ -23,8 +23,12 @@ def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: C
         ``deep-supervision = true``. Tables group keys and mean nothing. Paths start at the working directory.
     parser
         The parser whose options the file may hold.
-    without
-        Options that are skipped, such as ``--steps``.
+
+    Returns
+    -------
+    dict
+        The arguments for each option, such as ``["--clip", "1"]`` for the key ``--clip``, and ``["--no-skip-bad"]`` for
+        the key ``--skip-bad``.
 
     Raises
     ------
@@ -38,17 +42,15 @@ def read_options_file(path: Path, parser: argparse.ArgumentParser, *, without: C
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--options {path}: not a TOML file of options ({error})") from error
     known = {name for action in parser._actions for name in action.option_strings}
-    arguments: list[str] = []
+    arguments: dict[str, list[str]] = {}
     for key, value in _keys_and_values(content):
         option = f"--{key}"
         if option not in known or option in NOT_IN_FILES:
             raise UserError(f"--options {path}: '{key}' is not an option of {parser.prog}; see its --help")
-        if option in without:
-            continue
         if isinstance(value, bool):
-            arguments.append(option if value else f"--no-{key}")
+            arguments[option] = [option if value else f"--no-{key}"]
         else:
-            arguments += [option, *map(str, value if isinstance(value, list) else [value])]
+            arguments[option] = [option, *map(str, value if isinstance(value, list) else [value])]
     return arguments
 
 

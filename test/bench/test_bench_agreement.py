@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from played import PlayedEngine
+from fake_engine import FakeEngine
 
 from bench import agreement
 from swfastedit_core import Geometry, Volume, write_volume
@@ -18,7 +18,7 @@ from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.train.data.sources import Source
 
 
-class Threshold(PlayedEngine):
+class Threshold(FakeEngine):
     """Finds what has an SUV above a limit, whatever the window."""
 
     def __init__(self, limit):

@@ -42,7 +42,7 @@ def test_reference_runs_in_a_process_of_its_own(tmp_path):
     assert report["total_seconds"] == pytest.approx(parts)
 
 
-def test_failure_of_a_program_is_told_with_its_last_output():
+def test_failure_of_a_program_is_reported_with_its_last_output():
     code = "import sys; print('x' * 2000, 'last words'); sys.exit('no\\nsuch scan')"
     with pytest.raises(UserError, match=r"^-c import .*: no such scan x+ last words$") as error:
         programs.run_for_report(["-c", code])

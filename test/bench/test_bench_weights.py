@@ -14,7 +14,7 @@ from swfastedit_core.train.data.sources import find_sources
 
 
 class NoNetworks(list):
-    """An ensemble that the scores do not need: `segment` is played."""
+    """An ensemble that the scores do not need: `segment` is replaced."""
 
     ct_network = None
 

@@ -69,7 +69,7 @@ def test_warnings_about_the_scan_are_reported_and_recorded(networks, tmp_path):
     assert "1 voxels were not finite numbers" in said[0]
 
 
-def test_warnings_about_the_pet_are_told_even_if_the_ct_fails(networks, tmp_path):
+def test_warnings_about_the_pet_are_reported_even_if_the_ct_fails(networks, tmp_path):
     write_volume(Volume(np.full(GRID.shape_zyx, 2000.0, np.float32), GRID), tmp_path / "scan.mha")
     (tmp_path / "ct.mha").write_bytes(b"no image")
     said = []

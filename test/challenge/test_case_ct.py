@@ -93,9 +93,9 @@ def case(folder, *, pets=("p.mha",), cts=("c.mha",)):
 def masks(done, *names):
     """Return the masks that a run wrote, and its reports."""
     assert (done.returncode, done.stderr) == (0, "")
-    told = [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
-    assert [Path(report["output"]).name for report in told] == list(names)
-    return [read_label(report["output"]).array_zyx for report in told], told
+    reported = [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
+    assert [Path(report["output"]).name for report in reported] == list(names)
+    return [read_label(report["output"]).array_zyx for report in reported], reported
 
 
 def assert_failed(done, message):
@@ -118,7 +118,7 @@ def test_single_files(tmp_path, weights, run):
     assert (len(report["weights"]), report["ct"]) == (2, str(tmp_path / "c.nrrd"))
 
 
-def test_ct_that_no_network_wants_is_told_of(tmp_path, weights, run):
+def test_ct_that_no_network_takes_is_reported(tmp_path, weights, run):
     write_volume(random_pet(), tmp_path / "p.mha")
     write_volume(random_ct(), tmp_path / "c.mha")
     options = ("--pet", tmp_path / "p.mha", "--output", tmp_path / "out", "--weights", weights / "alone.safetensors")

@@ -103,7 +103,7 @@ def test_cases_from_the_field_on_a_real_scan(run, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
-def test_file_that_the_program_did_not_write_is_replaced_only_if_told(suffix, run, weights, tmp_path):
+def test_file_that_the_program_did_not_write_is_replaced_only_if_asked_for(suffix, run, weights, tmp_path):
     (tmp_path / "images").mkdir()
     scan, label = tmp_path / "images" / f"a{suffix}", tmp_path / "labels" / f"a{suffix}"
     sitk.WriteImage(plain_image(), str(scan))

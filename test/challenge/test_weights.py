@@ -71,12 +71,12 @@ def test_files_of_a_folder_that_are_left_out_are_named_on_stdout(pet, tmp_path, 
 def test_several_demonstrations_in_a_folder_are_refused(pet, tmp_path, run):
     demonstration = replace(CONFIG, demonstration=True)
     network = Checkpoint(tmp_path, demonstration, build_network(demonstration.network).state_dict())
-    paths = [tmp_path / "weights" / name for name in ("demo.safetensors", "mine.safetensors")]
+    paths = [tmp_path / "weights" / name for name in ("fold0.safetensors", "fold1.safetensors")]
     for path in paths:
         write_checkpoint(network, path)
     options = ("--pet", pet, "--output", tmp_path / "out")
     done = run(*options, "--weights", tmp_path / "weights")
-    assert_failed(done, "holds several demonstration weights (demo.safetensors, mine.safetensors), expected one")
+    assert_failed(done, "holds several demonstration weights (fold0.safetensors, fold1.safetensors), expected one")
     assert not (tmp_path / "out").exists()
     (report,) = reports(run(*options, "--weights", paths[0], "--weights", paths[1]))
     assert (len(report["weights"]), report["demonstration"]) == (2, True)

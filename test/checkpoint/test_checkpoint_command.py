@@ -47,7 +47,7 @@ def test_command_converts_and_shows(tmp_path, run):
         "notice: assumed as in the recipe: spacing 2.036 × 2.036 × 3 mm, window 128 × 128 × 128 voxels; "
         f"if that is wrong, give --spacing, --window\nwritten to {target}\n"
     )
-    about = json.loads(run("show", target).stdout)
+    about = json.loads(run("show", target, "--json").stdout)
     assert about["parameters"] == sum(t.numel() for t in build_network(NARROW).state_dict().values())
     assert about["stored_as"] == ["float16"]
     assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
@@ -120,15 +120,64 @@ def test_key_chooses_the_network(tmp_path, run):
 def test_terms_are_shown_before_the_history_of_training(tmp_path, run):
     config = CheckpointConfig(NARROW, training={"steps": [1, 2]}, licence="CC0", attribution="me", demonstration=True)
     write_checkpoint(checkpoint(config), tmp_path / "a.safetensors")
-    about = json.loads(run("show", tmp_path / "a.safetensors").stdout)
+    about = json.loads(run("show", tmp_path / "a.safetensors", "--json").stdout)
     assert list(about)[-4:] == ["licence", "attribution", "demonstration", "training"]
     assert about["training"] == {"steps": [1, 2]}
 
 
+def test_summary_for_people_comes_before_the_json(tmp_path, run):
+    training = {
+        "data": [
+            {"layout": "images", "cases": 28, "patients": 27},
+            {"layout": "phantom", "cases": 300, "patients": 300},
+        ],
+        "step": 4000,
+        "steps": 5000,
+        "start": {"file": "last.safetensors", "licence": "CC0", "training": {}},
+        "validation": {"step": 3000, "cases": 7, "dice": 0.71234, "fpv_ml": 1.0, "fnv_ml": None},
+    }
+    preprocessing = Preprocessing((4.0, 4.0, 5.0), RangeIntensity(0.0, 15.0))
+    terms = {"licence": "CC-BY-4.0", "attribution": "A.\nAuthor\x1b", "demonstration": True}
+    config = CheckpointConfig(NARROW, preprocessing, (96, 64, 64), training=training, **terms)
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(checkpoint(config), path)
+    parameters = sum(tensor.numel() for tensor in build_network(NARROW).state_dict().values())
+    done = run("show", path)
+    summary, _, plain = done.stdout.partition("\n\n")
+    assert (
+        summary
+        == f"""{path}
+  network       dynunet, filters 2-3-4-5-6-7, {parameters:,} parameters
+  stored as     float32, {path.stat().st_size / 1e6:.1f} MB
+  channels      pet
+  input         spacing 4 × 4 × 5 mm, SUV 0 to 15, window 96 × 64 × 64 voxels
+  licence       CC-BY-4.0
+  attribution   A. Author
+  demonstration yes, not for patients
+  trained       4000 of 5000 steps, on 28 cases of 27 patients (images) and 300 cases of 300 patients (phantom)
+  started from  last.safetensors, licence CC0
+  validation    mean Dice 0.7123 of 7 scans, step 3000"""
+    )
+    assert plain == run("show", path, "--json").stdout
+    assert json.loads(plain)["training"] == training
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"data": 5, "step": "x", "start": 1, "validation": []}, {"data": [1], "validation": {"dice": None}}],
+)
+def test_summary_of_weights_of_another_program_says_what_is_not_known(training, tmp_path, run):
+    write_checkpoint(checkpoint(CheckpointConfig(NARROW, training=training)), tmp_path / "a.safetensors")
+    done = run("show", tmp_path / "a.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n  trained       not described\n  validation    none\n" in done.stdout
+
+
 def test_what_is_assumed_is_shown(tmp_path, run):
     torch.save({"net": monai_network().state_dict()}, tmp_path / "0.pt")
-    (notice,) = json.loads(run("show", tmp_path / "0.pt").stdout)["notices"]
+    (notice,) = json.loads(run("show", tmp_path / "0.pt", "--json").stdout)["notices"]
     assert notice.startswith("no description in the file, the recipe's preprocessing is assumed (spacing 2.036")
+    assert f"\n  notice        {notice}\n" in run("show", tmp_path / "0.pt").stdout
 
 
 def test_folder_is_no_file_of_weights(tmp_path, run):
@@ -156,7 +205,7 @@ def test_command_shows_the_channels_and_keeps_them(tmp_path, run):
     write_checkpoint(checkpoint(config), tmp_path / "both.safetensors")
     done = run("convert", tmp_path / "both.safetensors", tmp_path / "new.safetensors", "--suv-range", 0, 43)
     assert (done.returncode, done.stderr) == (0, "")
-    about = json.loads(run("show", tmp_path / "new.safetensors").stdout)
+    about = json.loads(run("show", tmp_path / "new.safetensors", "--json").stdout)
     assert about["channels"] == ["pet", "ct"]
     assert about["preprocessing"]["ct_hu"] == [-160.0, 240.0]
     assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}

@@ -55,17 +55,26 @@ def test_demonstration_steps_aside_for_other_weights(tmp_path):
     assert found(tmp_path) == (["mine.safetensors"], [notice])
 
 
-def test_several_demonstrations_are_no_ensemble_of_their_own_accord(tmp_path):
+def test_shipped_demonstration_steps_aside_for_another_demonstration(tmp_path):
     for name in ("demo.safetensors", "mine.safetensors"):
+        write(tmp_path / name, demonstration=True)
+    notice = f"{tmp_path}: not used: demo.safetensors (demonstration weights are not used beside others)"
+    assert found(tmp_path) == (["mine.safetensors"], [notice])
+    both = [tmp_path / "demo.safetensors", tmp_path / "mine.safetensors"]
+    assert find_checkpoints(both).files == tuple(both)  # the user says so
+
+
+def test_several_demonstrations_are_no_ensemble_unless_named(tmp_path):
+    for name in ("demo.safetensors", "fold0.safetensors", "fold1.safetensors"):
         write(tmp_path / name, demonstration=True)
     with pytest.raises(UserError) as caught:
         find_checkpoints([tmp_path])
     assert str(caught.value) == (
-        f"{tmp_path}: holds several demonstration weights (demo.safetensors, mine.safetensors), expected one; name the "
-        "file to use with --weights FILE"
+        f"{tmp_path}: holds several demonstration weights (fold0.safetensors, fold1.safetensors), expected one; name "
+        "the file to use with --weights FILE"
     )
-    both = [tmp_path / "demo.safetensors", tmp_path / "mine.safetensors"]
-    assert find_checkpoints(both).files == tuple(both)  # the user says so
+    both = [tmp_path / "fold0.safetensors", tmp_path / "fold1.safetensors"]
+    assert find_checkpoints(both).files == tuple(both)
     write(tmp_path / "trained.safetensors")
     assert found(tmp_path)[0] == ["trained.safetensors"]
 

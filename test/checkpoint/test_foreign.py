@@ -261,12 +261,12 @@ def test_heads_of_deep_supervision_are_left_out(tmp_path):
         ({"norm_name": "batch"}, "a DynUNet with trained norm layers"),
     ],
 )
-def test_other_dynunets_are_told_apart(changes, words, tmp_path):
+def test_other_dynunets_are_refused(changes, words, tmp_path):
     torch.save({"net": monai_network(**changes).state_dict()}, tmp_path / "0.pt")
     assert refused(tmp_path / "0.pt").startswith(words)
 
 
-def test_other_topology_is_told_what_is_known(tmp_path):
+def test_refusal_of_another_topology_names_the_known_ones(tmp_path):
     """Six levels whose deepest stride is 2 along all axes, as nnU-Net plans them."""
     state = own_state(monai_network())
     name = "upsamples.0.transp_conv.conv.weight"

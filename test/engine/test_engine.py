@@ -307,7 +307,7 @@ def test_stream_that_is_left_early_can_be_begun_again(narrow_checkpoint, engine_
     torch.testing.assert_close(answer(engine, windows[3]), answer(engine, *windows)[3:], atol=1e-5, rtol=1e-5)
 
 
-def test_errors_of_the_background_are_told_where_the_engine_is_used(narrow_checkpoint, engine_name):
+def test_errors_of_the_background_are_raised_where_the_engine_is_used(narrow_checkpoint, engine_name):
     checkpoint = read_checkpoint(narrow_checkpoint)
     checkpoint.tensors.pop("bottleneck.conv1.conv.weight")
     engine = engine_of(checkpoint, engine_name)

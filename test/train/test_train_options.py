@@ -23,6 +23,7 @@ from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.options import GROUPS, described_options, parse, run_settings_of
 from swfastedit_core.train.provenance import describe_command
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
+from swfastedit_core.train.run.network_settings import Terms
 from swfastedit_core.train.run.settings import LearningSettings, RunSettings
 from swfastedit_core.train.setting import Option, options_of, required_setting, setting
 
@@ -166,6 +167,67 @@ def test_file_gives_way_to_the_exclusive_option_of_the_command_line(tmp_path):
     file.write_text("steps = 3\npercentiles = [1, 99]\n")
     options = parse([*LEAST, "--options", str(file), "--epochs", "2", "--suv-range", "0", "5"])
     assert (options.steps, options.epochs, options.percentiles) == (None, 2, (0.05, 99.95))
+
+
+def test_other_data_get_no_licence_and_no_demonstration_mark_of_a_file(tmp_path):
+    said = []
+    demo = ROOT / "weights" / "demo.toml"
+    options = parse(["--options", str(demo), "--output", "run", "--data", "images:mine"], say=said.append)
+    config = run_settings_of(options, Schedule()).config
+    assert (config.licence, config.attribution, config.demonstration) == ("unknown", "", False)
+    assert config.window == (96, 96, 96)  # what is not about data is used
+    assert said == [
+        f"notice: --data is not that of {demo}; not used of this file: --shares, --demonstration, --licence, "
+        "--attribution; give on the command line what holds for your data, too"
+    ]
+    said.clear()
+    terms = ["--licence", "CC0", "--attribution", "me", "--demonstration", "--shares", "1"]
+    options = parse(["--options", str(demo), "--output", "run", "--data=images:mine", *terms], say=said.append)
+    config = run_settings_of(options, Schedule()).config
+    assert (config.licence, config.attribution, config.demonstration) == ("CC0", "me", True)
+    assert said == []
+
+
+OF_DATA = """
+shares = [1, 2]
+split = "split.json"
+skip-bad = true
+lesion-labels = [2]
+pet-channel = 1
+ct-channel = 0
+patient = "(.+)_ses-.*"
+geometry = "qform"
+donor-data = ["images:a"]
+licence = "CC0"
+attribution = "me"
+demonstration = true
+"""
+
+
+@pytest.mark.parametrize(
+    ("in_file", "given", "used"),
+    [
+        ('data = ["images:a", "images:b"]', [], True),
+        ('data = ["images:a", "images:b"]', ["images:a", "images:b"], True),
+        ("", ["images:c"], True),  # the file is not about certain data
+        ('data = ["images:a", "images:b"]', ["images:b", "images:a"], False),  # the shares are in the other order
+        ('data = ["images:a", "images:b"]', ["images:a"], False),
+        ('data = "images:a"', ["images:b"], False),
+    ],
+)
+def test_options_about_the_data_of_a_file_are_used_for_these_data_only(in_file, given, used, tmp_path):
+    file = tmp_path / "options.toml"
+    file.write_text(f'{in_file}\nfold = "1/5"\nclip = 1\n{OF_DATA}')
+    options = vars(parse(["--output", "run", "--options", str(file), *(["--data", *given] if given else [])]))
+    plain = vars(parse([*LEAST]))
+    names = [line.partition(" ")[0].replace("-", "_") for line in OF_DATA.split("\n") if line]
+    assert {name for name in names if options[name] != plain[name]} == (set(names) if used else set())
+    assert (options["fold"], options["clip"]) == ("1/5", 1.0)
+
+
+def test_every_option_about_data_and_terms_is_in_the_test_above():
+    flags = {option.flag for kind in (DataSettings, Terms) for _, option in options_of(kind)} - {"--data", "--fold"}
+    assert flags == {f"--{line.partition(' ')[0]}" for line in OF_DATA.split("\n") if line}
 
 
 def test_provenance_holds_every_option_and_no_folder():

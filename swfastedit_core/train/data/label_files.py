@@ -71,7 +71,7 @@ def align(mask: Volume, grid: Geometry, path: Path) -> Volume:
     mask
         uint8 [Z, Y, X].
     grid
-        That of the scan.
+        Grid of the scan.
     path
         File of the mask, for the message.
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from swfastedit_core.checkpoint import Checkpoint, read_checkpoint, read_config, write_checkpoint
+from swfastedit_core.checkpoint import Checkpoint, find_checkpoints, read_checkpoint, read_config, write_checkpoint
+from swfastedit_core.checkpoint.kinds import OWN_SUFFIX
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import require_writable
 from swfastedit_core.train.run.recorder import BEST, LAST
@@ -31,7 +32,8 @@ def export_runs(
     overwrite
         Replace any file of the same name, not only weights of runs.
     say
-        Takes a line for each file: which weights it holds and why, and what it replaces.
+        Takes a line for each file: which weights it holds and why, and what it replaces. Then takes lines about the
+        folder: which of its files `process.py` uses, or why it refuses the folder.
 
     Returns
     -------
@@ -54,6 +56,8 @@ def export_runs(
     for checkpoint, target, remark in zip(checkpoints, targets, remarks, strict=True):
         write_checkpoint(replace(checkpoint, path=target), target, half=half)
         say(f"{target}: {_describe_weights(checkpoint, which)}{remark}")
+    for line in _describe_use(folder):
+        say(line)
     return targets
 
 
@@ -78,6 +82,22 @@ def _describe_weights(checkpoint: Checkpoint, which: str) -> str:
     else:
         reason = f"no validation has finished, so there is no {BEST}"
     return f"{name} of step {training['step']} of {training['steps']} ({reason})"
+
+
+def _describe_use(folder: Path) -> list[str]:
+    """Return what `process.py` uses of a folder, and what it leaves out."""
+    try:
+        found = find_checkpoints([folder])
+    except UserError as error:
+        return [f"warning: process.py --weights {folder} will be refused: {error}"]
+    names = ", ".join(path.name for path in found.files)
+    several = f"an ensemble of {len(found.files)}: " if len(found.files) > 1 else ""
+    marked = any(path.suffix == OWN_SUFFIX and read_config(path).demonstration for path in found.files)
+    remark = " (a demonstration, not for patients)" if marked else ""
+    return [
+        f"process.py --weights {folder} will use {several}{names}{remark}",
+        *(f"notice: {notice}" for notice in found.notices),
+    ]
 
 
 def _describe_replaced(target: Path, *, overwrite: bool) -> str:

@@ -61,5 +61,7 @@ def describe_origin(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "file": checkpoint.path.name,
         "licence": checkpoint.config.licence,
+        "attribution": checkpoint.config.attribution,
+        "demonstration": checkpoint.config.demonstration,
         "training": checkpoint.config.training,
     }

@@ -99,25 +99,24 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
-    """Plot loss, Dice and false volumes against the steps; rows are those of metrics.csv."""
-    if not any(row.get("validated_cases") for row in rows):
-        figure, (loss,) = new_figure(1, 1, size_inches=(5.0, 3.2))
-        _plot_column(loss, rows, "loss", "loss")
-        _label_steps(loss)
-        save_figure(figure, path, dpi=100)
-        return
-    figure, (loss, scores, volumes) = new_figure(1, 3, size_inches=(11.0, 3.2))
-    _plot_column(loss, rows, "loss", "loss")
-    _plot_column(scores, rows, "dice", "mean Dice")
-    _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
-    _plot_column(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
-    scores.set_ylim(0, 1)
-    if volumes.get_ylim()[1] > LOG_SCALE_ABOVE_ML:
-        volumes.set_yscale("symlog", linthresh=1)
-        volumes.yaxis.set_major_formatter("{x:g}")
-    volumes.set_ylim(bottom=-0.03 * volumes.get_ylim()[1])  # otherwise the frame hides a line at 0
-    for axes in (loss, scores, volumes):
-        _label_steps(axes)
+    """Plot loss, Dice and false volumes against the steps, all from 0; rows are those of metrics.csv."""
+    last_step = max((int(row["step"]) for row in rows), default=1)
+    validated = any(row.get("validated_cases") for row in rows)
+    figure, panels = new_figure(1, 3 if validated else 1, size_inches=(11.0 if validated else 5.0, 3.2))
+    _plot_column(panels[0], rows, "loss", "loss")
+    panels[0].set_ylim(bottom=0)
+    if validated:
+        _, scores, volumes = panels
+        _plot_column(scores, rows, "dice", "mean Dice")
+        _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
+        _plot_column(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
+        scores.set_ylim(0, 1)
+        if volumes.get_ylim()[1] > LOG_SCALE_ABOVE_ML:
+            volumes.set_yscale("symlog", linthresh=1)
+            volumes.yaxis.set_major_formatter("{x:g}")
+        volumes.set_ylim(0, max(1.0, volumes.get_ylim()[1]))
+    for axes in panels:
+        _label_steps(axes, last_step)
     save_figure(figure, path, dpi=100)
 
 
@@ -144,7 +143,9 @@ def plot_projections(projections: Sequence[Projection], path: Path) -> None:
     save_figure(figure, path, dpi=110)
 
 
-def _label_steps(axes: Any) -> None:
+def _label_steps(axes: Any, last_step: int) -> None:
+    axes.set_xlim(0, max(1, last_step))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
@@ -155,7 +156,9 @@ def _plot_column(axes: Any, rows: Sequence[dict[str, str]], column: str, label: 
     points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column) not in (None, "", "nan")]
     if points:
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker="." if len(points) < 20 else "")
+        marker = "." if len(points) < 20 else ""
+        # Without clipping, the frame hides no point at its border.
+        axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker=marker, clip_on=False, zorder=3)
 
 
 def _text(value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,48 @@ from lightning_fabric import Fabric
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.run.recorder import BEST, LAST, STATES
-from swfastedit_core.train.run.states import DamagedStateError, read_newest_state, read_state
+from swfastedit_core.train.run.states import STATE_SUFFIX, DamagedStateError, list_states, read_newest_state, read_state
 from swfastedit_core.train.store.training_data import Say
+
+MAX_NAMES = 3  # runs that a message names
+MIN_SIMILARITY = 0.5  # of their names, from 0 to 1
+
+
+def require_state(folder: Path) -> None:
+    """Refuse to resume a run that has no state, and name the runs that could be meant.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no state.
+    """
+    if list_states(folder / STATES):
+        return
+    found = "holds no state to resume" if folder.is_dir() else "no such folder, so there is no run to resume"
+    names = [str(run) for run in _similar_runs(folder)]
+    meant = f"did you mean {' or '.join(names)}? " if names else ""
+    raise UserError(f"{folder}: {found}; {meant}--resume-or-start instead of --resume starts the run")
+
+
+def _similar_runs(folder: Path) -> list[Path]:
+    """Return runs with a state, the most similar name first: runs in the folder, or else beside it.
+
+    Without the folder above it, runs of all folders beside that one are compared.
+    """
+    inside = _runs(folder, "*")
+    if inside:
+        return inside[:MAX_NAMES]
+    top, pattern = (folder.parent, "*") if folder.parent.is_dir() else (folder.parent.parent, "*/*")
+    runs = {str(run.relative_to(top)): run for run in _runs(top, pattern)}
+    wanted = str(folder.relative_to(top))
+    return [runs[name] for name in difflib.get_close_matches(wanted, runs, MAX_NAMES, MIN_SIMILARITY)]
+
+
+def _runs(top: Path, pattern: str) -> list[Path]:
+    """Return the folders of runs that match a pattern and hold a state."""
+    with suppress(OSError):
+        return sorted({path.parents[1] for path in top.glob(f"{pattern}/{STATES}/[0-9]*{STATE_SUFFIX}")})
+    return []
 
 
 def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say) -> dict[str, Any] | None:
@@ -23,7 +65,7 @@ def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say
     fabric
         The processes of the run.
     resume
-        Whether the user wants to resume.
+        Whether to resume the run if it has a state.
     say
         Takes lines for the user.
 
@@ -39,8 +81,13 @@ def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say
     """
     newest = read_newest_state(folder / STATES, warn=say) if fabric.is_global_zero else None
     path = fabric.broadcast(None if newest is None else newest[0])
-    if not resume and (path is not None or any((folder / name).exists() for name in (BEST, LAST))):
+    if not resume and path is not None:
         raise UserError(f"{folder}: already holds a run; continue it with --resume, or choose another --output")
+    if not resume and any((folder / name).exists() for name in (BEST, LAST)):
+        raise UserError(
+            f"{folder}: holds weights of a run, but no state to resume; choose another --output, or start again with "
+            "--resume-or-start, which renames the weights"
+        )
     if path is None:
         if resume:
             say(f"{folder}: holds no state to resume, the run starts at step 0")

@@ -65,7 +65,7 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
     fabric
         From `launch_fabric`; every process of a distributed run calls this function.
     resume
-        Continue from the newest valid state. Without it, a folder that holds a run is refused.
+        Continue from the newest valid state, if there is one. Without it, a folder that holds a run is refused.
     say
         Takes lines for the user.
 

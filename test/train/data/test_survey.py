@@ -58,7 +58,7 @@ def read(monkeypatch):
     return cases
 
 
-def test_finding_tells_what_is_in_a_case(tmp_path):
+def test_finding_describes_a_case(tmp_path):
     finding = examine(case_of(tmp_path), with_ct=False)
     assert finding == Finding(
         *("a", "images:somewhere", "patient of a"),

@@ -1,10 +1,12 @@
 """One process of two that learn together. Started by torchrun with a folder and the options of a run.
 
-First a crop of NaN comes to one of them; then they do a run of the command, lose its newest state, and resume it.
+First a crop of NaN comes to one of them. Then they do a run of the command; before it, the folder is locked. They lose
+the newest state of the run, and resume it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -53,9 +55,20 @@ def learn_from_nan(folder: Path) -> int:
     return fabric.global_rank
 
 
+def train_in_locked_folder(folder: Path, run: Path, options: list[str], *, rank: int) -> None:
+    """Try to train while the second process holds the lock that the first one asks for; write each exit code."""
+    with (run / "lock").open("a") as file:
+        if rank == 1:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        torch.distributed.barrier()
+        (folder / f"refused-{rank}").write_text(str(command.main(["--output", str(run), *options])))
+        torch.distributed.barrier()
+
+
 def main(folder: Path, options: list[str]) -> int:
     """Do all of it; the weights of the run before it is resumed are called first.safetensors."""
     rank, run = learn_from_nan(folder), folder / "run"
+    train_in_locked_folder(folder, run, options, rank=rank)
     code = command.main(["--output", str(run), *options])
     if rank == 0:
         shutil.copy(run / "last.safetensors", folder / "first.safetensors")

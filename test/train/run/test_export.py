@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
+from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, find_checkpoints, read_config, write_checkpoint
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.train import __main__ as command
 
 CONFIG = CheckpointConfig(NetworkConfig("smalldynunet", (2, 2, 2)))
 
 
-def write_weights(path: Path, **training) -> None:
+def write_weights(path: Path, *, demonstration: bool = False, **training) -> None:
     torch.manual_seed(0)
-    tensors = build_network(CONFIG.network).state_dict()
-    write_checkpoint(Checkpoint(path, replace(CONFIG, training=training), tensors), path)
+    config = replace(CONFIG, training=training, demonstration=demonstration)
+    write_checkpoint(Checkpoint(path, config, build_network(CONFIG.network).state_dict()), path)
 
 
 @pytest.fixture
@@ -29,8 +29,17 @@ def run(tmp_path) -> Path:
 
 
 def exported(capfd, *arguments) -> str:
+    """Export, and return the lines about the files that were written."""
+    written, use = export_and_use(capfd, *arguments)
+    assert use == [f"process.py --weights {arguments[1]} will use run.safetensors"]
+    return written
+
+
+def export_and_use(capfd, *arguments) -> tuple[str, list[str]]:
+    """Export one run; return the line about its file, and the lines about the folder."""
     assert command.main(["export", *map(str, arguments)]) == 0
-    return capfd.readouterr().out
+    written, *use = capfd.readouterr().out.splitlines()
+    return f"{written}\n", use
 
 
 def test_last_weights_are_taken_where_nothing_was_validated(run, tmp_path, capfd):
@@ -76,3 +85,29 @@ def test_nothing_is_written_if_one_of_several_files_must_not_be_replaced(run, tm
     assert command.main(["export", str(tmp_path / "other"), str(run), str(tmp_path / "out")]) == 1
     assert "run.safetensors: exists" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.safetensors"]
+
+
+def test_export_says_what_the_program_uses_of_the_folder(run, tmp_path, capfd):
+    out = tmp_path / "out"
+    write_weights(out / "demo.safetensors", demonstration=True)
+    left_out = f"notice: {out}: not used: demo.safetensors (demonstration weights are not used beside others)"
+    assert export_and_use(capfd, run, out)[1] == [f"process.py --weights {out} will use run.safetensors", left_out]
+    write_weights(out / "older.safetensors", step=5)
+    assert export_and_use(capfd, run, out)[1] == [
+        f"process.py --weights {out} will use an ensemble of 2: older.safetensors, run.safetensors",
+        left_out,
+    ]
+
+
+def test_exported_demonstration_replaces_the_shipped_one_and_is_refused_beside_others(tmp_path, capfd):
+    out = tmp_path / "out"
+    for name in ("demo", "fold0", "fold1"):
+        write_weights(tmp_path / name / "last.safetensors", demonstration=True, step=1, steps=1, validation={})
+    for name, used in (("demo", "demo"), ("fold0", "fold0")):
+        use = export_and_use(capfd, tmp_path / name, out)[1]
+        assert use[0] == f"process.py --weights {out} will use {used}.safetensors (a demonstration, not for patients)"
+    assert [path.name for path in find_checkpoints([out]).files] == ["fold0.safetensors"]
+    assert export_and_use(capfd, tmp_path / "fold1", out)[1] == [
+        f"warning: process.py --weights {out} will be refused: {out}: holds several demonstration weights "
+        "(fold0.safetensors, fold1.safetensors), expected one; name the file to use with --weights FILE"
+    ]

@@ -70,6 +70,21 @@ def test_scores_of_validations_have_panels_of_their_own(figures):
     assert volumes == {"FPV, ml": [[10, 6]], "FNV, ml": [[10, 0]]}
 
 
+@pytest.mark.parametrize("volume", ["6", "0", "700"])
+def test_all_axes_begin_at_0_and_dice_ends_at_1(volume, figures):
+    validated = {"step": "10", "dice": "0.7", "fpv_ml": volume, "fnv_ml": "0", "validated_cases": "2"}
+    plot_curves([*LOSSES, validated], Path("curves.png"))
+    plot_curves(LOSSES, Path("curves.png"))
+    of_a_validation, of_losses = figures
+    assert [axes.get_xlim() for figure in figures for axes in figure.axes] == [(0, 15)] * 4
+    assert [axes.get_ylim()[0] for figure in figures for axes in figure.axes] == [0] * 4
+    loss, scores, volumes = of_a_validation.axes
+    assert loss.get_ylim()[1] == of_losses.axes[0].get_ylim()[1] >= 0.5
+    assert scores.get_ylim() == (0, 1)
+    assert volumes.get_ylim()[1] >= max(1, float(volume))
+    assert not any(line.get_clip_on() for axes in of_a_validation.axes for line in axes.lines)  # 0 is on the frame
+
+
 def test_picture_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "curves.png").mkdir()
     with pytest.raises(UserError, match=r"curves\.png: the picture cannot be written"):

@@ -124,18 +124,18 @@ def test_what_a_kill_after_the_last_step_kept_back_is_written_by_resuming(option
     assert (run / "best.safetensors").read_bytes() == best
 
 
-def test_scan_that_cannot_be_validated_is_told_and_left_out(data, tmp_path):
+def test_scan_that_cannot_be_validated_is_reported_and_left_out(data, tmp_path):
     ours = shutil.copytree(data, tmp_path / "data")
     scan = ours / "imagesTr" / "blob2.mha"
     scan.write_bytes(scan.read_bytes()[:-100])
-    told = []
+    warned = []
     checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
     held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
-    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append}
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": warned.append}
     found = validate(checkpoint, held_out, should_stop=lambda: False, **how)
     assert [one.score.case for one in found] == ["blob5"]
-    assert len(told) == 1
-    assert told[0].startswith("warning: blob2 is left out of this validation: ")
+    assert len(warned) == 1
+    assert warned[0].startswith("warning: blob2 is left out of this validation: ")
     assert validate(checkpoint, held_out, should_stop=lambda: True, **how) == []
 
 
@@ -144,12 +144,12 @@ def test_validation_outlives_what_no_one_thought_of(data, monkeypatch):
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(validation, "segment", broken)
-    told = []
+    warned = []
     checkpoint = read_checkpoint(ROOT / "weights" / "demo.safetensors")
     held_out = find_sources(f"images:{data}", seed=0)[:1]
-    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": told.append, "should_stop": lambda: False}
+    how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": warned.append, "should_stop": lambda: False}
     assert validate(checkpoint, held_out, **how) == []
-    assert told == ["warning: blob0 is left out of this validation: RuntimeError: CUDA out of memory"]
+    assert warned == ["warning: blob0 is left out of this validation: RuntimeError: CUDA out of memory"]
 
 
 ENDS = "; the same command with --resume continues from the last saved state"
@@ -287,8 +287,12 @@ def test_weights_without_states_are_not_replaced(options, tmp_path, capfd):
     weights = (run / "last.safetensors").read_bytes()
     shutil.rmtree(run / "states")
     assert command.main(arguments) == 1
-    assert "already holds a run" in capfd.readouterr().err
-    assert command.main([*arguments, "--resume"]) == 0
+    renames = "start again with --resume-or-start, which renames the weights"
+    assert capfd.readouterr().err == (
+        f"{run}: holds weights of a run, but no state to resume; choose another --output, or {renames}\n"
+    )
+    assert command.main([*arguments, "--resume"]) == 1
+    assert command.main([*arguments, "--resume-or-start"]) == 0
     assert (run / "earlier-last.safetensors").read_bytes() == weights
     assert (run / "earlier-metrics.csv").is_file()
     assert list(losses(run)) == [1]
@@ -364,6 +368,10 @@ def test_two_processes_that_are_resumed_end_with_the_same_weights(two_ranks):
     before, after = read_checkpoint(folder / "first.safetensors"), read_checkpoint(folder / "run" / "last.safetensors")
     assert before.config.training["step"] == after.config.training["step"] == 6
     assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
+
+
+def test_two_processes_are_refused_while_another_one_trains_in_the_folder(two_ranks):
+    assert [(two_ranks[0] / f"refused-{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
 
 
 def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(two_ranks):

@@ -1,13 +1,15 @@
-"""What a resumed run must have in common with the run before."""
+"""Resuming: there must be a state, and settings must be the same."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from runs import NARROW
 
 from swfastedit_core import UserError
-from swfastedit_core.train.run.resume import require_same_settings
+from swfastedit_core.train import __main__ as command
+from swfastedit_core.train.run.resume import require_same_settings, require_state
 
 FOLDER = Path("runs/fold0")
 SETTINGS = {"--ema": "0.0", "--crop": "(32, 32, 32)", "content of the training cases": ["a", "b"]}
@@ -40,3 +42,56 @@ def test_state_of_another_version_is_refused_as_such():
         "runs/fold0: cannot be resumed: its state was saved by another version of this program and does not hold "
         "'--ema'; resume with that version, or choose another --output"
     )
+
+
+def write_states(top, *names):
+    """Write folders of runs that can be resumed."""
+    for name in names:
+        (top / name / "states").mkdir(parents=True)
+        (top / name / "states" / "00000005.state").touch()
+
+
+def no_state(folder):
+    with pytest.raises(UserError) as error:
+        require_state(folder)
+    return str(error.value)
+
+
+START = "--resume-or-start instead of --resume starts the run"
+
+
+def test_run_with_a_state_can_be_resumed(tmp_path):
+    write_states(tmp_path, "fold0")
+    require_state(tmp_path / "fold0")
+
+
+def test_misspelled_run_is_not_resumed_and_similar_runs_are_named(tmp_path):
+    write_states(tmp_path / "runs", "fold0", "fold12", "phantoms")
+    runs = tmp_path / "runs"
+    (runs / "fold").mkdir()
+    none = f"no such folder, so there is no run to resume; did you mean {runs / 'fold0'}"
+    assert no_state(runs / "fodl0") == f"{runs / 'fodl0'}: {none} or {runs / 'fold12'}? {START}"
+    assert no_state(tmp_path / "run" / "fold0") == (
+        f"{tmp_path / 'run' / 'fold0'}: {none} or {runs / 'fold12'}? {START}"
+    )
+    assert no_state(runs / "fold") == (
+        f"{runs / 'fold'}: holds no state to resume; did you mean {runs / 'fold0'} or {runs / 'fold12'}? {START}"
+    )
+    assert no_state(runs / "tumours") == f"{runs / 'tumours'}: no such folder, so there is no run to resume; {START}"
+    assert no_state(runs).startswith(f"{runs}: holds no state to resume; did you mean {runs / 'fold0'} or ")
+
+
+def test_names_are_those_that_the_user_can_type(tmp_path, monkeypatch):
+    write_states(tmp_path, "runs/fold0")
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean runs/fold0?" in no_state(Path("runs/fold1"))
+    assert "did you mean runs/fold0?" in no_state(Path("rums/fold0"))
+    assert "did you mean runs/fold0?" in no_state(Path("runs"))
+
+
+def test_nothing_is_written_where_nothing_can_be_resumed(tmp_path, capfd):
+    run = tmp_path / "run"
+    start = ["--output", str(run), *NARROW, "--data", "phantom:1", "--steps", "1"]
+    assert command.main([*start, "--resume"]) == 1
+    assert capfd.readouterr().err == f"{run}: no such folder, so there is no run to resume; {START}\n"
+    assert not run.exists()

@@ -192,7 +192,7 @@ def test_options_file_holds_options_and_the_command_line_wins(options, tmp_path,
         assert words in capfd.readouterr().err
 
 
-def test_survey_tells_what_there_is(data, capfd):
+def test_survey_prints_cases_and_sizes(data, capfd):
     assert command.main(["survey", "--data", f"images:{data}", "phantom:3", "--preparers", "1"]) == 0
     out = capfd.readouterr().out
     assert "6 of 6 patients" in out

@@ -1,4 +1,4 @@
-"""Networks that are played: what the core does with an answer, not the answer, is what those tests ask."""
+"""An engine without a network: a test defines what windows become."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from swfastedit_core.engine.batches import BatchSize, in_batches
 from swfastedit_core.errors import WindowTooLargeError
 
 
-class PlayedEngine:
-    """An engine whose subclasses say in `__call__` what windows [N, C, X, Y, Z] become, [N, X, Y, Z]."""
+class FakeEngine:
+    """An engine whose subclasses define in `__call__` what windows [N, C, X, Y, Z] become, [N, X, Y, Z]."""
 
-    name, source, precision, device = "played", "played.safetensors", "float32", torch.device("cpu")
+    name, source, precision, device = "fake", "fake.safetensors", "float32", torch.device("cpu")
     batch = 1
 
     def stream(self, windows):
