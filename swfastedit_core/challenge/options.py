@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swfastedit_core.challenge.case import CaseOptions
-from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
+from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, TASKS
+from swfastedit_core.challenge.port import HOST, OPTIONS, PORT
 from swfastedit_core.system.command import Parser, path_argument
 
-OPTIONS = "SWFASTEDIT_OPTIONS"
 ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
 
 Without arguments: reads every .mha in /input/images/pet, writes masks to
@@ -32,6 +32,7 @@ class Options:
     task: str
     data_centric: bool | None
     api_method: str
+    host: str
     port: int
     weights: tuple[Path, ...]
     device: str
@@ -83,6 +84,7 @@ def parse(arguments: list[str], *, baked_in: str) -> Options:
         task=options.task,
         data_centric=None if options.data_centric is None else options.data_centric == "true",
         api_method=options.api_method,
+        host=options.host,
         port=options.port,
         weights=tuple(options.weights or ()),
         device=options.device,
@@ -175,6 +177,9 @@ def _parser() -> Parser:
         choices=["exec", "invoke"],
         help="exec: segment, then exit; invoke: load the networks, then segment at every call over HTTP "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--host", default=HOST, help="address that invoke listens on; 0.0.0.0 is all (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
