@@ -7,6 +7,8 @@ connection. A port that is open keeps the connection until the server thread run
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import socket
 
@@ -16,6 +18,10 @@ OPTIONS = "SWFASTEDIT_OPTIONS"  # variable of the environment with the options o
 HOST = "127.0.0.1"
 PORT = 4743  # the platform's
 CALLERS = 2048  # that may wait for the server thread; the system may allow fewer
+ADVICE = {
+    errno.EADDRINUSE: "is the program running already?",
+    errno.EACCES: "choose a --port above 1023",
+}
 
 
 def open_early(arguments: list[str], *, baked_in: str) -> socket.socket | None:
@@ -57,8 +63,6 @@ def open_port(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=CALLERS)
     except OSError as error:
-        advice = "is the program running already?" if isinstance(error.errno, int) and error.errno > 0 else ""
-        raise UserError(
-            f"port {port} of {host} cannot be opened ({error.strerror}); "
-            f"{advice or 'expected --host with an address of this machine, such as 127.0.0.1'}"
-        ) from error
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        advice = ADVICE.get(error.errno or 0, "expected --host with an address of this machine, such as 127.0.0.1")
+        raise UserError(f"port {port} of {host} cannot be opened ({reason}); {advice}") from error

@@ -157,8 +157,10 @@ def _application(started: Future[bool], calls: SimpleQueue[Call]) -> Starlette:
             return Response()  # nobody reads it
         call: Call = Future()
         calls.put(call)
-        answer, gone = asyncio.wrap_future(call), asyncio.ensure_future(_wait_for_disconnect(request))
-        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        answer: asyncio.Future[Answer] = asyncio.wrap_future(call)
+        gone = asyncio.ensure_future(_wait_for_disconnect(request))
+        either: list[asyncio.Future[Any]] = [answer, gone]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
         if not answer.done():
             call.cancel()  # has no effect on a case that runs
