@@ -1,6 +1,6 @@
 """The platform's own shim (sagemaker-shim from PyPI), which starts `process.py` and calls it; moto plays S3.
 
-``python test/shim.py`` measures the time of a case with both API methods. The shim needs Python 3.12, so it runs in an
+The shim needs Python 3.12, so it runs in an
 environment of its own; `process.py` runs in this one.
 """
 
@@ -27,6 +27,7 @@ PACKAGES = ("sagemaker-shim==0.8.3", "aioboto3==15.5.0", "moto[s3]==5.2.5", "fla
 BUCKET = "platform"
 MASK = "images/automated-petct-lesion-segmentation/scan.mha"
 RESULT = ".sagemaker_shim/inference_result.json"
+AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request"  # moto does not check more
 SERVE_PORT = 8080  # fixed in the shim
 
 
@@ -57,7 +58,9 @@ def make_environment() -> Path:
         if not marker.exists() or marker.read_text() != "\n".join(PACKAGES):
             subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
             pip = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *PACKAGES]
-            done = subprocess.run(pip, capture_output=True, text=True, check=False)
+            elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
+            settings = {name: value for name, value in os.environ.items() if name not in elsewhere}
+            done = subprocess.run(pip, env=settings, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise UnavailableError(f"pip cannot install the shim: {(done.stderr.splitlines() or ['?'])[-1]}")
             marker.write_text("\n".join(PACKAGES))
@@ -78,16 +81,22 @@ class Bucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object; the empty key makes the bucket."""
-        url, kind = f"{self.endpoint}/{BUCKET}/{key}".rstrip("/"), {"Content-Type": "application/octet-stream"}
-        urllib.request.urlopen(urllib.request.Request(url, content, kind, method="PUT"), timeout=30).close()
+        self._request("PUT", key, content).close()
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/{BUCKET}/{key}", timeout=30) as answer:
+            with self._request("GET", key) as answer:
                 return bytes(answer.read())
-        except urllib.error.HTTPError:
-            return None
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def _request(self, method: str, key: str, content: bytes | None = None):
+        url = f"{self.endpoint}/{BUCKET}/{key}".rstrip("/")
+        headers = {"Content-Type": "application/octet-stream", "Authorization": AUTHORIZATION}
+        return urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method), timeout=30)
 
     def result(self, pk: str) -> dict[str, object] | None:
         """Read the platform's record of a task; None if the task was not run."""
@@ -170,6 +179,11 @@ class Shim:
         finally:
             process.terminate()
             process.communicate(timeout=30)
+
+
+def health_calls(log: str) -> int:
+    """Count the shim's questions for the health in its log."""
+    return log.count("Calling health endpoint")
 
 
 def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
