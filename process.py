@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.api_method == "invoke":
             invoke(options, listening=listening, stderr=stderr)
         else:
+            if listening:  # for a scan on the command line of an image that is built for calls
+                listening.close()
             execute(options)
 
     return run_command(work)

@@ -16,6 +16,7 @@ platform ends the program after such a call.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -138,6 +139,7 @@ def _answering(application: Starlette, listening: socket.socket) -> Iterator[Non
     try:
         yield
     finally:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # clients that are cut off now are no news
         server.should_exit = True
         thread.join(2 * END_SECONDS)
 
