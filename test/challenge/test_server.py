@@ -239,7 +239,7 @@ def listens(server, host):
     [((), "127.0.0.1", "127.0.0.2"), (("--host", "127.0.0.2"), "127.0.0.2", "127.0.0.1")],
 )
 def test_port_of_the_host_is_open_before_the_slow_imports(serve, tmp_path, weights, monkeypatch, options, host, other):
-    (tmp_path / "numpy.py").write_text("import time; time.sleep(600)\n")  # the import that never ends
+    (tmp_path / "uvicorn.py").write_text("import time; time.sleep(600)\n")  # an import that never ends
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = serve(*options, weights=weights)
     for _ in range(3000):
