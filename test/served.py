@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 
 import numpy as np
 import SimpleITK as sitk
@@ -80,6 +81,42 @@ class Served:
     def stop(self, sent=signal.SIGTERM):
         """Return exit code, streams and the processor time it took."""
         return stopped(self.process, sent)
+
+
+CALL = b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+class Work:
+    """A function that segments in tests: it counts, and each case waits until `go_on` is set."""
+
+    def __init__(self):
+        self.begun, self.done = 0, 0
+        self.working, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun += 1
+        self.working.set()
+        assert self.go_on.wait(60)
+        self.done += 1
+        return [{"case": self.done}]
+
+
+def open_call(port):
+    """Send a call; return its connection, unread."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(CALL)
+    return connection
+
+
+def read(connection):
+    """Return status and JSON of the answer, and close the connection."""
+    with connection, HTTPResponse(connection) as answer:
+        answer.begin()
+        return answer.status, json.load(answer)
+
+
+def http_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "http"]
 
 
 def free_port():

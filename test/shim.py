@@ -40,7 +40,11 @@ def find_python() -> str:
     beside = sorted(Path(sys.base_prefix).parent.glob("*3.12*/bin/python3.12"))
     for python in (os.environ.get("SWFASTEDIT_SHIM_PYTHON"), shutil.which("python3.12"), sys.executable, *beside):
         command = [str(python), "-c", "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 12))"]
-        if python and subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        if (
+            python
+            and shutil.which(python)
+            and subprocess.run(command, capture_output=True, check=False).returncode == 0
+        ):
             return str(python)
     raise UnavailableError("no Python 3.12, which the shim needs (SWFASTEDIT_SHIM_PYTHON names one)")
 

@@ -178,9 +178,7 @@ def _parser() -> Parser:
         help="exec: segment, then exit; invoke: load the networks, then segment at every call over HTTP "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--host", default=HOST, help="address that invoke listens on; 0.0.0.0 is all (default: %(default)s)"
-    )
+    parser.add_argument("--host", default=HOST, help="address of invoke; 0.0.0.0 is all (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
         "--weights",

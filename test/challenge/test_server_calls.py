@@ -1,58 +1,20 @@
-"""The server in this process: what callers see, from well-behaved ones to clients that leave or send nothing."""
+"""The server in this process: what callers see during the start, a case and the end."""
 
 from __future__ import annotations
 
-import json
 import signal
-import socket
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPResponse
 
 import pytest
-from served import ask, free_port, serving
+from served import Work, ask, free_port, http_threads, serving
 
 from swfastedit_core.challenge import server as server_module
 from swfastedit_core.challenge.port import open_port
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Stopped
-
-CALL = b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-
-
-class Work:
-    """A function that segments in tests: it counts, and each case waits until `go_on` is set."""
-
-    def __init__(self):
-        self.begun, self.done = 0, 0
-        self.working, self.go_on = threading.Event(), threading.Event()
-
-    def __call__(self):
-        self.begun += 1
-        self.working.set()
-        assert self.go_on.wait(60)
-        self.done += 1
-        return [{"case": self.done}]
-
-
-def open_call(port):
-    """Send a call; return its connection, unread."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-    connection.sendall(CALL)
-    return connection
-
-
-def read(connection):
-    """Return status and JSON of the answer, and close the connection."""
-    with connection, HTTPResponse(connection) as answer:
-        answer.begin()
-        return answer.status, json.load(answer)
-
-
-def http_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "http"]
 
 
 def test_a_second_call_waits_and_health_answers_meanwhile(capfd):
@@ -142,99 +104,6 @@ def test_reason_of_a_failed_start_is_the_answer_of_every_call(error, reason, cap
     assert first[1]["detail"].startswith(reason)
     assert capfd.readouterr().err == f"{first[1]['detail']}\n" * 3
     assert code == 0
-
-
-def test_call_whose_client_has_gone_is_not_segmented():
-    port, work = free_port(), Work()
-
-    def client():
-        with open_call(port) as first:
-            assert work.working.wait(60)
-            gone = [open_call(port) for _ in range(3)]
-            with open_call(port) as last:
-                ask(port, "/health")  # now all calls have arrived
-                for connection in gone:
-                    connection.close()
-                ask(port, "/health")
-                time.sleep(0.1)
-                work.go_on.set()
-                return [read(first), read(last)]
-
-    _, answers = serving(lambda: work, client, port)
-    assert answers == [(201, {"reports": [{"case": number}]}) for number in (1, 2)]
-    assert work.begun == 2
-
-
-def test_case_whose_client_has_gone_is_finished_and_the_next_one_answered():
-    port, work = free_port(), Work()
-
-    def client():
-        with open_call(port):
-            assert work.working.wait(60)
-        ask(port, "/health")
-        work.go_on.set()
-        return ask(port, "/invoke", "POST")
-
-    _, answer = serving(lambda: work, client, port)
-    assert (work.begun, work.done) == (2, 2)
-    assert answer == (201, {"reports": [{"case": 2}]})
-
-
-def test_fifty_callers_are_answered_in_the_order_of_their_calls():
-    port, work = free_port(), Work()
-
-    def client():
-        calls = []
-        for _ in range(50):
-            calls.append(open_call(port))
-            ask(port, "/health")  # the call has arrived
-        work.go_on.set()
-        return [read(call) for call in calls]
-
-    _, answers = serving(lambda: work, client, port)
-    assert answers == [(201, {"reports": [{"case": number}]}) for number in range(1, 51)]
-
-
-def test_three_hundred_slow_connections_do_not_block_a_call(capfd):
-    port = free_port()
-    whole = CALL.replace(b"Length: 0", b"Length: 1000")
-
-    def client():
-        slow = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(300)]
-        for byte in range(3):
-            for number, connection in enumerate(slow):
-                if number % 3:  # the first third sends nothing, the second a byte at a time, the third no body
-                    connection.sendall(whole[byte : byte + 1] if number % 3 == 1 else (whole, b"1", b"2")[byte])
-        begin = time.monotonic()
-        answers = ask(port, "/health")[0], ask(port, "/invoke", "POST")[0]
-        seconds = time.monotonic() - begin
-        return answers, seconds, slow
-
-    begin = time.monotonic()
-    code, (answers, seconds, slow) = serving(lambda: lambda: [], client, port)
-    assert answers == (200, 201)
-    assert seconds < 5
-    assert code == 0
-    assert time.monotonic() - begin < 20  # the end waits for none of them
-    assert capfd.readouterr() == ("stopped\n", "")
-    assert http_threads() == []
-    for connection in slow:
-        connection.close()
-
-
-def test_what_is_no_http_is_refused_and_prints_nothing(capfd):
-    port = free_port()
-
-    def client():
-        for sent in (b"\x16\x03\x01\x02\x00hello\r\n\r\n", b"GET " + b"x" * 100_000, b"\r\n" * 10):
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-                connection.sendall(sent)
-        with socket.create_connection(("127.0.0.1", port)) as connection:  # leaves in the middle of the body
-            connection.sendall(CALL.replace(b"Length: 0", b"Length: 1000") + b"abc")
-        return ask(port, "/invoke", "POST")[0]
-
-    assert serving(lambda: lambda: [], client, port) == (0, 201)
-    assert capfd.readouterr() == ("stopped\n", "")
 
 
 def test_sigterm_during_a_case_answers_all_callers(capfd):
