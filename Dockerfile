@@ -42,11 +42,13 @@ ARG SOURCE=unknown
 ARG CONTENT_DIGEST=unknown
 # If an argument changes, some engines still take ENV and LABEL from their cache, unless a RUN before uses the argument.
 RUN printf '%s\n' "version ${VERSION}" "revision ${REVISION}" "source ${SOURCE}" "content ${CONTENT_DIGEST}" \
-    "options --api-method ${API_METHOD} ${OPTIONS}" >build.txt
+    "options --api-method ${API_METHOD} --host 0.0.0.0 ${OPTIONS}" >build.txt
 
 USER 10001:10001
 ENTRYPOINT ["python", "/opt/algorithm/process.py"]
-ENV SWFASTEDIT_OPTIONS="--api-method ${API_METHOD} ${OPTIONS}"
+# Invoke listens on all addresses of the container, so that its port can be published (docker run --publish). The
+# platform needs 127.0.0.1 only: its shim runs inside the container.
+ENV SWFASTEDIT_OPTIONS="--api-method ${API_METHOD} --host 0.0.0.0 ${OPTIONS}"
 LABEL org.opencontainers.image.title="swfastedit" \
       org.opencontainers.image.description="Lesion segmentation in whole-body FDG-PET" \
       org.opencontainers.image.version="${VERSION}" \

@@ -37,8 +37,8 @@ if [ -n "${SOURCE:-}" ]; then
 else
     address=$(source_address "$(git -C "$here" config --get remote.origin.url 2>/dev/null || true)")
 fi
-content="$API_METHOD --api-method $API_METHOD $OPTIONS"
-content="$(content_digest "$API_METHOD" "--api-method $API_METHOD $OPTIONS") $content"
+options=$(image_options "$API_METHOD" "$OPTIONS")
+content="$(content_digest "$API_METHOD" "$options") $API_METHOD $options"
 
 # The image gets its names after the checks. Before, it has a tag of its own, which is removed whatever happens.
 unchecked=$NAME:unchecked-$$ building=

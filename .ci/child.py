@@ -105,7 +105,8 @@ def run(
     except BaseException:
         _end(process)
         raise
-    reader.join(SECONDS_TO_END)
+    finally:  # the caller closes the log
+        reader.join(SECONDS_TO_END)
     return subprocess.CompletedProcess(command, process.returncode, lines)
 
 

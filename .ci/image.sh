@@ -3,6 +3,7 @@
 #
 #   find_engine                   sets ENGINE to docker or podman, the first that runs; CONTAINER_ENGINE names one
 #   describe_image FOLDER         sets NAME, VERSION, REVISION, FILES_DIGEST and, unless it is set, IMAGE
+#   image_options METHOD OPTIONS  prints SWFASTEDIT_OPTIONS of an image, as the Dockerfile sets it
 #   content_digest METHOD OPTIONS prints a digest of the image's files, its API method and its SWFASTEDIT_OPTIONS
 #   read_image IMAGE              sets FOUND_DIGEST, FOUND_METHOD and FOUND_OPTIONS; fails if there is no such image
 #   require_image                 fails unless IMAGE exists, was built from the files in this folder, and has the
@@ -43,6 +44,10 @@ describe_image() {
     IMAGE=${IMAGE:-$NAME:latest}
 }
 
+image_options() {
+    echo "--api-method $1 --host 0.0.0.0 $2"
+}
+
 content_digest() {
     local digest
     digest=$(printf '%s\n' "$FILES_DIGEST" "$@" | _sha256)
@@ -67,8 +72,8 @@ require_image() {
         echo "the image $IMAGE was not built from the files in this folder: run ./build.sh again" >&2
         return 1
     fi
-    options=${FOUND_OPTIONS#--api-method "$FOUND_METHOD" }
-    wanted="--api-method ${API_METHOD:-$FOUND_METHOD} ${OPTIONS-$options}"
+    options=${FOUND_OPTIONS#"$(image_options "$FOUND_METHOD" "")"}
+    wanted=$(image_options "${API_METHOD:-$FOUND_METHOD}" "${OPTIONS-$options}")
     if [ "$FOUND_OPTIONS" != "$wanted" ]; then
         echo "the image $IMAGE was built with '$FOUND_OPTIONS', expected '$wanted': run ./build.sh again" >&2
         return 1

@@ -37,7 +37,7 @@ info) [ -f "$here/${0##*/}.answers" ] ;;
 build*)
     method=$(argument API_METHOD)
     printf '%s\n' "$(argument CONTENT_DIGEST)" "$method" "PATH=/bin" \
-        "SWFASTEDIT_OPTIONS=--api-method $method $(argument OPTIONS)" >"$here/built"
+        "SWFASTEDIT_OPTIONS=--api-method $method --host 0.0.0.0 $(argument OPTIONS)" >"$here/built"
     [ ! -f "$here/stale" ] || cp "$here/stale" "$here/built"
     for number in "${!words[@]}"; do
         [ "${words[number]}" != --tag ] || cp "$here/built" "$tags/${words[number+1]}"
@@ -85,14 +85,15 @@ class Clone:
 
     def put_image(self, tag, *, digest="", method="exec", options=""):
         """Give the engines an image; its digest is that of these files, method and options, unless one is given."""
-        lines = [digest or self.content(method, options), method, f"SWFASTEDIT_OPTIONS=--api-method {method} {options}"]
+        environment = f"SWFASTEDIT_OPTIONS=--api-method {method} --host 0.0.0.0 {options}"
+        lines = [digest or self.content(method, options), method, environment]
         (self.bin / "tags" / tag).write_text("\n".join(lines) + "\n")
 
     def tags(self):
         return sorted(path.name for path in (self.bin / "tags").iterdir())
 
     def content(self, method="exec", options=""):
-        digest = f'describe_image .; content_digest {method} "--api-method {method} {options}"'
+        digest = f'describe_image .; content_digest {method} "$(image_options {method} "{options}")"'
         return self.ask(".ci/image.sh", digest).strip()
 
     def ask(self, file, command):

@@ -18,6 +18,8 @@ from swfastedit_core.system.garbage import collection_paused
 from swfastedit_core.system.processors import limit_threads
 
 if TYPE_CHECKING:
+    import socket
+
     from swfastedit_core.engine.ensemble import Ensemble
 
 
@@ -28,17 +30,22 @@ def execute(options: Options) -> None:
     segment_cases(cases, networks, options, before=seconds)
 
 
-def invoke(options: Options, *, stderr: TextIO) -> None:
+def invoke(options: Options, *, listening: socket.socket | None, stderr: TextIO) -> None:
     """Load the networks, then segment the scan in the input folder at every call over HTTP.
 
     Parameters
     ----------
     options
-        With the port to listen on.
+        With the host and the port to listen on.
+    listening
+        Socket of the port; None to open it here.
     stderr
         Stream for the reasons of failures; one line for each.
     """
+    from swfastedit_core.challenge.port import open_port
     from swfastedit_core.challenge.server import serve
+
+    listening = listening or open_port(options.host, options.port)
 
     def load_and_warm_up() -> Callable[[], list[dict[str, Any]]]:
         networks, seconds = load(options)
@@ -51,7 +58,7 @@ def invoke(options: Options, *, stderr: TextIO) -> None:
             record.to_json() for record in segment_cases(find_cases(options), networks, options, before=seconds)
         ]
 
-    serve(load_and_warm_up, port=options.port, stderr=stderr)
+    serve(load_and_warm_up, listening=listening, stderr=stderr)
 
 
 def load(options: Options) -> tuple[Ensemble, dict[str, float]]:

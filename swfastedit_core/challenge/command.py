@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TextIO
 
-from swfastedit_core.challenge.api_methods import execute, invoke
-from swfastedit_core.challenge.batch import segment_scans
-from swfastedit_core.challenge.options import OPTIONS, parse
+from swfastedit_core.challenge.port import OPTIONS, open_early
 from swfastedit_core.system.command import run_command
 
 
@@ -26,12 +23,23 @@ def main(arguments: list[str] | None = None, *, program: str = "process.py") -> 
 
     def work(stderr: TextIO) -> None:
         given = sys.argv[1:] if arguments is None else arguments
-        options = parse(given, baked_in=os.environ.get(OPTIONS, ""), program=program)
+        baked_in = os.environ.get(OPTIONS, "")
+        listening = open_early(given, baked_in=baked_in)  # before the imports, which take a second
+        import logging
+
+        from swfastedit_core.challenge.api_methods import execute, invoke
+        from swfastedit_core.challenge.batch import segment_scans
+        from swfastedit_core.challenge.options import parse
+
+        options = parse(given, baked_in=baked_in, program=program)
         level = logging.ERROR if options.quiet else logging.INFO
         logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
         if options.api_method == "invoke":
-            invoke(options, stderr=stderr)
-        elif options.pets:
+            invoke(options, listening=listening, stderr=stderr)
+            return
+        if listening:  # scans are named, in an image that is built for calls
+            listening.close()
+        if options.pets:
             segment_scans(options, stderr=stderr)
         else:
             execute(options)

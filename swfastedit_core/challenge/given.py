@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from swfastedit_core.challenge.port import OPTIONS
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser
 
-OPTIONS = "SWFASTEDIT_OPTIONS"  # environment variable with the options of an image
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
     "port": (lambda value: 0 < value < 2**16, "1 to 65535"),
     "window_batch": (lambda value: value >= 1, "1 or more"),

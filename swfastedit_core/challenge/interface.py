@@ -13,7 +13,6 @@ from swfastedit_core.system.atomic import replacing
 
 INPUT = Path("/input")
 OUTPUT = Path("/output")
-PORT = 4743  # the invoke server's
 PET = Path("images/pet")
 CT = Path("images/ct")
 INVENTORY = Path("inputs.json")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from swfastedit_core.challenge.case import CaseOptions
-from swfastedit_core.challenge.given import OPTIONS, read_image_options, read_words
-from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, PORT, TASKS
+from swfastedit_core.challenge.given import read_image_options, read_words
+from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, TASKS
+from swfastedit_core.challenge.port import HOST, OPTIONS, PORT
 from swfastedit_core.system.command import Parser, path_argument
 
 __all__ = ["OPTIONS", "Options", "parse"]
@@ -40,6 +41,7 @@ class Options:
     task: str
     data_centric: bool | None
     api_method: str
+    host: str
     port: int
     weights: tuple[Path, ...]
     device: str
@@ -87,6 +89,7 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
         task=options.task,
         data_centric=None if options.data_centric is None else options.data_centric == "true",
         api_method=options.api_method,
+        host=options.host,
         port=options.port,
         weights=tuple(options.weights or ()),
         device=options.device,
@@ -179,6 +182,7 @@ def _parser(program: str) -> Parser:
         help="exec: segment, then exit; invoke: load the networks, then segment at every call over HTTP "
         "(default: %(default)s)",
     )
+    parser.add_argument("--host", default=HOST, help="address of invoke; 0.0.0.0 is all (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
     parser.add_argument(
         "--weights",

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,75 +15,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from places import ROOT
-from program import stopped
+from served import Served, free_port
 
 from swfastedit_core.challenge import server as server_module
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
 from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
-from swfastedit_core.system.command import Stopped, run_command
 
 MASKS = Path("images/automated-petct-lesion-segmentation")
 CONFIG = CheckpointConfig(NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32))
-
-
-class Served:
-    """A running server, its folders, and the ways to talk to it."""
-
-    def __init__(self, top, *options, weights):
-        self.input, self.output = top / "input", top / "output"
-        (self.input / "images/pet").mkdir(parents=True)
-        self.output.mkdir()
-        with socket.create_server(("", 0)) as free:
-            self.port = free.getsockname()[1]
-        command = [sys.executable, ROOT / "process.py", "--api-method", "invoke", "--port", self.port]
-        command += ["--input", self.input, "--output", self.output, "--weights", weights, "--device", "cpu", *options]
-        self.process = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    def ask(self, path, method="GET", body=None):
-        """Return status and JSON; status 0 while nobody listens."""
-        request = urllib.request.Request(f"http://localhost:{self.port}{path}", body, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error) if error.headers["content-type"] == "application/json" else None
-        except OSError:  # nobody listens, or not any more
-            return 0, None
-
-    def ready(self):
-        """Wait until it is; return every status on the way."""
-        seen = []
-        while not seen or seen[-1] != 200:
-            assert self.process.poll() is None, self.process.communicate()
-            seen.append(self.ask("/health")[0])
-            time.sleep(0.02)
-        return set(seen)
-
-    def clear(self):
-        """Empty the input and the output folder."""
-        for folder in (self.input / "images/pet", self.output):
-            shutil.rmtree(folder)
-            folder.mkdir()
-
-    def put(self, array, name="case.mha"):
-        """Let this be the only scan in the input folder, and the output folder empty."""
-        self.clear()
-        image = sitk.GetImageFromArray(np.asarray(array, np.float32))
-        image.SetSpacing((4.0, 4.0, 4.0))
-        sitk.WriteImage(image, str(self.input / "images/pet" / name))
-
-    def stop(self, sent=signal.SIGTERM):
-        """Return exit code, streams and the processor time it took."""
-        return stopped(self.process, sent)
 
 
 @pytest.fixture(scope="module")
@@ -182,72 +117,6 @@ def test_each_call_reads_its_own_ct(serve, tmp_path):
     assert np.count_nonzero(masks[0] != masks[1]) > 100
 
 
-def free_port():
-    with socket.create_server(("", 0)) as free:
-        return free.getsockname()[1]
-
-
-def ask(port, path, method="GET"):
-    """Return status and JSON of a server in this process."""
-    request = urllib.request.Request(f"http://localhost:{port}{path}", method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
-def serving(prepare, client, port):
-    """Serve here until the client, a function that runs in a thread beside, has returned; return what it does."""
-    with ThreadPoolExecutor(1) as thread:
-
-        def use():
-            try:
-                return client()
-            finally:
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-
-        asked = []
-
-        def prepared():
-            asked.append(thread.submit(use))
-            return prepare()
-
-        code = run_command(lambda stderr: server_module.serve(prepared, port=port, stderr=stderr))
-        return code, asked[0].result()
-
-
-def test_a_second_call_waits_and_health_answers_meanwhile(capfd):
-    port, events = free_port(), []
-    working, go_on = threading.Event(), threading.Event()
-
-    def work():
-        events.append("begin")
-        working.set()
-        assert go_on.wait(60)
-        events.append("end")
-        return [{"case": len(events) // 2}]
-
-    def client():
-        with ThreadPoolExecutor(2) as callers:
-            first = callers.submit(ask, port, "/invoke", "POST")
-            assert working.wait(60)
-            second = callers.submit(ask, port, "/invoke", "POST")
-            health = [ask(port, "/health") for _ in range(3)]
-            waiting = (first.done(), second.done(), list(events))
-            go_on.set()
-            return health, waiting, first.result(), second.result()
-
-    code, (health, waiting, first, second) = serving(lambda: work, client, port)
-    assert health == [(200, {"ready": True})] * 3
-    assert waiting == (False, False, ["begin"])
-    assert first == (201, {"reports": [{"case": 1}]})
-    assert second == (201, {"reports": [{"case": 2}]})
-    assert events == ["begin", "end", "begin", "end"]  # one after the other, not both at once
-    assert code == 0
-    assert capfd.readouterr() == ("stopped\n", "")
-
-
 def test_sigterm_ends_a_call_at_once_and_leaves_nothing(serve):
     server = serve("--region", "full", "--overlap", "0.95")
     server.ready()
@@ -264,23 +133,6 @@ def test_sigterm_ends_a_call_at_once_and_leaves_nothing(serve):
     assert not list(server.output.rglob("*.mha"))
 
 
-def test_health_is_503_until_the_networks_are_there(capfd):
-    port, seen = free_port(), []
-
-    def prepare():
-        seen.extend((ask(port, "/health"), ask(port, "/invoke", "POST")))
-        return lambda: [{"case": 1}]
-
-    def client():
-        while ask(port, "/health")[0] == 503:
-            pass
-        return ask(port, "/health"), ask(port, "/invoke", "POST")
-
-    _, answers = serving(prepare, client, port)
-    assert seen == [(503, {"detail": "the networks are being loaded"})] * 2
-    assert answers == ((200, {"ready": True}), (201, {"reports": [{"case": 1}]}))
-
-
 def test_server_is_ready_once_every_network_has_run_a_window(run, tmp_path, weights, monkeypatch):
     """What prepares the program's server is called here, and its networks count the windows that they run."""
     windows, ready = [], []
@@ -292,9 +144,14 @@ def test_server_is_ready_once_every_network_has_run_a_window(run, tmp_path, weig
             yield logits
 
     monkeypatch.setattr(OpenVinoEngine, "stream", counted)
-    monkeypatch.setattr(server_module, "serve", lambda prepare, **_: ready.append((prepare(), len(windows))))
+
+    def serve(prepare, *, listening, **_):
+        listening.close()
+        ready.append((prepare(), len(windows)))
+
+    monkeypatch.setattr(server_module, "serve", serve)
     second = shutil.copy(weights, tmp_path / "2.safetensors")
-    options = ("--api-method", "invoke", "--device", "cpu", "--engine", "openvino")
+    options = ("--api-method", "invoke", "--port", free_port(), "--device", "cpu", "--engine", "openvino")
     done = run(*options, "--weights", weights, "--weights", second)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(windows) == {str(weights), str(second)}
@@ -318,37 +175,6 @@ def test_call_with_a_large_body_is_answered_as_any_other(server):
     assert (status, len(answer["reports"])) == (201, 1)
 
 
-def test_signal_between_a_case_and_its_answer_ends_the_server_as_it_should(monkeypatch, capsys):
-    class Interrupted(server_module.Future):
-        def set_result(self, result):
-            super().set_result(result)
-            raise Stopped(signal.SIGTERM)
-
-    monkeypatch.setattr(server_module, "Future", Interrupted)
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    seen = []
-
-    def call():
-        request = urllib.request.Request(f"http://localhost:{port}/invoke", b"", method="POST")
-        while not seen or seen[-1] == 503:
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    seen.append(answer.status)
-            except urllib.error.HTTPError as error:
-                seen.append(error.code)
-
-    def prepare():
-        caller.start()
-        return lambda: [{"case": 1}]
-
-    caller = threading.Thread(target=call)
-    server_module.serve(prepare, port=port, stderr=sys.stderr)
-    caller.join(30)
-    assert seen[-1] == 201
-    assert capsys.readouterr().out == "stopped\n"
-
-
 def test_other_requests_are_refused(server):
     server.clear()
     assert server.ask("/elsewhere")[0] == 404
@@ -360,17 +186,83 @@ def test_other_requests_are_refused(server):
     )
 
 
-def test_server_that_cannot_start_says_why_and_ends(serve, tmp_path, run):
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "bad.safetensors: not a readable .safetensors file"),
+        (("--device", "cuda:77"), "cuda:77"),
+    ],
+)
+def test_server_that_cannot_start_stays_and_answers_each_call_with_the_reason(serve, tmp_path, options, reason):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
-    server = serve(weights=tmp_path / "bad.safetensors")
-    out, err = server.process.communicate(timeout=60)
-    assert server.process.returncode == 1
-    assert "bad.safetensors: not a readable .safetensors file" in err
-    assert err.count("\n") == 1
+    server = serve(*options, weights=tmp_path / "bad.safetensors")
+    server.ready()
+    calls = [server.ask("/invoke", "POST") for _ in range(2)]
+    code, out, err, _ = server.stop()
+    detail = calls[0][1]["detail"]
+    assert reason in detail
+    assert calls == [(500, {"detail": detail})] * 2
+    assert (code, err) == (0, f"{detail}\n" * 3)  # at the start, and for each call
+    assert out.endswith("stopped\n")
     assert "Traceback" not in out
-    with socket.create_server(("", 0)) as taken:
+
+
+def test_missing_package_is_the_reason_of_calls(serve, tmp_path, weights, monkeypatch):
+    (tmp_path / "openvino.py").write_text("raise ModuleNotFoundError('none', name='openvino')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = serve("--engine", "openvino", weights=weights)
+    server.ready()
+    status, answer = server.ask("/invoke", "POST")
+    assert (status, "'openvino' is missing" in answer["detail"]) == (500, True), answer
+
+
+def test_sigterm_during_the_start_ends_the_program_at_once(serve):
+    server = serve()
+    while server.ask("/nothing")[0] == 0:  # answered as soon as the server thread runs
+        time.sleep(0.005)
+    held = threading.Thread(target=server.ask, args=("/health",))
+    held.start()
+    code, out, err, seconds = server.stop()
+    held.join(10)
+    assert (code, err) in ((143, "ended by SIGTERM\n"), (0, ""))  # 0 if the start has ended just before
+    assert "Traceback" not in out
+    assert seconds < 3
+
+
+def listens(server, host):
+    with socket.socket() as caller:
+        return caller.connect_ex((host, server.port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "host", "other"),
+    [((), "127.0.0.1", "127.0.0.2"), (("--host", "127.0.0.2"), "127.0.0.2", "127.0.0.1")],
+)
+def test_port_of_the_host_is_open_before_the_slow_imports(serve, tmp_path, weights, monkeypatch, options, host, other):
+    (tmp_path / "uvicorn.py").write_text("import time; time.sleep(600)\n")  # an import that never ends
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = serve(*options, weights=weights)
+    for _ in range(3000):
+        if listens(server, host):
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("nobody listens")
+    assert not listens(server, other)  # not on all addresses
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1", r"\(Address already in use\); is the program running already\?"),
+        ("192.0.2.1", r"\(Cannot assign requested address\); expected --host with an address of this machine"),
+        ("no.such.host.invalid", r"\(.+\); expected --host with an address of this machine"),
+    ],
+)
+def test_port_that_cannot_be_opened_ends_the_program(run, host, reason):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("--api-method", "invoke", "--port", port)
+        done = run("--api-method", "invoke", "--port", port, "--host", host)
     assert done.returncode == 1
-    assert done.stderr == f"port {port} cannot be opened (Address already in use); is the program running already?\n"
+    assert re.fullmatch(rf"port {port} of {host} cannot be opened {reason}.*\n", done.stderr)
     assert "Traceback" not in done.stdout

@@ -24,7 +24,8 @@ def test_build_passes_its_settings_on(clone):
         SOURCE="https://example.org/mine",
     )
     assert (done.returncode, done.stderr) == (0, "")
-    built = "built swfastedit:unknown (--api-method invoke --task autopet4; 123 MB), also as swfastedit:latest"
+    options = "--api-method invoke --host 0.0.0.0 --task autopet4"
+    built = f"built swfastedit:unknown ({options}; 123 MB), also as swfastedit:latest"
     assert done.stdout == f"{built}; next: ./test.sh\n"
     asked = clone.asked("docker")
     content = clone.content("invoke", "--task autopet4")
@@ -172,11 +173,12 @@ def test_interrupted_build_leaves_no_tag_and_no_engine(command, number, clone):
 
 def test_build_reads_the_options_as_the_program_does(clone):
     clone.answers("docker")
-    program = f'cd {ROOT}; SWFASTEDIT_OPTIONS="--api-method exec ${{OPTIONS:-}}" {sys.executable} -c "${{@: -1}}"'
+    variable = 'SWFASTEDIT_OPTIONS="--api-method exec --host 0.0.0.0 ${OPTIONS:-}"'
+    program = f'cd {ROOT}; {variable} {sys.executable} -c "${{@: -1}}"'
     put(clone.bin / "hook", f'case "$*" in run*) {program}; exit ;; esac\n')
     done = clone.run("build.sh", OPTIONS="--region full\n--vote")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "(--api-method exec --region full --vote; 123 MB)" in done.stdout
+    assert "(--api-method exec --host 0.0.0.0 --region full --vote; 123 MB)" in done.stdout
     done = clone.run("build.sh", OPTIONS="--region head")
     assert done.returncode == 1
     assert done.stderr.startswith("OPTIONS: argument --region: invalid choice: 'head'")

@@ -37,11 +37,11 @@ def test_image_has_to_be_there_and_of_these_files(arguments, clone):
 def test_image_has_to_be_built_with_the_options_of_the_environment(arguments, clone):
     clone.answers("docker")
     clone.put_image("swfastedit:latest", method="invoke", options="--task autopet4")
-    built = "the image swfastedit:latest was built with '--api-method invoke --task autopet4'"
+    built = "the image swfastedit:latest was built with '--api-method invoke --host 0.0.0.0 --task autopet4'"
     for settings, wanted in (
-        ({"OPTIONS": "--vote"}, "--api-method invoke --vote"),
-        ({"OPTIONS": ""}, "--api-method invoke "),
-        ({"API_METHOD": "exec"}, "--api-method exec --task autopet4"),
+        ({"OPTIONS": "--vote"}, "--api-method invoke --host 0.0.0.0 --vote"),
+        ({"OPTIONS": ""}, "--api-method invoke --host 0.0.0.0 "),
+        ({"API_METHOD": "exec"}, "--api-method exec --host 0.0.0.0 --task autopet4"),
     ):
         done = clone.run(*arguments, **settings)
         reason = f"{built}, expected '{wanted}': run ./build.sh again\n"

@@ -16,7 +16,9 @@ def test_export_writes_both_files_and_says_what_is_next(clone):
     saved(clone)
     done = clone.run("export.sh")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("saving swfastedit:latest, built with --api-method exec; this takes minutes\n")
+    assert done.stdout.startswith(
+        "saving swfastedit:latest, built with --api-method exec --host 0.0.0.0; this takes minutes\n"
+    )
     assert "one image of 2 layers, user 10001:10001, architecture linux/amd64" in done.stdout
     assert "options --api-method invoke --task autopet4" in done.stdout  # of the archive
     assert "upload a container: dist/swfastedit-1.2.3.tar.gz" in done.stdout

@@ -18,6 +18,7 @@ from fault import write_mask
 
 FAULT = sys.argv[1]
 STDERR = os.fdopen(os.dup(2), "w")
+NO_START = "no weights that could be loaded"
 SCRATCH = Path("/tmp/scratch")  # a server may keep files there between calls
 
 
@@ -30,6 +31,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Write the mask of the case in /input."""
+        if FAULT == "start":
+            print(NO_START, file=STDERR, flush=True)
+            self.reply(500, {"detail": NO_START})
+            return
         SCRATCH.read_bytes()
         (file,) = Path("/input/images/pet").glob("*.mha")
         try:
@@ -68,7 +73,7 @@ def stop(*_: object) -> None:
 
 if __name__ == "__main__":
     if FAULT == "dead":
-        sys.exit("no weights that could be loaded")
+        sys.exit(NO_START)
     if FAULT != "deaf":  # the first process of a container ignores a signal without a handler
         signal.signal(signal.SIGTERM, stop)
     SCRATCH.touch()

@@ -12,7 +12,8 @@ from trial.image import Image
 from trial.limits import Folders, Limits
 
 # Prints the status on the first line, then the body. The status is 0 if the connection fails, "late" at the time limit.
-# A server that listens on 127.0.0.1 only does not answer at 127.0.0.2, and would not answer the platform.
+# The platform calls 127.0.0.1 from inside the container. The image listens on all addresses, so that its port can be
+# published; a server that listens on 127.0.0.1 only does not answer at 127.0.0.2.
 CLIENT = """
 import http.client, sys
 method, path, seconds = sys.argv[1:]

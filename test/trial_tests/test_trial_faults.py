@@ -131,6 +131,14 @@ def test_fault_of_an_exec_is_found_by_name(fault, checks, options, with_fault):
         ("health", ["health 200: 500 "]),
         ("loopback", ["health 200: 0 [Errno 111] Connection refused"]),
         ("dead", ["health 200: the server ended with exit code 1; no weights that could be loaded"]),
+        (
+            "start",
+            [
+                "HTTP status: 500, expected 201; no weights that could be loaded",
+                "stderr empty: no weights that could be loaded",
+                "exactly one .mha",
+            ],
+        ),
         ("status", ["HTTP status: 200, expected 201"]),
         ("detail", ["answer equals the line on stderr: bad input, on stderr 0b6e4b0e"]),
         (
