@@ -8,6 +8,8 @@
 #   OPTIONS                options of process.py to bake in: OPTIONS="--task autopet4" ./build.sh
 #   CONTAINER_BUILD_FLAGS  more flags for the build, such as --network=host
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"

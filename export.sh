@@ -3,6 +3,8 @@
 #   dist/swfastedit-<version>.tar.gz   the image that ./build.sh made (IMAGE names another)
 #   dist/model.tar.gz                  the weights in weights/, for a model upload; optional on the platform
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"

@@ -7,6 +7,8 @@
 # SWFASTEDIT_VENV names another folder for the environment, PYTHON another interpreter. The script uses a folder that is
 # missing, empty, or made by it. It refuses any other folder and does not change it.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=.ci/environment.sh
 source "$here/.ci/environment.sh"

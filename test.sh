@@ -17,6 +17,8 @@
 #
 # SWFASTEDIT_VENV names a folder for the environment (default: .venv), PYTHON an interpreter.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/environment.sh
 source "$here/.ci/environment.sh"

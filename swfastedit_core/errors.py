@@ -11,6 +11,8 @@ OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLA
     "out of memory",
     "std::bad_alloc",
     "STATUS_ALLOC_FAILED",
+    "failed to map segment",  # of the loader of libraries
+    "cannot map zero-fill pages",
 )
 
 
@@ -33,7 +35,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, its libraries or Python means that memory of the CPU or a GPU ran out."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def window_too_large(

@@ -6,20 +6,27 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from swfastedit_core.checkpoint import ENDINGS, Checkpoint, read_checkpoint, write_checkpoint
-from swfastedit_core.checkpoint.header import describe_input, to_header
 from swfastedit_core.errors import UserError
-from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
+from swfastedit_core.system.limits import LeastMemory
+from swfastedit_core.system.supervisor import supervise
+
+if TYPE_CHECKING:
+    from swfastedit_core.checkpoint import Checkpoint
+
+LEAST = LeastMemory(address_space=1_000_000_000, data=250_000_000)  # bytes for torch and small weights
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    return run_command(lambda _: _run(_parser().parse_args(arguments)))
+    return run_command(lambda _: _run(_parser().parse_args(arguments)), least=LEAST)
 
 
 def _parser() -> Parser:
+    from swfastedit_core.checkpoint import ENDINGS
+
     parser = Parser(prog="python -m swfastedit_core.checkpoint", description="Show and convert weights.")
     commands = parser.add_subparsers(dest="command")
     show = commands.add_parser("show", help="print the description of a checkpoint as JSON")
@@ -69,6 +76,8 @@ def _add_description(convert: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from swfastedit_core.checkpoint import read_checkpoint, write_checkpoint
+
     if options.command is None:
         raise UserError(
             "expected a command: show FILE prints what weights are, convert FILE NEW.safetensors writes them with a "
@@ -91,6 +100,8 @@ def describe(checkpoint: Checkpoint) -> str:
 
     The history of training comes last: it is long.
     """
+    from swfastedit_core.checkpoint.header import to_header
+
     tensors = checkpoint.tensors.values()
     about = {
         "file": str(checkpoint.path),
@@ -107,6 +118,8 @@ def describe(checkpoint: Checkpoint) -> str:
 
 def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpoint:
     """Replace the parts of the description that the user gives."""
+    from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
+
     preprocessing = checkpoint.config.preprocessing
     if options.spacing:
         preprocessing = replace(preprocessing, spacing_mm=tuple(options.spacing))
@@ -125,6 +138,8 @@ def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpo
 
 def _assumptions(source: Checkpoint, options: argparse.Namespace) -> list[str]:
     """Say what neither the file nor the user describes."""
+    from swfastedit_core.checkpoint.header import describe_input
+
     given = {"--spacing": options.spacing, "--window": options.window}
     given["--percentiles or --suv-range"] = options.percentiles or options.suv_range
     assumed = {option: text for option, text in describe_input(source.config).items() if not given[option]}
@@ -134,4 +149,4 @@ def _assumptions(source: Checkpoint, options: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervise(main))

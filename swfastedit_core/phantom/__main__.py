@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.files.write import write_mask, write_volume
-from swfastedit_core.phantom import Phantom, field_of_view, make_phantom
-from swfastedit_core.phantom.lesions import MAX_LESIONS
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
-from swfastedit_core.volume import Volume
+from swfastedit_core.system.limits import LeastMemory
+from swfastedit_core.system.supervisor import supervise
+
+if TYPE_CHECKING:
+    from swfastedit_core.phantom import Phantom
+    from swfastedit_core.volume import Volume
 
 FOLDERS = ("imagesTr", "labelsTr")
 STEPS_PER_SUV = 256
+LEAST = LeastMemory(address_space=500_000_000, data=150_000_000)  # bytes for libraries and a small phantom
 SEEDS_PER_SET = 100_000  # case i of seed s is the patient s * 100,000 + i
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return run_command(lambda _: _run(_parser().parse_args(arguments)))
+    return run_command(lambda _: _run(_parser().parse_args(arguments)), least=LEAST)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -36,6 +38,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> Parser:
+    from swfastedit_core.phantom.lesions import MAX_LESIONS
+
     parser = Parser(prog="python -m swfastedit_core.phantom", description=__doc__)
     parser.add_argument("--cases", type=int, default=8, help="number of patients (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default %(default)s)")
@@ -55,6 +59,8 @@ def _parser() -> Parser:
 
 def _check(options: argparse.Namespace) -> None:
     """Check the options before any phantom is made."""
+    from swfastedit_core.phantom.lesions import MAX_LESIONS
+
     if options.output is None and options.picture is None:
         raise UserError("nothing to write: give --output DIR, or --picture PNG, or both")
     if not 1 <= options.cases <= SEEDS_PER_SET:
@@ -76,6 +82,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _phantoms(options: argparse.Namespace) -> Iterator[Phantom]:
+    from swfastedit_core.phantom import field_of_view, make_phantom
+
     for case in range(options.cases):
         seed = options.seed * SEEDS_PER_SET + case
         geometry = field_of_view(seed, spacing_mm=None if options.spacing is None else tuple(options.spacing))
@@ -83,6 +91,10 @@ def _phantoms(options: argparse.Namespace) -> Iterator[Phantom]:
 
 
 def _write(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from swfastedit_core.files.write import write_mask, write_volume
+
     for case, phantom in enumerate(_phantoms(options)):
         name = f"phantom_{options.seed}_{case:04d}.{options.format}"
         write_mask(phantom.label, options.output / "labelsTr" / name)
@@ -93,8 +105,12 @@ def _write(options: argparse.Namespace) -> None:
 
 def _quantised(pet: Volume) -> Volume:
     """Round SUV to steps of 1/256, as integer storage does. This reduces the size of the files to a third."""
+    import numpy as np
+
+    from swfastedit_core.volume import Volume
+
     return Volume(np.round(pet.array_zyx * STEPS_PER_SUV) / np.float32(STEPS_PER_SUV), pet.geometry)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervise(main))
