@@ -67,7 +67,8 @@ TRIALS = (
           trials_surroundings.deleted_folder),
     Trial("streams", "standard input, output or error is closed: the mask is written",
           trials_surroundings.closed_streams),
-    Trial("locale", "`LC_ALL=C` and an accent in the file name: the mask is written; a name that is not UTF-8: one line", trials_surroundings.odd_locale),
+    Trial("locale", "`LC_ALL=C`, an accent in the file name: the mask is written; a name that is not UTF-8: one line",
+          trials_surroundings.odd_locale),
     Trial("resume", "training killed and resumed: the same weights, bit for bit", trials_surroundings.resumed_training),
 )  # fmt: skip
 
@@ -109,8 +110,8 @@ def page(figures: dict[str, Any]) -> str:
     lines += [
         "",
         "On Linux each command runs as two processes. The first one starts the second, passes signals on, and waits.",
-        "If a library aborts the second process, or the system kills it for lack of memory, the first one prints one line",
-        "and ends with exit code 1. If `process.py` does not end within 1.5 s after a signal, because a library",
+        "If a library aborts the second process, or the system kills it for lack of memory, the first one prints one",
+        "line and ends with exit code 1. If `process.py` does not end within 1.5 s after a signal, because a library",
         "repeats an allocation for ever, the first one kills it. A training run has no such limit: it saves its",
         "state first.",
         "",
