@@ -119,6 +119,9 @@ def page(figures: dict[str, Any]) -> str:
         "out of memory, by the size of the scan. OpenVINO may wait for ever if it cannot start a thread; after ten",
         "minutes the program ends with one line.",
         "",
+        "If UTF-8 is turned off (`PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=POSIX`), a name with an accent is refused as",
+        "not UTF-8, in one line.",
+        "",
         "`python -m` in a deleted folder finds the package only if it is installed or in `PYTHONPATH`; otherwise",
         "Python itself ends with one line. Bash prints one line of its own (`shell-init`) before the line of a script.",
     ]  # fmt: skip
