@@ -11,6 +11,8 @@
 #
 # The image gets these names after all checks. If the build fails or is interrupted, earlier images keep them.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"

@@ -6,6 +6,8 @@
 # If API_METHOD or OPTIONS are set, the image must have been built with them. The same image and the same weights make
 # files with the same SHA-256.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"

@@ -1,4 +1,4 @@
-"""Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single files.
+"""Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single scans.
 
 ``process.py --help`` describes its input, output and options; see `swfastedit_core.challenge.options`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from swfastedit_core.challenge.command import main
+from swfastedit_core.system.supervisor import supervise
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervise(main))

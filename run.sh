@@ -3,7 +3,7 @@
 #
 #   ./run.sh                                   segments the synthetic scan in test/input; writes the mask below output/
 #   ./run.sh --device cpu                      the same, with options of process.py
-#   ./run.sh --pet scan.nii.gz --output masks  segments another scan; all arguments go to process.py
+#   ./run.sh scan.nii.gz study/                segments other scans; all arguments go to process.py
 #   ./run.sh --help                            lists the options of process.py; installs nothing
 #
 # SWFASTEDIT_VENV names another folder for the environment, PYTHON another interpreter. The script uses a folder that is
@@ -11,6 +11,8 @@
 # If the clone cannot be written, the environment lies in ~/.cache/swfastedit (or below XDG_CACHE_HOME), and the default
 # output is output/ in the working directory.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 self=${BASH_SOURCE[0]}
 while [ -L "$self" ]; do # older versions of macOS have no readlink -f
     target=$(readlink "$self")

@@ -17,6 +17,8 @@
 #
 # SWFASTEDIT_VENV names a folder for the environment (default: .venv), PYTHON an interpreter.
 set -euo pipefail
+pwd -P >/dev/null 2>&1 ||
+    { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
 self=${BASH_SOURCE[0]}
 while [ -L "$self" ]; do # older versions of macOS have no readlink -f
     target=$(readlink "$self")

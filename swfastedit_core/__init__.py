@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from swfastedit_core.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble, load_networks
@@ -49,12 +51,4 @@ _MODULES = {
     "write_mask": "files.write",
     "write_volume": "files.write",
 }
-
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: torch takes seconds, and reading a file or printing a header does not need it.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = imported_on_use(__name__, _MODULES)

@@ -13,6 +13,8 @@ OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLA
     "STATUS_ALLOC_FAILED",
     "STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     "STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "failed to map segment",  # of the loader of libraries
+    "cannot map zero-fill pages",
 )
 # torch's message if cuDNN runs no kernel for a convolution, most often because no memory is left for its workspace.
 NO_CONVOLUTION_KERNEL = "unable to find an engine"
@@ -51,7 +53,7 @@ def is_out_of_memory(error: BaseException, *, windows: int = 1) -> bool:
     if isinstance(error, MemoryError):
         return True
     texts = OUT_OF_MEMORY if windows == 1 else (*OUT_OF_MEMORY, NO_CONVOLUTION_KERNEL)
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in texts)
+    return isinstance(error, RuntimeError | ImportError) and any(words in str(error) for words in texts)
 
 
 def window_too_large(

@@ -55,12 +55,14 @@ def stopped(process, sent):
     Returns exit code, streams, and the processor time in seconds from the signal to the end: other programs that keep
     the machine busy do not count.
     """
-    spent, before = psutil.Process(process.pid).cpu_times(), os.times()
+    supervisor = psutil.Process(process.pid)
+    spent = [one.cpu_times() for one in (supervisor, *supervisor.children(recursive=True))]
+    before = os.times()
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     after = os.times()
     whole = after.children_user + after.children_system - before.children_user - before.children_system
-    return process.returncode, out, err, whole - spent.user - spent.system
+    return process.returncode, out, err, whole - sum(times.user + times.system for times in spent)
 
 
 def reports(done):

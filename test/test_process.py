@@ -204,6 +204,39 @@ def test_interrupted_run_ends_at_once_and_leaves_nothing(sent, code, reason, tmp
     assert not (tmp_path / "out").exists()
 
 
+def deleted(command, folder):
+    """Run a command in a folder that was deleted."""
+    folder.mkdir()
+    command = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *map(str, command)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (ROOT / "process.py", "--input", ROOT / "test/input", "--output", "/nonexistent"),
+        ("-m", "swfastedit_core.train", "--output", "run", "--data", "phantom"),
+        ("-m", "swfastedit_core.checkpoint", "show", ROOT / "weights/demo.safetensors"),
+        ("-m", "swfastedit_core.phantom", "--output", "phantoms"),
+    ],
+)
+def test_deleted_working_directory_is_told_in_one_line(command, tmp_path):
+    done = deleted([sys.executable, *command], tmp_path / "gone")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "the working directory cannot be used (No such file or directory); was it deleted? change to another folder\n"
+    )
+
+
+@pytest.mark.parametrize("script", ["run.sh", "test.sh", "build.sh", "export.sh"])
+def test_script_in_a_deleted_working_directory_says_so(script, tmp_path):
+    done = deleted([ROOT / script], tmp_path / "gone")
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("shell-init")]  # bash's own
+    assert (done.returncode, done.stdout) == (1, "")
+    assert lines == ["the working directory cannot be used; was it deleted? change to another folder"]
+
+
 def test_libraries_start_no_more_threads_than_there_are_processors_for():
     code = (
         "import torch, SimpleITK; from swfastedit_core.system import processors as cpus;"

@@ -15,6 +15,7 @@ from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_
 from swfastedit_core.challenge.options import Options
 from swfastedit_core.system.command import say
 from swfastedit_core.system.garbage import collection_paused
+from swfastedit_core.system.limits import memory_is_limited
 from swfastedit_core.system.processors import limit_threads
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
         engine=options.engine,
         window_batch=options.window_batch,
     )
+    if memory_is_limited():  # OpenVINO waits for ever if it cannot start a thread while it compiles
+        networks.wait()
     if not options.quiet:
         for notice in _notices(networks):
             say(f"notice: {notice}")

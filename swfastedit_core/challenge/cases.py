@@ -131,6 +131,7 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
             if usable is not None and needed > usable:
                 shape = "×".join(map(str, placement.network_shape))
                 raise UserError(
-                    f"{case.pet}: {shape} voxels at the network's spacing need more than {needed / 1e9:.1f} GB, and "
-                    f"{usable / 1e9:.1f} GB of memory are free; free some memory, or cut the scan"
+                    f"{case.pet}: out of memory: {shape} voxels at the network's spacing need more than "
+                    f"{needed / 1e9:.1f} GB, and {usable / 1e9:.1f} GB of memory are free; free some memory, or cut "
+                    "the scan"
                 )

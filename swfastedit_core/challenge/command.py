@@ -8,6 +8,10 @@ from typing import TextIO
 
 from swfastedit_core.challenge.port import OPTIONS, open_early
 from swfastedit_core.system.command import run_command
+from swfastedit_core.system.limits import LeastMemory
+from swfastedit_core.system.supervisor import supervise
+
+LEAST = LeastMemory(address_space=1_600_000_000, data=500_000_000)  # bytes for libraries, weights and a small scan
 
 
 def main(arguments: list[str] | None = None, *, program: str = "process.py") -> int:
@@ -44,9 +48,9 @@ def main(arguments: list[str] | None = None, *, program: str = "process.py") -> 
         else:
             execute(options)
 
-    return run_command(work)
+    return run_command(work, least=LEAST)
 
 
 def swfastedit() -> int:
     """Run the command that an installation of the package brings."""
-    return main(program="swfastedit")
+    return supervise(lambda: main(program="swfastedit"))

@@ -16,7 +16,7 @@ from swfastedit_core.checkpoint import Checkpoint
 from swfastedit_core.engine.choice import PRECISIONS
 from swfastedit_core.engine.openvino_graph import build_dynunet_graph
 from swfastedit_core.engine.openvino_runtime import openvino
-from swfastedit_core.errors import WindowTooLargeError, is_out_of_memory, window_too_large
+from swfastedit_core.errors import UserError, WindowTooLargeError, is_out_of_memory, window_too_large
 from swfastedit_core.system.processors import available_cpus
 from swfastedit_core.system.threads import start_in_thread
 
@@ -28,6 +28,7 @@ NAMES = {"float32": "f32", "bfloat16": "bf16"}
 MEMORY_BYTES = 2_000_000_000
 LIVE_TENSORS = 4.5  # feature maps of the first level in memory at a time
 SCRATCH_BYTES = 50_000_000
+COMPILE_SECONDS = 600.0  # at most; it takes some seconds
 
 
 class OpenVinoEngine:
@@ -75,7 +76,7 @@ class OpenVinoEngine:
     def wait(self) -> None:
         """See `Engine`; if memory ran out, `stream` continues with fewer windows at a time."""
         try:
-            self._compiled.result()
+            self.compiled()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -97,8 +98,20 @@ class OpenVinoEngine:
         return max(1, min(self._threads, MEMORY_BYTES // self.working_set_bytes(1)))
 
     def compiled(self) -> openvino.CompiledModel:
-        """Return the compiled network; wait for it."""
-        return self._compiled.result()
+        """Return the compiled network; wait for it.
+
+        Raises
+        ------
+        UserError
+            If OpenVINO does not end: it waits for ever if it cannot start a thread.
+        """
+        try:
+            return self._compiled.result(COMPILE_SECONDS)
+        except TimeoutError as error:
+            raise UserError(
+                f"OpenVINO has not compiled {self.source} within {COMPILE_SECONDS:.0f} s: out of memory, or too many "
+                "threads; raise the limits of this process, or use --engine torch"
+            ) from error
 
     def options(self, batch: int) -> dict[str, object]:
         """Return OpenVINO's options for this many windows at a time."""

@@ -16,10 +16,16 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from swfastedit_core.errors import UserError, is_out_of_memory
+from swfastedit_core.system.limits import LeastMemory, require_memory_limits
 
 OUT_OF_MEMORY = (
     "out of memory: the scan does not fit this machine, or its GPU; "
     "free some memory, or use --device cpu instead of a GPU"
+)
+NO_THREAD = "can't start new thread"  # of Python's RuntimeError
+THREAD_REFUSED = (
+    "no thread can be started: out of memory, or too many processes (ulimit -u, the limit of a container); "
+    "raise the limits or end other programs"
 )
 
 
@@ -122,7 +128,7 @@ def attempt(work: Callable[[], object]) -> Failure | None:
     return None
 
 
-def run_command(work: Callable[[TextIO], object]) -> int:
+def run_command(work: Callable[[TextIO], object], *, least: LeastMemory | None = None) -> int:
     """Run the work of a command; print the reason if it fails.
 
     If a signal ended the work, the notes of its exception follow the reason (`BaseException.add_note`). Standard output
@@ -133,16 +139,18 @@ def run_command(work: Callable[[TextIO], object]) -> int:
     work
         Reads the arguments and does everything. Its argument is a stream for the reasons of failures that do not end
         the command.
+    least
+        Memory without which the work is not started.
 
     Returns
     -------
     int
         The exit code: 0, 1, or 128 and the signal's number.
     """
-    _open_standard_streams()
+    open_standard_streams()
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] # both are text files
     with only_the_reason_on_stderr() as stderr, _signals_stop():
-        code, reason = _outcome(lambda: work(stderr))
+        code, reason = _outcome(lambda: _checked(work, stderr, least))
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -152,6 +160,24 @@ def run_command(work: Callable[[TextIO], object]) -> int:
             with suppress(OSError):
                 print(reason, file=stderr)
     return code
+
+
+def _checked(work: Callable[[TextIO], object], stderr: TextIO, least: LeastMemory | None) -> None:
+    """Check the surroundings, then do the work."""
+    _require_working_directory()
+    if least is not None:
+        require_memory_limits(least)
+    work(stderr)
+
+
+def _require_working_directory() -> None:
+    """Check that the working directory exists: no relative path has a meaning otherwise, and libraries crash."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            f"the working directory cannot be used ({error.strerror}); was it deleted? change to another folder"
+        ) from error
 
 
 @contextmanager
@@ -176,13 +202,18 @@ def _outcome(work: Callable[[], object]) -> tuple[int, str]:
     try:
         failure = attempt(work)
     except KeyboardInterrupt as stopped:
-        return 128 + signal.SIGINT, _with_notes("interrupted", stopped)
+        return 128 + signal.SIGINT, _with_notes(signal_line(signal.SIGINT), stopped)
     except Stopped as stopped:
         number = int(stopped.args[0])
-        return 128 + number, _with_notes(f"ended by {signal.Signals(number).name}", stopped)
+        return 128 + number, _with_notes(signal_line(number), stopped)
     except SystemExit as end:  # --help
         return int(end.code or 0), ""
     return (1, failure.reason) if failure else (0, "")
+
+
+def signal_line(number: int) -> str:
+    """Return the line about a program that a signal ended."""
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 def _with_notes(reason: str, stopped: BaseException) -> str:
@@ -193,6 +224,8 @@ def _unexpected(error: Exception) -> str:
     """Describe an error that is not a `UserError`, in one line."""
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
+    if NO_THREAD in str(error):
+        return THREAD_REFUSED
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; standard output has the details"
 
 
@@ -201,6 +234,8 @@ def _signals_stop() -> Iterator[None]:
     """Turn signals that end a program into an exception; a signal that is ignored, as under nohup, stays ignored."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
+        for one in wanted:  # a second signal would interrupt the removal of temporary files
+            signal.signal(one, signal.SIG_IGN)
         raise Stopped(number)
 
     wanted = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -215,7 +250,7 @@ def _signals_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _open_standard_streams() -> None:
+def open_standard_streams() -> None:
     """Open the null device for a closed standard stream: the next opened file would become that stream."""
     for number in range(3):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swfastedit_core.system.control_groups import FILES, MOUNT, control_groups
+from swfastedit_core.system.limits import read_limits
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,9 @@ def peak_gpu_memory_mb(device: torch.device) -> float:
 
 
 def usable_memory_bytes(*, meminfo: Path = MEMINFO, files: Path = FILES, mount: Path = MOUNT) -> int | None:
-    """Return the memory that a process can have at most: free memory and swap, or less in a control group.
+    """Return the memory that this process can have at most: free memory and swap, or less by a limit.
+
+    Limits are those of control groups and of the process (`read_limits`).
 
     Parameters
     ----------
@@ -72,7 +75,8 @@ def usable_memory_bytes(*, meminfo: Path = MEMINFO, files: Path = FILES, mount: 
     except (OSError, KeyError, ValueError):
         return None
     limits = [_left(group) for group in control_groups("memory", files=files, mount=mount)]
-    return min([free, *(limit for limit in limits if limit is not None)])
+    own = [limit.left_bytes for limit in read_limits()]
+    return min([free, *own, *(limit for limit in limits if limit is not None)])
 
 
 def _left(group: Path) -> int | None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser, Stopped, path_argument, require_writable, run_command, say
+from swfastedit_core.system.limits import LeastMemory
+from swfastedit_core.system.supervisor import supervise
 
 HOW_TO_RESUME = "the same command with --resume continues from the last saved state"
+LEAST = LeastMemory(address_space=1_600_000_000, data=600_000_000)  # bytes for libraries and a small network
 NOTHING_SAVED = "no state was saved yet"
 
 
@@ -21,10 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], None]] = {"survey": _survey, "export": _export}
     command = commands.get(given[0]) if given else None
     if command is not None:
-        return run_command(lambda _: command(given[1:]))
+        return run_command(lambda _: command(given[1:]), least=LEAST)
     if given and not given[0].startswith("-"):
         return run_command(lambda _: _refuse_command(given[0], list(commands)))
-    return run_command(lambda _: _train(given))
+    return run_command(lambda _: _train(given), least=LEAST)
 
 
 def _refuse_command(name: str, commands: list[str]) -> None:
@@ -164,4 +167,4 @@ def _export(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervise(main, grace_seconds=None))  # after a signal it saves its state
