@@ -73,13 +73,15 @@ def memory_is_limited() -> bool:
     return any(limit.left_bytes < SCARCE_BYTES for limit in read_limits())
 
 
-def require_memory_limits(least: LeastMemory) -> None:
+def require_memory_limits(least: LeastMemory, *, statm: Path = STATM) -> None:
     """Check the limits of memory before large libraries are imported: some crash or wait for ever without memory.
 
     Parameters
     ----------
     least
         What the program needs.
+    statm
+        As in `read_limits`.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def require_memory_limits(least: LeastMemory) -> None:
         If a limit is lower.
     """
     needed = {"-v": least.address_space, "-d": least.data}
-    for limit in read_limits():
+    for limit in read_limits(statm=statm):
         if limit.left_bytes < needed[limit.option]:
             raise UserError(
                 f"out of memory: this process may use {limit.limit_bytes / 1e9:.1f} GB (ulimit {limit.option}), and "

@@ -42,11 +42,10 @@ def test_what_is_left_is_the_limit_without_what_is_used(limited):
 
 def test_program_is_refused_by_the_limit_that_is_too_low(limited):
     least = LeastMemory(address_space=10**9, data=10**8)
-    limited(10**9 // PAGE * 2, 10**8 // PAGE * 8)
-    require_memory_limits(least)
-    limited(None, 10**7 // PAGE)
+    require_memory_limits(least, statm=limited(10**9 // PAGE * 2, 10**8 // PAGE * 2))
+    statm = limited(None, 10**7 // PAGE)
     with pytest.raises(UserError, match=r"^out of memory: .* 0\.0 GB \(ulimit -d\), and the program needs 0\.1 GB"):
-        require_memory_limits(least)
+        require_memory_limits(least, statm=statm)
 
 
 def test_limit_counts_as_memory_that_can_be_used(limited, tmp_path):
