@@ -13,10 +13,15 @@
 set -euo pipefail
 pwd -P >/dev/null 2>&1 ||
     { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+self=${BASH_SOURCE[0]}
+while [ -L "$self" ]; do # older versions of macOS have no readlink -f
+    target=$(readlink "$self")
+    case $target in /*) self=$target ;; *) self=$(dirname -- "$self")/$target ;; esac
+done
+here=$(CDPATH='' cd -P -- "$(dirname -- "$self")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"
-accept_only_help "${BASH_SOURCE[0]}" "$@"
+accept_only_help "$here/build.sh" "$@"
 find_engine
 require_weights "$here/weights"
 describe_image "$here"
@@ -29,7 +34,6 @@ if [ "${ENGINE##*/}" = podman ]; then # it has no default registry
     BASE_IMAGE=${BASE_IMAGE:-docker.io/$(sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile")}
 fi
 OPTIONS=${OPTIONS:-}
-OPTIONS=${OPTIONS//$'\n'/ }
 if [ -n "${SOURCE:-}" ]; then
     address=$(source_address "$SOURCE")
     if [ -z "$address" ]; then
@@ -40,6 +44,7 @@ else
     address=$(source_address "$(git -C "$here" config --get remote.origin.url 2>/dev/null || true)")
 fi
 options=$(image_options "$API_METHOD" "$OPTIONS")
+OPTIONS=${options#"$(image_options "$API_METHOD" "")"} # in one line
 content="$(content_digest "$API_METHOD" "$options") $API_METHOD $options"
 
 # The image gets its names after the checks. Before, it has a tag of its own, which is removed whatever happens.
@@ -75,8 +80,13 @@ fi
 import os, sys
 from swfastedit_core.system.command import attempt
 from swfastedit_core.challenge.options import OPTIONS, parse
-failure = attempt(lambda: parse([], baked_in=os.environ[OPTIONS]))
-sys.exit("OPTIONS: " + failure.reason.removeprefix(OPTIONS + ": ") if failure else 0)'
+found = []
+failure = attempt(lambda: found.append(parse([], baked_in=os.environ[OPTIONS])))
+if failure:
+    sys.exit("OPTIONS: " + failure.reason.removeprefix(OPTIONS + ": "))
+for path in found[0].weights:
+    if not path.exists():
+        sys.exit(f"OPTIONS: --weights {path}: not in the image; put the weights into weights/")'
 "$ENGINE" tag "$unchecked" "$NAME:$REVISION"
 "$ENGINE" tag "$unchecked" "$NAME:latest"
 if [ -z "$address" ]; then echo "the image has no address of its code: run SOURCE=https://… ./build.sh"; fi

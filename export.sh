@@ -8,10 +8,15 @@
 set -euo pipefail
 pwd -P >/dev/null 2>&1 ||
     { echo "the working directory cannot be used; was it deleted? change to another folder" >&2; exit 1; }
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+self=${BASH_SOURCE[0]}
+while [ -L "$self" ]; do # older versions of macOS have no readlink -f
+    target=$(readlink "$self")
+    case $target in /*) self=$target ;; *) self=$(dirname -- "$self")/$target ;; esac
+done
+here=$(CDPATH='' cd -P -- "$(dirname -- "$self")" && pwd)
 # shellcheck source=.ci/image.sh
 source "$here/.ci/image.sh"
-accept_only_help "${BASH_SOURCE[0]}" "$@"
+accept_only_help "$here/export.sh" "$@"
 find_engine
 require_weights "$here/weights"
 describe_image "$here"

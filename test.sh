@@ -91,7 +91,7 @@ while [ $# -gt 0 ]; do
         limits+=("$1" "$2")
         shift
         ;;
-    -h | --help) accept_only_help "${BASH_SOURCE[0]}" "$1" ;;
+    -h | --help) accept_only_help "$here/test.sh" "$1" ;;
     *) break ;;
     esac
     shift

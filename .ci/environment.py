@@ -59,6 +59,7 @@ def find_or_make(python: str, repository: Path, extras: list[str]) -> Path:
     wanted = read_requirements(repository, extras)
     folders = list_folders(repository)
     for venv in folders:
+        require_target(venv)
         if not is_own(venv, repository):
             require_packages(venv, wanted)
             return venv
@@ -99,6 +100,20 @@ def read_requirements(repository: Path, extras: list[str]) -> list[str]:
         groups = tomllib.loads((repository / "pyproject.toml").read_text())["dependency-groups"]
         lines += [line for extra in extras for line in groups[extra]]
     return lines
+
+
+def require_target(venv: Path) -> None:
+    """Refuse a link to a folder that does not exist.
+
+    Raises
+    ------
+    InstallationError
+        If it is one.
+    """
+    if venv.is_symlink() and not venv.exists():
+        raise InstallationError(
+            f"{venv}: is a link to {venv.readlink()}, which does not exist; make it or remove the link"
+        )
 
 
 def is_own(venv: Path, repository: Path) -> bool:

@@ -32,10 +32,12 @@ find_python() {
             printf '%s\n' "$python"
             return
         fi
-        newest=${newest:-$("$python" --version 2>&1)}
+        newest=${newest:-$("$python" --version 2>&1)} # empty if it does not run
+        newest=${newest:-$python}
     done
     if [ -n "$newest" ]; then
-        echo "$newest is too old: $hint" >&2
+        case $newest in Python*) newest="$newest is too old" ;; *) newest="$newest does not run" ;; esac
+        echo "$newest: $hint" >&2
     else
         echo "no ${PYTHON:-python3} found: $hint" >&2
     fi

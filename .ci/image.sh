@@ -45,7 +45,8 @@ describe_image() {
 }
 
 image_options() {
-    echo "--api-method $1 --host 0.0.0.0 $2"
+    local options="--api-method $1 --host 0.0.0.0 $2"
+    echo "${options//$'\n'/ }"
 }
 
 content_digest() {

@@ -12,6 +12,7 @@ from child import InstallationError, run
 from progress import Progress
 
 NOT_INHERITED = ("PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")  # they name another place
+DOWNLOAD = re.compile(r"\s*(Collecting|Downloading|Installing) ")
 NO_CONNECTION = re.compile(r"WARNING: Retrying .*?(\[Errno [^'\"]*|timed out|certificate verify failed)", re.IGNORECASE)
 
 
@@ -46,7 +47,9 @@ def install(venv: Path, requirements: list[str], *, lock: TextIO) -> None:
 
 def find_reason(lines: list[str]) -> str:
     """Return the line of pip's output that says why it failed, in one line."""
-    refused = next((found[1].strip(" )") for line in lines if (found := NO_CONNECTION.search(line))), None)
+    last_download = max((n for n, line in enumerate(lines) if DOWNLOAD.match(line)), default=-1)
+    later = lines[last_download + 1 :]  # a connection that was lost before worked again
+    refused = next((found[1].strip(" )") for line in later if (found := NO_CONNECTION.search(line))), None)
     if refused is not None:
         return f"no connection to the package index ({refused})"
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]

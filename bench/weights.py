@@ -27,7 +27,7 @@ from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.train.data.labels import label_on_grid
 from swfastedit_core.train.data.sources import Source, find_sources, read_source
-from swfastedit_core.train.run.recorder import LAST
+from swfastedit_core.train.run.fine_tuning import LAST
 from swfastedit_core.train.run.validation import Score, mean_scores, score_mask
 from swfastedit_core.train.store.training_data import SPLIT
 from swfastedit_core.volume import Volume

@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
 from swfastedit_core.challenge.cases import add_cts, find_cases, require_memory
 from swfastedit_core.challenge.console import progress_bar
 from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_centric
 from swfastedit_core.challenge.options import Options
+from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import say
 from swfastedit_core.system.garbage import collection_paused
 from swfastedit_core.system.limits import memory_is_limited
@@ -60,6 +61,26 @@ def invoke(options: Options, *, listening: socket.socket | None, stderr: TextIO)
         ]
 
     serve(load_and_warm_up, listening=listening, stderr=stderr)
+
+
+def refuse_calls(error: UserError, *, listening: socket.socket, stderr: TextIO) -> None:
+    """Answer every call over HTTP with the reason why the program cannot start.
+
+    Parameters
+    ----------
+    error
+        The reason.
+    listening
+        Socket of the port.
+    stderr
+        As for `invoke`.
+    """
+    from swfastedit_core.challenge.server import serve
+
+    def fail() -> NoReturn:
+        raise error
+
+    serve(fail, listening=listening, stderr=stderr)
 
 
 def load(options: Options) -> tuple[Ensemble, dict[str, float]]:

@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from swfastedit_core.challenge.port import OPTIONS, open_early
+from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import run_command
 from swfastedit_core.system.limits import LeastMemory
 from swfastedit_core.system.supervisor import supervise
@@ -31,11 +32,17 @@ def main(arguments: list[str] | None = None, *, program: str = "process.py") -> 
         listening = open_early(given, baked_in=baked_in)  # before the imports, which take a second
         import logging
 
-        from swfastedit_core.challenge.api_methods import execute, invoke
+        from swfastedit_core.challenge.api_methods import execute, invoke, refuse_calls
         from swfastedit_core.challenge.batch import segment_scans
         from swfastedit_core.challenge.options import parse
 
-        options = parse(given, baked_in=baked_in, program=program)
+        try:
+            options = parse(given, baked_in=baked_in, program=program)
+        except UserError as error:
+            if given or listening is None:
+                raise
+            refuse_calls(error, listening=listening, stderr=stderr)  # the options of an image
+            return
         level = logging.ERROR if options.quiet else logging.INFO
         logging.basicConfig(stream=sys.stdout, level=level, format="%(message)s")
         if options.api_method == "invoke":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 from swfastedit_core.challenge.port import OPTIONS
 from swfastedit_core.errors import UserError
-from swfastedit_core.system.command import Parser
+from swfastedit_core.system.command import Parser, path_argument
 
-LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
+LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "device": (lambda value: re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None, "auto, cpu, cuda or cuda:N"),
     "port": (lambda value: 0 < value < 2**16, "1 to 65535"),
     "window_batch": (lambda value: value >= 1, "1 or more"),
     "overlap": (lambda value: 0.0 <= value < 1.0, "0 or more and less than 1"),
@@ -19,10 +21,29 @@ LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
+class Once(argparse.Action):
+    """Stores a value, and refuses a second one: the first would be left out without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice, expected the CT of one scan")
+        setattr(namespace, self.dest, values)
+
+
 def read_words(parser: Parser, words: list[str]) -> dict[str, Any]:
-    """Return the options that are given, and no defaults."""
+    """Return the options that are given, and no defaults. Words after ``--`` are scans, whatever they begin with."""
     names = vars(parser.parse_intermixed_args([]))
-    values = vars(parser.parse_intermixed_args(words, argparse.Namespace(**dict.fromkeys(names))))
+    end = words.index("--") if "--" in words else len(words)
+    values = vars(parser.parse_intermixed_args(words[:end], argparse.Namespace(**dict.fromkeys(names))))
+    if scans := words[end + 1 :]:
+        values["scans"] = [*(values["scans"] or []), *map(path_argument, scans)]
     for name, (fits, expected) in LIMITS.items():
         if values[name] is not None and not fits(values[name]):
             parser.error(f"--{name.replace('_', '-')} {values[name]}, expected {expected}")
@@ -32,7 +53,10 @@ def read_words(parser: Parser, words: list[str]) -> dict[str, Any]:
 def read_image_options(parser: Parser, baked_in: str) -> dict[str, Any]:
     """Return the options of an image. It names no scan, since that would be segmented again and again."""
     try:
-        image = read_words(parser, shlex.split(baked_in))
+        words = shlex.split(baked_in)
+        if {"-h", "--help"} & set(words):
+            parser.error("--help ends the program without a mask")
+        image = read_words(parser, words)
         if {"scans", "pet", "ct"} & set(image):
             parser.error("names a scan; scans are named on the command line")
     except (UserError, ValueError) as error:

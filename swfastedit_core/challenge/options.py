@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swfastedit_core.challenge.case import CaseOptions
-from swfastedit_core.challenge.given import read_image_options, read_words
+from swfastedit_core.challenge.given import Once, read_image_options, read_words
 from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, TASKS
 from swfastedit_core.challenge.port import HOST, OPTIONS, PORT
 from swfastedit_core.system.command import Parser, path_argument
@@ -108,22 +108,6 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
     )
 
 
-class _Once(argparse.Action):
-    """Stores a value, and refuses a second one: the first would be left out without a word."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        """Store the value."""
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} is given twice, expected the CT of one scan")
-        setattr(namespace, self.dest, values)
-
-
 def _require_no_platform_option(given: dict[str, Any], parser: Parser) -> None:
     if "input" in given:
         parser.error("--input names a folder of the platform, and scans are named, too; give one of them")
@@ -153,7 +137,7 @@ def _parser(program: str) -> Parser:
     parser.add_argument(
         "--ct",
         type=path_argument,
-        action=_Once,
+        action=Once,
         metavar="FILE",
         help="CT of the scan in HU, on any grid in the same patient coordinates, for networks that take a CT",
     )

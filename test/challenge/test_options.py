@@ -12,6 +12,7 @@ from program import CONFIG, assert_failed, files, scan, spoil
 
 from swfastedit_core.challenge.options import parse
 from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
+from swfastedit_core.errors import UserError
 from swfastedit_core.model import NetworkConfig, build_network
 
 
@@ -133,3 +134,13 @@ def test_input_folder_without_a_scan_fails(tmp_path, run):
     done = run("--input", tmp_path, "--output", tmp_path / "out")
     assert_failed(done, "found scan.nii.gz, expected one .mha file")
     assert not (tmp_path / "out").exists()
+
+
+def test_words_after_two_dashes_are_scans():
+    options = parse(["--quiet", "a.nii.gz", "--", "-b.nii.gz", "--ct"], baked_in="")
+    assert options.pets == (Path("a.nii.gz"), Path("-b.nii.gz"), Path("--ct"))
+
+
+def test_help_is_no_option_of_an_image():
+    with pytest.raises(UserError, match=r"^SWFASTEDIT_OPTIONS: --help ends the program without a mask"):
+        parse([], baked_in="--region full --help")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +21,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from places import ROOT
 from served import Served, free_port
 
 from swfastedit_core.challenge import server as server_module
@@ -205,6 +212,28 @@ def test_server_that_cannot_start_stays_and_answers_each_call_with_the_reason(se
     assert (code, err) == (0, f"{detail}\n" * 3)  # at the start, and for each call
     assert out.endswith("stopped\n")
     assert "Traceback" not in out
+
+
+def test_wrong_option_of_an_image_is_the_reason_of_calls(tmp_path):
+    port = free_port()
+    image = {"SWFASTEDIT_OPTIONS": f"--api-method invoke --port {port} --overlap 2"}
+    with subprocess.Popen(
+        [sys.executable, ROOT / "process.py"],
+        **{"env": {**os.environ, **image}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
+    ) as process:
+        for _ in range(100):
+            with suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20).close()
+                break
+            time.sleep(0.1)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invoke", method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(request, timeout=20)
+        process.terminate()
+        err = process.stderr.read()
+    reason = "SWFASTEDIT_OPTIONS: --overlap 2.0, expected 0 or more and less than 1; see process.py --help"
+    assert (refusal.value.code, json.load(refusal.value)) == (500, {"detail": reason})
+    assert err == f"{reason}\n" * 2
 
 
 def test_missing_package_is_the_reason_of_calls(serve, tmp_path, weights, monkeypatch):

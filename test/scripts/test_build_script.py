@@ -179,6 +179,13 @@ def test_build_reads_the_options_as_the_program_does(clone):
     done = clone.run("build.sh", OPTIONS="--region full\n--vote")
     assert (done.returncode, done.stderr) == (0, "")
     assert "(--api-method exec --host 0.0.0.0 --region full --vote; 123 MB)" in done.stdout
+    for wrong, reason in (
+        ("--help", "--help ends the program without a mask"),
+        ("--device foo", "--device foo, expected auto, cpu, cuda or cuda:N"),
+        ("--weights /nowhere", "--weights /nowhere: not in the image; put the weights into weights/"),
+    ):
+        done = clone.run("build.sh", OPTIONS=wrong)
+        assert (done.returncode, done.stderr.partition("; see")[0].strip()) == (1, f"OPTIONS: {reason}")
     done = clone.run("build.sh", OPTIONS="--region head")
     assert done.returncode == 1
     assert done.stderr.startswith("OPTIONS: argument --region: invalid choice: 'head'")

@@ -269,3 +269,18 @@ def test_folder_that_cannot_be_written_is_said_in_one_line(clone, tmp_path):
         f"{tmp_path / 'file/environment'}: cannot be written; set SWFASTEDIT_VENV to a folder for the environment\n"
     )
     assert (done.returncode, done.stderr) == (1, reason)
+
+
+def test_link_to_a_folder_that_does_not_exist_is_named(clone, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("gone")
+    done = clone.run("-euc", MAKE, PYTHON=played_python(clone), SWFASTEDIT_VENV=str(link))
+    reason = f"{link}: is a link to gone, which does not exist; make it or remove the link\n"
+    assert (done.returncode, done.stderr) == (1, reason)
+
+
+def test_python_that_does_not_run_is_named(clone, tmp_path):
+    put(tmp_path / "python", "#!/bin/sh\nexit 3\n")
+    done = clone.run("-euc", MAKE, PYTHON=str(tmp_path / "python"))
+    hint = "install Python 3.11 or newer, or set PYTHON to one"
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path}/python does not run: {hint}\n")

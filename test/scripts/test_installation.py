@@ -200,6 +200,14 @@ RETRY = "WARNING: Retrying (Retry(total=4, connect=None, read=None)) after conne
             ["ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n", "\n"],
             "Could not install packages due to an OSError: [Errno 28] No space left on device",
         ),
+        (
+            [
+                RETRY.format("ReadTimeoutError('<x>: Read timed out.')"),
+                "Collecting torch==2.13.0\n",
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
+            ],
+            "Could not install packages due to an OSError: [Errno 28] No space left on device",
+        ),
         (["Traceback (most recent call last):\n", "KeyError: 'x'\n"], "KeyError: 'x'"),
         ([], "it said nothing"),
     ],

@@ -47,6 +47,20 @@ def test_chained_and_relative_links_are_followed_where_they_lie(script, clone, t
     assert "process.py" in clone.tools()[-2 if script == "test.sh" else -1]
 
 
+@pytest.mark.parametrize("script", ["run.sh", "test.sh", "build.sh", "export.sh"])
+def test_help_through_a_link_with_cdpath(script, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / f"links/{script}").symlink_to(ROOT / script)
+    (tmp_path / "other/links").mkdir(parents=True)
+    settings = {"CDPATH": str(tmp_path / "other"), "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", f"links/{script}", "--help"],
+        **{"cwd": tmp_path, "env": {**os.environ, **settings}, "capture_output": True, "text": True, "check": False},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) > 5
+
+
 @pytest.mark.parametrize("arguments", [(), ("--quiet",), ("--device", "cpu"), ("--output", "masks")])
 def test_without_a_scan_the_test_scan_is_the_default(arguments, clone, tmp_path):
     top = tmp_path / "it's a clone"

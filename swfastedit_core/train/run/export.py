@@ -10,7 +10,7 @@ from swfastedit_core.checkpoint import Checkpoint, find_checkpoints, read_checkp
 from swfastedit_core.checkpoint.kinds import OWN_SUFFIX
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import require_writable
-from swfastedit_core.train.run.recorder import BEST, LAST
+from swfastedit_core.train.run.fine_tuning import BEST, LAST
 
 
 def export_runs(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.run.recorder import BEST, LAST
+
+BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
@@ -54,6 +55,30 @@ def _describe_difference(theirs: Any, ours: Any) -> str:
 def _text(value: Any) -> str:
     value = value.names if isinstance(value, Channels) else value
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def with_terms_of_origin(config: CheckpointConfig, origin: dict[str, Any] | None) -> CheckpointConfig:
+    """Return the header of fine-tuned weights, whose terms follow those of the initial weights.
+
+    Weights that began with a demonstration are one. Licence and attribution are those of the initial weights if the run
+    names none.
+
+    Parameters
+    ----------
+    config
+        Header of the run.
+    origin
+        From `describe_origin`; None for a run that began with random weights.
+    """
+    if origin is None:
+        return config
+    unnamed = CheckpointConfig(config.network, channels=config.channels)
+    return replace(
+        config,
+        licence=origin["licence"] if config.licence == unnamed.licence else config.licence,
+        attribution=config.attribution or origin["attribution"],
+        demonstration=config.demonstration or origin["demonstration"],
+    )
 
 
 def describe_origin(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from swfastedit_core.system.atomic import remove_unfinished
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.run.execution import Schedule
 from swfastedit_core.train.run.fabric import gather_results
+from swfastedit_core.train.run.fine_tuning import BEST, LAST, with_terms_of_origin
 from swfastedit_core.train.run.log import METRICS, RunLog
 from swfastedit_core.train.run.progress import describe_progress
 from swfastedit_core.train.run.states import STATE_SUFFIX, write_state
@@ -24,7 +25,6 @@ from swfastedit_core.train.run.step_timer import StepTimer
 from swfastedit_core.train.run.trainer import Trainer
 from swfastedit_core.train.run.validation import Projection, mean_scores, validate
 
-BEST, LAST = "best.safetensors", "last.safetensors"
 STATES = STATES_OF_A_RUN
 PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
 
@@ -233,7 +233,8 @@ class RunRecorder:
             "versions": {package: version(package) for package in PACKAGES},
         }
         path = self._folder / name
-        write_checkpoint(Checkpoint(path, replace(trainer.config, training=training), trainer.weights()), path)
+        config = replace(with_terms_of_origin(trainer.config, self._origin), training=training)
+        write_checkpoint(Checkpoint(path, config, trainer.weights()), path)
 
 
 def _cases(projections: Sequence[Projection]) -> list[str]:

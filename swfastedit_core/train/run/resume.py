@@ -10,7 +10,8 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.train.run.recorder import BEST, LAST, STATES
+from swfastedit_core.train.run.fine_tuning import BEST, LAST
+from swfastedit_core.train.run.recorder import STATES
 from swfastedit_core.train.run.states import STATE_SUFFIX, DamagedStateError, list_states, read_newest_state, read_state
 from swfastedit_core.train.store.training_data import Say
 

@@ -97,6 +97,7 @@ def test_run_begins_with_the_weights_that_it_is_given(options, tmp_path, capfd):
     for name, tensor in before.tensors.items():  # at this learning rate nothing moves further than two of its steps
         np.testing.assert_allclose(after.tensors[name], tensor, atol=1e-8)
     assert losses(tuned)[1] < 0.5 * losses(first)[10]
+    assert (after.config.licence, after.config.demonstration) == ("unknown", False)
     origin = after.config.training["start"]
     assert (origin["file"], origin["licence"]) == ("start.safetensors", "unknown")
     assert origin["training"]["step"] == 40
