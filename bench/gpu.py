@@ -4,7 +4,7 @@
 2. Measures one window in several settings: batches, memory layouts, norms.
 3. Measures whole scans, and estimates their time on a T4.
 
-Fails if a check fails. Parts that would begin after --minutes are left out, so that the run ends in time. Needs torch,
+Fails if a check fails. Parts that would begin after --minutes are left out. Needs torch,
 numpy, scipy and safetensors, but no files and no internet. Files are read and written if SimpleITK is installed; cupy
 is used if it works.
 """

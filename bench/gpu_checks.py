@@ -28,6 +28,7 @@ from swfastedit_core.system.cupy_arrays import compute_with_cupy
 # Voxels that may differ from the mask of PyTorch in float32 on the CPU, as a share of that mask. The Dice is then at
 # least 0.999, 0.99 and 0.95.
 MAX_DIFFERENCE = {"float32": 0.0019, "float16": 0.019, "bfloat16": 0.095}
+MAX_FLOAT32_ERROR = 2e-3
 PERCENTILE_TOLERANCE = 1e-6  # relative
 OVERFLOW_SCALE = 3e4  # of convolutions; the norm after them divides by it again, unless float16 has overflowed
 SLOWER_FIRST_SCAN = 1.5  # the first scan after the warm-up may take so many times as long as the second one
@@ -64,6 +65,11 @@ def masks_and_logits_agree(trial: Trial) -> Iterator[Row]:
         engine = trial.engine(precision)
         difference = (engine([window.to(trial.device)]).cpu() - logits).abs()
         mask = trial.mask(engine)
+        if precision == "float32":  # TF32, which cuDNN takes by default, is wrong by more
+            largest = float(difference.max() / logits.std())
+            passed = largest < MAX_FLOAT32_ERROR
+            name = "logits in full float32, largest difference in standard deviations"
+            yield {"check": name, "passed": passed, "value": largest, "expected": f"less than {MAX_FLOAT32_ERROR}"}
         yield {
             **compare(f"mask in {precision}", expected, mask, at_most=MAX_DIFFERENCE[precision]),
             "voxels that differ": int(np.count_nonzero(expected != mask)),
@@ -122,14 +128,20 @@ def cupy_computes_and_fails_well(trial: Trial) -> Iterator[Row]:
         _ = array * 2
         raise ValueError("on purpose")
 
-    ones = torch.ones((64, 64, 64), device=trial.device)
-    total, failed = compute_with_cupy(ones, lambda array: float(array.sum())), compute_with_cupy(ones, fails)
+    def count(array: Any) -> int:
+        from cupyx.scipy import ndimage
+
+        return int(ndimage.label(array, structure=ndimage.generate_binary_structure(3, 2))[1])
+
+    blocks = torch.zeros((64, 64, 64), dtype=torch.uint8, device=trial.device)
+    blocks[10:20, 10:20, 10:20] = blocks[40:50, 40:50, 40:50] = 1
+    components, failed = compute_with_cupy(blocks, count), compute_with_cupy(blocks, fails)
     kept = cupy.get_default_memory_pool().total_bytes()
     yield {
         "check": f"cupy {cupy.__version__}",
-        "passed": (total, failed, kept) == (64.0**3, None, 0),
-        "value": {"sum": total, "after a failure": failed, "bytes that it keeps": kept},
-        "expected": "262144.0, null and 0",
+        "passed": (components, failed, kept) == (2, None, 0),
+        "value": {"components": components, "after a failure": failed, "bytes that it keeps": kept},
+        "expected": "2, null and 0",
     }
 
 
@@ -209,7 +221,9 @@ def batches_agree(trial: Trial) -> Iterator[Row]:
         yield compare(name, expected, mask, at_most=0.0 if batch == 1 else MAX_DIFFERENCE["float16"])
 
 
+# The warm-up comes first: the other checks would warm up the libraries.
 CHECKS: tuple[Callable[[Trial], Iterator[Row]], ...] = (
+    first_scan_is_warm,
     masks_and_logits_agree,
     exhausted_memory_is_recognised,
     cupy_computes_and_fails_well,
@@ -218,7 +232,6 @@ CHECKS: tuple[Callable[[Trial], Iterator[Row]], ...] = (
     all_convolutions_read_channels_last,
     overflow_is_repeated,
     settings_of_a_program_change_nothing,
-    first_scan_is_warm,
     batches_agree,
 )
 

@@ -98,6 +98,7 @@ def _in_batches(checkpoint: Checkpoint, image: Tensor, batch: int) -> dict[str, 
 
 def _in_cuda_graph(network: nn.Module, inputs: Tensor) -> dict[str, float]:
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch has no stub for it
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             network(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,14 @@ from swfastedit_core.system.atomic import ABANDONED_SECONDS
 NAME = "scan.mha"
 SEED = 21
 STOP_SECONDS = 2.0
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from swfastedit_core.system.atomic import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half a mask")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def _segment(folder: Path) -> list[object]:
@@ -45,9 +54,11 @@ def kill(folder: Path, *, quick: bool) -> str:
             require(is_own_mask(masks / NAME), f"an incomplete mask after {moment:.2f} s")
             (masks / NAME).unlink()
             complete += 1
+    call([sys.executable, "-c", KILLED_WRITER, masks / NAME])  # random moments rarely meet the writing of a mask
     for abandoned in masks.iterdir():
         left += 1
         os.utime(abandoned, times=(0, time.time() - 2 * ABANDONED_SECONDS))
+    require(left > 0, "a killed writer leaves no temporary file; the trial shows nothing")
     require(call(_segment(folder)).code == 0, "the next call failed")
     require([path.name for path in masks.iterdir()] == [NAME], "temporary files stay after the next call")
     return f"{len(moments)} kills: {complete} complete masks, 0 incomplete; {left} temporary file(s), removed"

@@ -15,6 +15,7 @@ OUT_OF_MEMORY = (  # in the messages of torch, oneDNN, OpenVINO, cuDNN and cuBLA
     "STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "failed to map segment",  # of the loader of libraries
     "cannot map zero-fill pages",
+    "Broken promise",  # of OpenVINO, if a thread of its compilation cannot start
 )
 # torch's message if cuDNN runs no kernel for a convolution, most often because no memory is left for its workspace.
 NO_CONVOLUTION_KERNEL = "unable to find an engine"

@@ -30,7 +30,7 @@ def segment_scans(options: Options, *, stderr: TextIO) -> None:
     UserError
         If a scan has no mask.
     """
-    cases, bad = find_scans(options.pets, options.output)
+    cases, bad = find_scans(options.pets, options.output, notice=_skip if options.quiet else _say_notice)
     total = len(cases) + len(bad)
     if options.ct is not None and (len(cases), total) != (1, 1):
         raise UserError(f"--ct {options.ct}: is the CT of one scan, and {total} are named; call the program for each")
@@ -83,6 +83,14 @@ def _works(pet: Path, bad: list[BadScan], work: Callable[[], object]) -> bool:
         bad.append(BadScan(pet, failure.reason))
         _say_bad(bad[-1])
     return failure is None
+
+
+def _say_notice(line: str) -> None:
+    say(f"notice: {line}")
+
+
+def _skip(_: str) -> None:
+    """Print nothing, as --quiet asks."""
 
 
 def _say_bad(scan: BadScan) -> None:

@@ -132,6 +132,6 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
                 shape = "×".join(map(str, placement.network_shape))
                 raise UserError(
                     f"{case.pet}: out of memory: {shape} voxels at the network's spacing need more than "
-                    f"{needed / 1e9:.1f} GB, and {usable / 1e9:.1f} GB of memory are free; free some memory, or cut "
+                    f"{needed / 1e9:.2f} GB, and {usable / 1e9:.2f} GB of memory are free; free some memory, or cut "
                     "the scan"
                 )

@@ -59,6 +59,8 @@ def open_port(host: str, port: int) -> socket.socket:
     UserError
         If the port is taken, or the host is no address of this machine.
     """
+    if not host:
+        raise UserError("--host: an empty name, expected an address of this machine, such as 127.0.0.1")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=CALLERS)

@@ -15,6 +15,9 @@ from swfastedit_core.challenge.cases import file_id
 from swfastedit_core.errors import UserError
 
 
+AUTOPET_PET = "SUV.nii.gz"  # of FDG-PET-CT-Lesions, beside CT.nii.gz, CTres.nii.gz, PET.nii.gz and SEG.nii.gz
+
+
 @dataclass(frozen=True)
 class BadScan:
     """A scan, or a folder of scans, that has no mask, and the reason in one line."""
@@ -28,7 +31,9 @@ class BadScan:
             object.__setattr__(self, "reason", f"{self.pet}: {self.reason}")
 
 
-def find_scans(named: Sequence[Path], output: Path) -> tuple[list[Case], list[BadScan]]:
+def find_scans(
+    named: Sequence[Path], output: Path, *, notice: Callable[[str], object] = lambda _: None
+) -> tuple[list[Case], list[BadScan]]:
     """List the scans and the files for their masks, in the order of the command line.
 
     A file that is named twice counts once. The mask of a named file has the name of the scan; below a named folder it
@@ -41,6 +46,8 @@ def find_scans(named: Sequence[Path], output: Path) -> tuple[list[Case], list[Ba
         Files, and folders in which all scans count; see `_scans_below`.
     output
         Folder for the masks.
+    notice
+        Takes a line for each named folder in which DICOM files are left out.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def find_scans(named: Sequence[Path], output: Path) -> tuple[list[Case], list[Ba
     bad: list[BadScan] = []
     for path in named:
         if _is(path, stat.S_ISDIR):
-            found, top = _scans_below(path, output, bad), path
+            found, top = _scans_below(path, output, bad, notice), path
         else:
             found, top = [path], path.parent
         for scan in found:
@@ -80,12 +87,14 @@ def _masks(scans: list[tuple[Path, Path]], output: Path) -> list[Path]:
     return [output / name for name in names]
 
 
-def _scans_below(folder: Path, output: Path, bad: list[BadScan]) -> list[Path]:
+def _scans_below(folder: Path, output: Path, bad: list[BadScan], notice: Callable[[str], object]) -> list[Path]:
     """List the scans in a folder and the folders below it, sorted.
 
-    Left out are hidden files and folders, masks of this program, the folder `output`, and files of another kind. Links
-    to folders are followed, each folder once. Append to `bad` what cannot be read, and the folder if it has no scan.
+    Left out are hidden files and folders, masks of this program, the folder `output`, files of another kind, and in the
+    layout of FDG-PET-CT-Lesions what lies beside ``SUV.nii.gz``. Links to folders are followed, each folder once.
+    Append to `bad` what cannot be read, and the folder if it has no scan.
     """
+    from swfastedit_core.files.signature import holds_dicom
     from swfastedit_core.files.write import is_own_mask
 
     problems: list[BadScan] = []
@@ -96,6 +105,12 @@ def _scans_below(folder: Path, output: Path, bad: list[BadScan]) -> list[Path]:
     files = list(_files_below(folder, output, note))
     candidates = [file for file in files if file.name.lower().endswith(_suffixes())]
     scans = sorted(file for file in candidates if not (_is(file, stat.S_ISREG) and is_own_mask(file)))
+    pets = {scan.parent for scan in scans if scan.name == AUTOPET_PET}
+    scans = [scan for scan in scans if scan.parent not in pets or scan.name == AUTOPET_PET]
+    others = {file.parent for file in files} - {file.parent for file in candidates}
+    dicom = sorted(other for other in others if holds_dicom(other))
+    if scans and dicom:
+        notice(f"{folder}: DICOM files are left out, in {len(dicom)} folder(s) such as {dicom[0]}")
     if not scans and not problems:
         problems.append(BadScan(folder, _nothing_found(files, masks=len(candidates))))
     bad += problems

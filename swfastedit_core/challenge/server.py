@@ -68,19 +68,18 @@ def serve(load: Callable[[], Callable[[], Records]], *, listening: socket.socket
 
 
 def _work(calls: SimpleQueue[Call], answer: Callable[[], Answer]) -> None:
-    """Answer calls until a signal; raise it if it interrupts a case."""
-    working, call = False, Call()
+    """Answer calls until a signal; raise it if it interrupts a case, or is Ctrl-C."""
+    call: Call | None = None
     try:
         while True:
             call = calls.get()
             if call.set_running_or_notify_cancel():  # False: the client has closed the connection
-                working = True
-                result = answer()
-                working = False
-                call.set_result(result)
-    except Stopped:
-        if working:
+                call.set_result(answer())
+    except (Stopped, KeyboardInterrupt) as stopped:
+        if call is not None and not call.done() and (call.running() or call.set_running_or_notify_cancel()):
             call.set_result(ENDED)
+            raise
+        if isinstance(stopped, KeyboardInterrupt):
             raise
         say("stopped")  # the normal end of a server
 

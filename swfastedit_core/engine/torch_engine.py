@@ -102,7 +102,7 @@ class TorchEngine:
     def __call__(self, windows: Sequence[Tensor] | Tensor) -> Tensor:
         """Run windows [C, X, Y, Z] at once; return float32 [N, X, Y, Z], tumour logit minus background logit."""
         network = self._network.result()
-        with engine_settings(self.device):
+        with engine_settings(self.device, self._dtype):
             shape = (len(windows), *windows[0].shape)
             stacked = torch.empty(shape, dtype=self._dtype, device=self.device, memory_format=self._layout)
             for slot, window in zip(stacked, windows, strict=True):

@@ -5,8 +5,8 @@ maps at each norm, and each convolution copies them back. Also, in the contiguou
 are one block of a GPU's threads, so that most of the GPU is idle with 32 channels.
 
 For a single window, instance norm is batch norm in training mode: the mean and the variance of each channel over all
-voxels. PyTorch has batch norm kernels for channels-last, whose blocks share the voxels. They compute the statistics of
-float16 in float32, which `torch.var_mean` rounds to float16.
+voxels. PyTorch has batch norm kernels for channels-last with four axes, whose blocks share the voxels. They compute the
+statistics of float16 in float32, which `torch.var_mean` rounds to float16.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class ChannelsLastNorm(nn.Module):
 
 
 def _normalise(window: Tensor) -> Tensor:
-    return functional.batch_norm(window, None, None, training=True, eps=NORM_EPSILON)
+    """Normalise [1, C, X, Y, Z]. X and Y are merged, without a copy: the kernels for channels-last take four axes."""
+    merged = window.flatten(2, 3)
+    return functional.batch_norm(merged, None, None, training=True, eps=NORM_EPSILON).view(window.shape)
 
 
 def replace_norms(network: nn.Module, norm: Callable[[], nn.Module]) -> None:

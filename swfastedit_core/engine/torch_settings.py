@@ -12,13 +12,13 @@ FULL = ("ieee", "none")  # values of fp32_precision with which float32 is comput
 
 
 @contextmanager
-def engine_settings(device: torch.device) -> Iterator[None]:
+def engine_settings(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Set what the engine needs, and restore the settings at the end.
 
     - No gradients and no autocast: the engine chooses the precision.
     - float32 is computed in full. By default, cuDNN computes it in TF32, with 10 bits of mantissa;
       ``torch.set_float32_matmul_precision("medium")`` and ``torch.backends.fp32_precision`` let oneDNN use bfloat16.
-    - No cuDNN benchmark: it may choose other algorithms in each process, and they round differently.
+    - cuDNN uses deterministic algorithms, and no benchmark, which may choose others in each process.
 
     `torch.backends.cudnn.flags` is not used: it fails if a program has set ``fp32_precision`` of some operations.
 
@@ -26,20 +26,40 @@ def engine_settings(device: torch.device) -> Iterator[None]:
     ----------
     device
         Device of the network.
+    dtype
+        Type of the activations.
     """
-    cudnn: Any = torch.backends.cudnn  # torch has no stub for `conv` and `matmul`
-    mkldnn: Any = torch.backends.mkldnn
-    operations = [cudnn.conv, mkldnn.conv, mkldnn.matmul]  # oneDNN's convolution follows the setting of matmul, too
-    before = [(operation, operation.fp32_precision) for operation in operations]
-    lowered = [(operation, precision) for operation, precision in before if precision not in FULL]
-    benchmark = cudnn.benchmark
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        try:
-            cudnn.benchmark = False
-            for operation, _ in lowered:
-                operation.fp32_precision = "ieee"
-            yield
-        finally:
-            cudnn.benchmark = benchmark
-            for operation, precision in lowered:
-                operation.fp32_precision = precision
+        if device.type == "cuda":
+            with _repeatable_cudnn(), _full_float32([torch.backends.cudnn.conv] if dtype == torch.float32 else []):  # type: ignore[attr-defined] # torch has no stub for it
+                yield
+        else:
+            mkldnn: Any = torch.backends.mkldnn
+            # oneDNN's convolution follows the setting of matmul, too.
+            with _full_float32([mkldnn.conv, mkldnn.matmul] if dtype == torch.float32 else []):
+                yield
+
+
+@contextmanager
+def _repeatable_cudnn() -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+@contextmanager
+def _full_float32(operations: list[Any]) -> Iterator[None]:
+    """Compute float32 in full in these operations. An inherited setting is inherited again at the end."""
+    inherited: str = torch.backends.fp32_precision  # type: ignore[attr-defined] # torch has no stub for it
+    lowered = [(one, one.fp32_precision) for one in operations if one.fp32_precision not in FULL]
+    for operation, _ in lowered:
+        operation.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for operation, precision in lowered:
+            operation.fp32_precision = "none" if precision == inherited else precision

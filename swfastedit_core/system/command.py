@@ -149,7 +149,7 @@ def run_command(work: Callable[[TextIO], object], *, least: LeastMemory | None =
     """
     open_standard_streams()
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] # both are text files
-    with only_the_reason_on_stderr() as stderr, _signals_stop():
+    with only_the_reason_on_stderr() as stderr:
         code, reason = _outcome(lambda: _checked(work, stderr, least))
         try:
             sys.stdout.flush()
@@ -200,7 +200,8 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
 def _outcome(work: Callable[[], object]) -> tuple[int, str]:
     """Return exit code and reason; no reason means success."""
     try:
-        failure = attempt(work)
+        with _signals_stop():
+            failure = attempt(work)
     except KeyboardInterrupt as stopped:
         return 128 + signal.SIGINT, _with_notes(signal_line(signal.SIGINT), stopped)
     except Stopped as stopped:
@@ -231,19 +232,27 @@ def _unexpected(error: Exception) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn signals that end a program into an exception; a signal that is ignored, as under nohup, stays ignored."""
+    """Turn signals that end a program into an exception; a signal that is ignored, as under nohup, stays ignored.
+
+    After the first one all are ignored until the work has ended. Signals that were blocked before are unblocked:
+    `supervisor.supervise` blocks them until this handler is there.
+    """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         for one in wanted:  # a second signal would interrupt the removal of temporary files
             signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise Stopped(number)
 
-    wanted = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {number: signal.getsignal(number) for number in wanted}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
         yield
     finally:
         for number, handler in before.items():

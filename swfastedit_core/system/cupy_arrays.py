@@ -40,15 +40,15 @@ def compute_with_cupy(tensor: Tensor, compute: Callable[[Any], T]) -> T | None:
     except Exception as error:  # a broken installation raises more than ImportError
         _log_reason(error)
         return None
+    index = tensor.device.index or 0
     try:
-        index = tensor.device.index or 0
         with cupy.cuda.Device(index), _stream_of_torch(cupy, index):
             return compute(cupy.from_dlpack(tensor.detach()))
     except Exception as error:  # errors of cupy's compilers and of CUDA have many classes
         _log_reason(error)
         return None
     finally:  # torch cannot use memory that cupy keeps
-        with suppress(Exception):
+        with suppress(Exception), cupy.cuda.Device(index):  # the pool of this device
             cupy.get_default_memory_pool().free_all_blocks()
             cupy.get_default_pinned_memory_pool().free_all_blocks()
 

@@ -25,6 +25,8 @@ GRACE_SECONDS = 1.5  # for the program's own end after a signal; it removes its 
 SHUTDOWN_SECONDS = 5.0  # for the end of Python; threads of libraries may wait for each other for ever
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 LOOK_AGAIN_SECONDS = 60.0
+STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+PASSED_ON = {*STOPPING, signal.SIGTSTP}
 SINGLE_THREADED = "OPENBLAS_NUM_THREADS"
 
 
@@ -36,7 +38,8 @@ def supervise(main: Callable[[], int], *, grace_seconds: float | None = GRACE_SE
     Parameters
     ----------
     main
-        The program; it returns its exit code. It must import its libraries itself: no thread may run yet.
+        The program; it calls `command.run_command`, and returns its exit code. It must import its libraries itself: no
+        thread may run yet.
     grace_seconds
         Time for the program to end after a signal; then it is killed. None: no limit, for a program that saves its
         work first.
@@ -52,7 +55,7 @@ def supervise(main: Callable[[], int], *, grace_seconds: float | None = GRACE_SE
         return main()
     open_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, there is no exit code
-    awaited = {number for number in _passed_on() if signal.getsignal(number) is not signal.SIG_IGN}
+    awaited = {number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*awaited, signal.SIGCHLD})
     reading, writing = os.pipe()
     supervisor = os.getpid()
@@ -63,17 +66,17 @@ def supervise(main: Callable[[], int], *, grace_seconds: float | None = GRACE_SE
         return main()
     if child == 0:
         os.close(reading)
+        os.setpgid(0, 0)  # a signal to the group, such as Ctrl-C, reaches the supervisor only: it comes once
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # let the program write to a terminal
         _end_with(supervisor)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in STOPPING & awaited:  # before and after `run_command`, which has handlers of its own
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*before, *(STOPPING & awaited)})  # it unblocks them
         _run(main, writing)
     os.close(writing)
     os.set_blocking(reading, False)
     with os.fdopen(reading, "rb", buffering=0) as told:
         return _Watch(child, told, grace_seconds).wait({*awaited, signal.SIGCHLD})
-
-
-def _passed_on() -> set[signal.Signals]:
-    return {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def _run(main: Callable[[], int], writing: int) -> NoReturn:
@@ -85,6 +88,8 @@ def _run(main: Callable[[], int], writing: int) -> NoReturn:
             stream.flush()
     os.write(writing, bytes([code]))
     os.kill(os.getppid(), signal.SIGCHLD)  # wakes the supervisor
+    if code > 128:  # a signal ended the program; threads of libraries that still work would crash in a longer end
+        os._exit(code)
     sys.exit(code)
 
 
@@ -118,8 +123,10 @@ class _Watch:
         while True:
             remaining = min(self._deadline - time.monotonic(), LOOK_AGAIN_SECONDS)
             received = signal.sigtimedwait(awaited, max(remaining, 0.0))
-            if received is not None and received.si_signo != signal.SIGCHLD:
-                self._ask(received.si_signo, sent=received.si_code <= 0)
+            if received is not None and received.si_signo == signal.SIGTSTP:
+                self._pause()
+            elif received is not None and received.si_signo != signal.SIGCHLD:
+                self._ask(received.si_signo)
             if time.monotonic() >= self._deadline:
                 os.kill(self._child, signal.SIGKILL)
                 self._deadline = math.inf
@@ -128,13 +135,18 @@ class _Watch:
             if status is not None:
                 return self._finish(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
-    def _ask(self, number: int, *, sent: bool) -> None:
-        """Pass a signal on that a process sent; the terminal sends it to both."""
+    def _pause(self) -> None:
+        """Stop with the program, as Ctrl-Z asks, until a shell continues this process."""
+        os.kill(self._child, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(self._child, signal.SIGCONT)
+
+    def _ask(self, number: int) -> None:
+        """Pass a signal on."""
         self.asked = number
         if self._grace_seconds is not None:
             self._deadline = min(self._deadline, time.monotonic() + self._grace_seconds)
-        if sent:
-            os.kill(self._child, number)
+        os.kill(self._child, number)
 
     def _listen(self) -> None:
         """Read the exit code, if the program has told it. After that it has a few seconds to end its threads."""

@@ -183,5 +183,5 @@ def test_scan_that_memory_cannot_hold_is_refused_before_the_work(run, weights, t
     assert done.returncode == 1
     # 36 × 32 × 24 voxels of 8 × 8 × 9 mm at 4 mm
     assert (
-        "71×63×53 voxels at the network's spacing need more than 0.0 GB, and 0.0 GB of memory are free" in done.stderr
+        "71×63×53 voxels at the network's spacing need more than 0.00 GB, and 0.00 GB of memory are free" in done.stderr
     )

@@ -139,3 +139,19 @@ def test_two_scans_with_the_same_mask_are_refused():
         UserError, match=r"^d/p1/pet\.mha, d/p2/pet\.mha: would have the same mask, .*/out/p1/pet\.mha;"
     ):
         masks(["d"])
+
+
+def test_only_the_suv_counts_in_the_layout_of_autopet():
+    put(*(f"fdg/p1/s1/{name}.nii.gz" for name in ("CT", "CTres", "PET", "SEG", "SUV")), "fdg/p2/SUVmax.nii.gz")
+    found, bad = masks(["fdg"])
+    assert (list(found), bad) == (["fdg/p1/s1/SUV.nii.gz", "fdg/p2/SUVmax.nii.gz"], [])
+
+
+def test_dicom_below_a_folder_is_noticed():
+    put("d/p1/pet.mha")
+    for number in range(2):
+        Path("d/p2/dicom").mkdir(parents=True, exist_ok=True)
+        Path(f"d/p2/dicom/{number}.dcm").write_bytes(bytes(128) + b"DICM")
+    notices = []
+    find_scans([Path("d")], Path("out"), notice=notices.append)
+    assert notices == ["d: DICOM files are left out, in 1 folder(s) such as d/p2/dicom"]

@@ -57,7 +57,7 @@ def test_low_matmul_precision_of_a_program_changes_nothing(engine, window):
     torch.set_float32_matmul_precision("medium")
     if cpu_has_bfloat16():
         outside = torch.nn.functional.conv3d(window[None], torch.ones(8, 1, 3, 3, 3))
-        with engine_settings(CPU):
+        with engine_settings(CPU, torch.float32):
             assert not torch.equal(torch.nn.functional.conv3d(window[None], torch.ones(8, 1, 3, 3, 3)), outside)
     assert torch.equal(engine([window]), expected)
     assert torch.get_float32_matmul_precision() == "medium"
@@ -70,19 +70,34 @@ def test_autocast_of_a_program_changes_nothing(engine, window):
         assert torch.is_autocast_enabled("cpu")
 
 
+def test_inherited_setting_is_inherited_after_the_engine(engine, window):
+    torch.backends.fp32_precision = "bf16"
+    engine([window])
+    torch.backends.fp32_precision = "ieee"
+    assert [backend(place).fp32_precision for place in ("mkldnn.conv", "mkldnn.matmul")] == ["ieee", "ieee"]
+
+
+def test_engine_on_the_cpu_leaves_cudnn_alone(engine, window):
+    engine([window])
+    torch.backends.fp32_precision = "ieee"
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+
+
 def test_settings_are_restored_after_an_error():
     cudnn, matmul = torch.backends.cudnn, torch.backends.mkldnn.matmul
     matmul.fp32_precision, cudnn.benchmark = "bf16", True
 
-    def fail_inside():
-        with engine_settings(CPU):
-            assert (cudnn.benchmark, matmul.fp32_precision) == (False, "ieee")
+    def fail_inside(device, *inside):
+        with engine_settings(device, torch.float32):
+            assert (cudnn.benchmark, cudnn.deterministic, matmul.fp32_precision) == inside
             raise ValueError("inside")
 
     try:
         with pytest.raises(ValueError, match="inside"):
-            fail_inside()
-        assert cudnn.benchmark
+            fail_inside(CPU, True, False, "ieee")
+        assert matmul.fp32_precision == "bf16"
+        with pytest.raises(ValueError, match="inside"):
+            fail_inside(torch.device("cuda"), False, True, "bf16")
+        assert (cudnn.benchmark, cudnn.deterministic) == (True, False)
     finally:
         cudnn.benchmark = False
-    assert matmul.fp32_precision == "bf16"

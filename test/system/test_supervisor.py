@@ -124,3 +124,40 @@ def test_ignored_hangup_stays_ignored():
     os.kill(process.pid, signal.SIGHUP)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "end\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
+def test_signal_to_the_whole_group_comes_once(number, seconds):
+    """As Ctrl-C in a terminal. A second signal would interrupt the end of the program."""
+    process = start(
+        "try:\n    print('works', flush=True)\n    time.sleep(60)\nfinally:\n    time.sleep(0.3)",
+        before=(sys.executable, "-c", "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"),
+    )
+    assert process.stdout.readline() == "works\n"
+    time.sleep(seconds)
+    os.killpg(process.pid, number)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    expected = (130, "interrupted\n") if number == signal.SIGINT else (143, "ended by SIGTERM\n")
+    assert (process.returncode, err) == expected
+
+
+def test_ctrl_z_stops_the_program_until_it_is_continued():
+    process = start("print('works', flush=True)\ntime.sleep(60)")
+    assert process.stdout.readline() == "works\n"
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    process.send_signal(signal.SIGTSTP)
+    wait_for(lambda: [one.status() for one in family] == ["stopped"] * 2)
+    process.send_signal(signal.SIGCONT)
+    wait_for(lambda: "stopped" not in [one.status() for one in family])
+    process.terminate()
+    assert process.communicate(timeout=60)[1] == "ended by SIGTERM\n"
+
+
+def wait_for(condition):
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("the condition did not come true")
