@@ -14,7 +14,6 @@ from swfastedit_core.challenge.case import Case
 from swfastedit_core.challenge.cases import file_id
 from swfastedit_core.errors import UserError
 
-
 AUTOPET_PET = "SUV.nii.gz"  # of FDG-PET-CT-Lesions, beside CT.nii.gz, CTres.nii.gz, PET.nii.gz and SEG.nii.gz
 
 

@@ -77,10 +77,12 @@ def test_inherited_setting_is_inherited_after_the_engine(engine, window):
     assert [backend(place).fp32_precision for place in ("mkldnn.conv", "mkldnn.matmul")] == ["ieee", "ieee"]
 
 
-def test_engine_on_the_cpu_leaves_cudnn_alone(engine, window):
+def test_engine_on_the_cpu_sets_nothing_of_cuda(engine, window, monkeypatch):
+    torch.backends.fp32_precision = "bf16"
+    changed, change = [], torch._C._set_fp32_precision_setter
+    monkeypatch.setattr(torch._C, "_set_fp32_precision_setter", lambda *what: (changed.append(what[:2]), change(*what)))
     engine([window])
-    torch.backends.fp32_precision = "ieee"
-    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    assert set(changed) == {("mkldnn", "conv"), ("mkldnn", "matmul")}
 
 
 def test_settings_are_restored_after_an_error():
