@@ -32,6 +32,7 @@ def test_program_is_run_as_users_run_it(tmp_path):
     assert run.first_window_seconds < run.wall_seconds
 
 
+@pytest.mark.long
 def test_reference_runs_in_a_process_of_its_own(tmp_path):
     scan = tmp_path / "scan.nii.gz"
     suv = np.random.default_rng(0).random((30, 100, 100), np.float32)

@@ -88,6 +88,7 @@ def test_environment_of_another_project_in_the_settings_is_not_looked_at(clone, 
 
 @pytest.mark.parametrize("command", [("run.sh",), pytest.param(("test.sh", "--native"), marks=pytest.mark.long)])
 @pytest.mark.parametrize("pip", ["--without-pip", "--system-site-packages"])  # the first one as uv makes it
+@pytest.mark.long
 def test_scripts_refuse_a_real_environment_of_another_project(command, pip, clone, tmp_path):
     venv = tmp_path / "an environment"
     subprocess.run([sys.executable, "-m", "venv", pip, str(venv)], check=True)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from places import CROPS, real
 
 from swfastedit_core import Geometry, UserError, Volume, read_label, write_volume
-from swfastedit_core.phantom import __main__ as phantom_command
+from swfastedit_core.phantom import command as phantom_command
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.train.data import sources
 from swfastedit_core.train.data.sources import Source, find_sources, read_source

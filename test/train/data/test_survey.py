@@ -191,6 +191,7 @@ def test_missing_ct_is_a_problem_only_where_ct_is_wanted(tmp_path):
     assert examine(source, with_ct=False).problem == ""
 
 
+@pytest.mark.long
 def test_scan_that_is_too_large_at_the_networks_spacing_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "GRID", Geometry((5, 4, 3), (500.0, 500.0, 500.0)))
     cache, source = tmp_path / "survey.json", case_of(tmp_path)
@@ -239,6 +240,7 @@ def square_or_die(number):
     return number**2
 
 
+@pytest.mark.long
 def test_killed_process_takes_no_other_with_it():
     assert sorted(map_isolated(square_or_die, [3, -1, 4, -1, 5], workers=2)) == [
         (0, 9),
@@ -254,6 +256,7 @@ def die_at_b(source, *, examined=room.examine, **how):
     return square_or_die(-1) if source.case == "b" else examined(source, **how)
 
 
+@pytest.mark.long
 def test_case_that_kills_its_process_is_named_and_looked_at_again(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "examine", die_at_b)
     sources = [case_of(tmp_path, name) for name in "abc"]

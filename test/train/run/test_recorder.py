@@ -348,6 +348,7 @@ def two_ranks(tmp_path_factory, data, prepared):
     return folder, finished(folder, *options, prefix=[*TORCHRUN, str(program)])
 
 
+@pytest.mark.long
 def test_two_processes_on_half_batches_learn_as_one_does(options, two_ranks, tmp_path):
     folder, _ = two_ranks
     assert command.main(["--output", str(tmp_path / "one"), *options, *COMMON]) == 0
@@ -361,6 +362,7 @@ def test_two_processes_on_half_batches_learn_as_one_does(options, two_ranks, tmp
     assert read_config(folder / "first.safetensors").training["processes"] == 2
 
 
+@pytest.mark.long
 def test_two_processes_that_are_resumed_end_with_the_same_weights(two_ranks):
     folder, out = two_ranks
     assert "resumed at step 5 of 6" in out
@@ -369,10 +371,12 @@ def test_two_processes_that_are_resumed_end_with_the_same_weights(two_ranks):
     assert all(tensor.equal(after.tensors[name]) for name, tensor in before.tensors.items())
 
 
+@pytest.mark.long
 def test_two_processes_are_refused_while_another_one_trains_in_the_folder(two_ranks):
     assert [(two_ranks[0] / f"refused-{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
 
 
+@pytest.mark.long
 def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(two_ranks):
     one, two = (json.loads((two_ranks[0] / f"{rank}.json").read_text()) for rank in (0, 1))
     assert [math.isnan(loss) for loss, _ in one] == [False, True, False]

@@ -24,6 +24,7 @@ from swfastedit_core.train.run.states import list_states
 pytestmark = pytest.mark.usefixtures("in_one_process")
 
 
+@pytest.mark.long
 def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, capfd):
     run, weights = tmp_path / "blobs", tmp_path / "weights"
     scan, label = blob(99, organ=True)

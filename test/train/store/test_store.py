@@ -184,6 +184,7 @@ def test_small_crop_takes_a_small_part_of_the_time(tmp_path):
     assert seconds(64, 64, 64) < 0.2 * seconds(216, 216, 152)  # 27 times as many voxels
 
 
+@pytest.mark.long
 def test_memory_and_open_files_stay_level_over_thousands_of_reads(prepared):
     process, rng = psutil.Process(), np.random.default_rng(0)
 
@@ -565,6 +566,7 @@ def preparing(script, *arguments):
     )
 
 
+@pytest.mark.long
 def test_killed_preparation_is_completed_by_the_next(tmp_path):
     sources = [files(tmp_path, seed) for seed in range(20, 26)]
     run = preparing(tmp_path / "prepare.py", tmp_path / "store", tmp_path, 20, 26)
@@ -590,6 +592,7 @@ def test_killed_preparation_is_completed_by_the_next(tmp_path):
     assert names == {"lock", "digests.json", *(case.folder.name for case in cases)}
 
 
+@pytest.mark.long
 def test_two_runs_share_the_work_on_one_store(tmp_path):
     sources = [files(tmp_path, seed) for seed in range(30, 34)]
     runs = [preparing(tmp_path / "prepare.py", tmp_path / "store", tmp_path, 30, 34) for _ in range(2)]
