@@ -39,6 +39,7 @@ def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
     assert "| narrow |" in capfd.readouterr().out
 
 
+@pytest.mark.long
 def test_run_that_fails_and_unknown_settings_are_reported(tmp_path, capfd):
     setting = bench.Setting("too small", ("--crop", "33", "32", "32"), 1)
     with pytest.raises(UserError, match=r"too small: .*--crop 33 32 32, expected multiples"):

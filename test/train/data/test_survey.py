@@ -210,6 +210,7 @@ def test_what_no_one_thought_of_is_a_problem_too(tmp_path, monkeypatch):
     assert finding.problem == "cannot be read (RuntimeError: first line second line)"
 
 
+@pytest.mark.long
 def test_cases_are_looked_at_in_processes_and_phantoms_are_not(tmp_path):
     sources = [
         case_of(tmp_path, "b"),

@@ -78,6 +78,7 @@ def assert_same_run(one, other):
     return [step for step, _ in scores[0]]
 
 
+@pytest.mark.long
 def test_run_that_ends_within_two_steps_goes_on_to_the_same_weights_bit_for_bit(options, tmp_path, monkeypatch, capfd):
     """Each time the newest state is lost as well: steps, and a validation, that were done before are done again."""
     whole, torn = tmp_path / "whole", tmp_path / "torn"

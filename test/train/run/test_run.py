@@ -64,6 +64,7 @@ def test_network_learns_what_a_lesion_is_and_the_container_can_use_it(tmp_path, 
     assert list((run / "tensorboard").glob("events*"))
 
 
+@pytest.mark.long
 def test_best_and_last_weights_are_exported_as_asked(options, tmp_path, capfd):
     run = tmp_path / "run"
     arguments = ["--output", str(run), *options, "--steps", "8", "--learning-rate", "2e-2", "--fold", "2/5"]
@@ -152,6 +153,7 @@ def assert_compiled_learns_the_same(arguments, tmp_path, *, loss_rtol, weights_a
     assert all(torch.allclose(tensor, other[name], rtol=1e-5, atol=weights_atol) for name, tensor in one.items())
 
 
+@pytest.mark.long
 def test_compile_hands_the_network_to_torchs_compiler(options, tmp_path, monkeypatch):
     """The network is traced, and run as it was: what a compiler makes of it takes half a minute."""
     graphs = []
@@ -358,6 +360,7 @@ def test_misspelled_command_is_not_taken_for_options(capfd):
     assert capfd.readouterr().err == expected
 
 
+@pytest.mark.long
 def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
     """The CT shows the lesion, the PET does not: what finds it has learned from the CT."""
     ours = shutil.copytree(data, tmp_path / "data")
@@ -380,6 +383,7 @@ def test_pet_and_ct_are_learned_from_and_used(options, data, tmp_path):
         segment(pet, networks)
 
 
+@pytest.mark.long
 def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tmp_path, monkeypatch, capfd):
     coarse = Geometry((60, 50, 110), (8.0, 8.0, 8.0), (-236.0, -196.0, -900.0))
     monkeypatch.setattr("swfastedit_core.train.data.sources.make_phantom", partial(make_phantom, geometry=coarse))

@@ -523,6 +523,7 @@ def test_case_that_is_there_is_kept(tmp_path):
     np.testing.assert_array_equal(case.read(Box.whole(case.shape))[0], before)
 
 
+@pytest.mark.long
 def test_the_same_content_twice_is_one_case(tmp_path):
     source = files(tmp_path, 50)
     twins = [source, replace(source, case="twin", group="elsewhere")]
@@ -666,6 +667,7 @@ def test_file_that_changes_while_a_case_is_prepared_is_refused(tmp_path, monkeyp
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["lock"]
 
 
+@pytest.mark.long
 def test_warnings_and_errors_of_a_case_reach_the_user(tmp_path):
     source = files(tmp_path, 42)
     hot = scan(42).pet
