@@ -179,7 +179,7 @@ def test_fault_of_a_server_is_found_by_name(fault, checks, with_fault):
         (
             "options",
             ["LABEL org.grand-challenge.api-method=invoke"],
-            ["image options: --api-method exec, expected --api-method invoke as in the label"],
+            ["image options: --api-method exec --host 0.0.0.0, expected --api-method invoke as in the label"],
         ),
         (
             "no CPU plug-in",
