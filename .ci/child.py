@@ -69,7 +69,7 @@ def run(
 ) -> subprocess.CompletedProcess[list[str]]:
     """Run a program without input; return its exit code and lines, those of standard error too.
 
-    The program inherits the lock: if this process is killed, nobody disturbs the program before it ends.
+    The program inherits the lock. If this process is killed, the lock is held until the program ends.
     """
     lines: list[str] = []
 

@@ -187,7 +187,7 @@ def exclusive(lock: TextIO, venv: Path) -> Iterator[None]:
     """Wait until no other process installs into this environment.
 
     The kernel releases the lock when the last process that has the file open ends, even by SIGKILL. Where a file system
-    has no locks, nobody waits.
+    has no locks, the call does not wait.
     """
     with suppress(OSError):
         try:

@@ -21,7 +21,7 @@ from swfastedit_core.system.command import Stopped, attempt, say
 def segment_scans(options: Options, *, stderr: TextIO) -> None:
     """Segment the scans that the options name.
 
-    A single scan is checked before the networks are loaded, and its failure is that of the command. Of several scans,
+    A single scan is checked before the networks are loaded; if it fails, the command fails. Of several scans,
     those that can be used are segmented. The others have a line of JSON each with `pet` and `error`, and at the end a
     line on `stderr`.
 

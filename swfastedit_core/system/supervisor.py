@@ -75,8 +75,8 @@ def supervise(main: Callable[[], int], *, grace_seconds: float | None = GRACE_SE
         _run(main, writing)
     os.close(writing)
     os.set_blocking(reading, False)
-    with os.fdopen(reading, "rb", buffering=0) as told:
-        return _Watch(child, told, grace_seconds).wait({*awaited, signal.SIGCHLD})
+    with os.fdopen(reading, "rb", buffering=0) as exit_codes:
+        return _Watch(child, exit_codes, grace_seconds).wait({*awaited, signal.SIGCHLD})
 
 
 def _run(main: Callable[[], int], writing: int) -> NoReturn:
@@ -107,7 +107,7 @@ class _Watch:
     Attributes
     ----------
     code
-        The exit code that the program told; None before that.
+        The exit code that the program sent; None before that.
     asked
         The last signal that asked the program to end; 0 before that.
     """
