@@ -21,7 +21,7 @@ from swfastedit_core import Ensemble, load_networks, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import find_checkpoints, read_config
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.metrics.overlap import dice
 from swfastedit_core.preprocess import place, restore
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import Parser, path_argument, run_command, say

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from swfastedit_core.evaluate.metrics import agreement_dice
+from swfastedit_core.metrics.overlap import agreement_dice
 
 MIN_DICE = 0.999
 

@@ -15,7 +15,7 @@ from places import ROOT, STS_001, real
 from swfastedit_core import load_networks, read_label, read_volume, segment
 from swfastedit_core.body import find_body, mean_cells
 from swfastedit_core.engine.choice import cpu_has_bfloat16
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.metrics.overlap import dice
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Scanner, make_phantom
 from swfastedit_core.preprocess import place, to_network_grid

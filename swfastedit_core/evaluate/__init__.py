@@ -1,1 +1,1 @@
-"""Scores of masks against labels."""
+"""Scores of a set of masks: ``python -m swfastedit_core.evaluate``."""

@@ -9,7 +9,7 @@ from blobs import GRID, write_blobs
 
 from bench import weights as bench
 from swfastedit_core import Volume, read_label, read_volume
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.metrics.overlap import dice
 from swfastedit_core.train.data.sources import find_sources
 
 

@@ -13,8 +13,8 @@ from field_inputs import INPUTS, itk, page, plain_image, values
 from places import ROOT, SHARED, real
 
 from swfastedit_core import Geometry, Volume, write_mask
-from swfastedit_core.evaluate.metrics import dice
 from swfastedit_core.files.write import is_own_mask
+from swfastedit_core.metrics.overlap import dice
 
 
 def call(run, folder, path, weights):

@@ -214,7 +214,7 @@ def _check_geometry(mask: sitk.Image, pet: Path) -> Check:
 
 
 def _check_dice(mask: np.ndarray, folder: Path) -> Check:
-    from swfastedit_core.evaluate.metrics import agreement_dice  # imports torch
+    from swfastedit_core.metrics.overlap import agreement_dice  # imports torch
 
     files = sorted(folder.rglob("*.mha"))
     if len(files) != 1:

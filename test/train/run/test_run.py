@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from swfastedit_core import Geometry, UserError, Volume, load_networks, read_label, read_volume, segment, write_volume
 from swfastedit_core.checkpoint import read_checkpoint, read_config
-from swfastedit_core.evaluate.metrics import dice
+from swfastedit_core.metrics.overlap import dice
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.run.states import list_states

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swfastedit_core.evaluate.metrics import agreement_dice, dice, false_negative_ml, false_positive_ml
+from swfastedit_core.metrics.overlap import agreement_dice, dice, false_negative_ml, false_positive_ml
 
 
 def drawn(*rows):

@@ -1,0 +1,1 @@
+"""Metrics of masks, as pure functions of arrays."""
