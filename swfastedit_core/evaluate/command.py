@@ -226,4 +226,6 @@ def _notes(pairing: Pairing) -> tuple[str, ...]:
     )
 
 
-MODES = (Mode("--predictions", ("--labels",), ("--skip-unpaired", "--prediction-labels", "--resample"), _score_predictions),)
+MODES = (
+    Mode("--predictions", ("--labels",), ("--skip-unpaired", "--prediction-labels", "--resample"), _score_predictions),
+)

@@ -10,9 +10,7 @@ CHALLENGES = {"autopet2": "autoPET II", "autopet3": "autoPET III", "autopet4": "
 def definitions(scoring: Scoring) -> dict[str, str]:
     """Return what each metric is, with the rules and the tolerance in use, by its name in the tables."""
     old = scoring.rules == "autopet2"
-    empty = (
-        "Label empty: 0 if the prediction has a lesion, else not defined." if old else "Label empty: not defined."
-    )
+    empty = "Label empty: 0 if the prediction has a lesion, else not defined." if old else "Label empty: not defined."
     return {
         "dice": f"Dice coefficient of the voxels, 0 to 1. {empty}",
         "fpv_ml": "False positive volume in ml: predicted components (18-connected) that do not overlap the label.",

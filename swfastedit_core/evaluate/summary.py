@@ -177,9 +177,7 @@ def pool_lesions(scores: Sequence[Scores]) -> Lesions:
     )
 
     def rate(of_false: float, of_missed: float) -> Rate:
-        def pooled(
-            found: np.ndarray, false: np.ndarray, missed: np.ndarray, axis: int | None = None
-        ) -> np.ndarray:
+        def pooled(found: np.ndarray, false: np.ndarray, missed: np.ndarray, axis: int | None = None) -> np.ndarray:
             hits = found.sum(axis=axis)
             ratio: np.ndarray = hits / (hits + of_false * false.sum(axis=axis) + of_missed * missed.sum(axis=axis))
             return ratio
