@@ -55,7 +55,7 @@ def read() -> str:
         raise UserError(f"{path}: the viewer's file is not there; run once: {COMMAND}") from error
     except OSError as error:
         raise UserError(f"{path}: the viewer's file cannot be read ({error.strerror})") from error
-    _check(content, path)
+    _check(content, path, advice=f"run: {COMMAND}")
     return content.decode()
 
 
@@ -75,7 +75,7 @@ def fetch() -> Path:
             return path
         with tempfile.TemporaryDirectory(prefix="swfastedit-") as folder:
             content = _member(_pack(Path(folder)))
-        _check(content, f"{MEMBER} of {PACKAGE} {VERSION}")
+        _check(content, f"{MEMBER} of npm's package", advice="ask the operator of your npm registry")
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
@@ -128,10 +128,7 @@ def _is_expected(content: bytes) -> bool:
     return hashlib.sha256(content).hexdigest() == SHA256
 
 
-def _check(content: bytes, name: object) -> None:
+def _check(content: bytes, name: object, *, advice: str) -> None:
     if not _is_expected(content):
         found = hashlib.sha256(content).hexdigest()
-        raise UserError(
-            f"{name}: has the SHA-256 {found[:12]}…, expected {SHA256[:12]}… of NiiVue {VERSION}; "
-            f"remove it and run: {COMMAND}"
-        )
+        raise UserError(f"{name}: has the SHA-256 {found[:12]}…, expected {SHA256[:12]}… of NiiVue {VERSION}; {advice}")

@@ -32,9 +32,7 @@ NIFTI_HEADER = np.dtype(
 NIFTI_TYPES = {"uint8": 2, "int16": 4}
 
 
-def viewer_section(
-    pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[float, float] = (0.0, 10.0)
-) -> Markup:
+def viewer_section(pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[float, float] = (0.0, 10.0)) -> Markup:
     """Return the section of a page: NiiVue, PET and lesions.
 
     Both are reduced to cells of about 4 mm; a cell has the highest value of its voxels.
@@ -66,7 +64,7 @@ def viewer_section(
     suv = largest(_quantised(pet.array_zyx, low=low, step=step), factors_xyz)
     numbers = largest(numbers_zyx, factors_xyz)
     numbers = numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.int16)
-    spots = hottest_cells(suv, numbers)
+    spots = hottest_cells(suv, numbers, geometry)
     page = render(
         "swfastedit_core.report",
         "viewer.html.jinja",
@@ -115,14 +113,25 @@ def largest(array_zyx: np.ndarray, factors_xyz: tuple[int, int, int]) -> np.ndar
     return array_zyx
 
 
-def hottest_cells(suv: np.ndarray, numbers: np.ndarray) -> dict[int, list[int]]:
-    """Return, for each lesion, the cell with its highest value, as x, y, z."""
+def hottest_cells(suv: np.ndarray, numbers: np.ndarray, geometry: Geometry) -> dict[int, list[float]]:
+    """Return, for each lesion, the centre of the cell with its highest value: R, A, S in mm."""
     where = np.flatnonzero(numbers)
     lesion, value = numbers.ravel()[where], suv.ravel()[where]
     order = np.lexsort((-value.astype(np.int32), lesion))
     kept, first = np.unique(lesion[order], return_index=True)
-    z, y, x = np.unravel_index(where[order][first], suv.shape)
-    return {int(number): [int(i) for i in xyz] for number, *xyz in zip(kept, x, y, z, strict=True)}
+    zyx = np.unravel_index(where[order][first], suv.shape)
+    cells = np.stack([*zyx[::-1], np.ones_like(first)])
+    centres = (affine_ras(geometry) @ cells)[:3].T.round(2)
+    return dict(zip(kept.tolist(), centres.tolist(), strict=True))
+
+
+def affine_ras(geometry: Geometry) -> np.ndarray:
+    """Return the matrix from voxels x, y, z to R, A, S in mm, float64 [4, 4]."""
+    affine = np.eye(4)
+    affine[:3, :3] = geometry.axes_lps * geometry.spacing_mm
+    affine[:3, 3] = geometry.origin_mm
+    result: np.ndarray = LPS_TO_RAS @ affine
+    return result
 
 
 def encode_nifti(array_zyx: np.ndarray, geometry: Geometry, *, slope: float = 1.0, intercept: float = 0.0) -> str:
@@ -136,10 +145,7 @@ def encode_nifti(array_zyx: np.ndarray, geometry: Geometry, *, slope: float = 1.
     header["datatype"], header["bitpix"] = NIFTI_TYPES[array_zyx.dtype.name], array_zyx.dtype.itemsize * 8
     header["pixdim"] = (1, *geometry.spacing_mm, 0, 0, 0, 0)
     header["slope"], header["intercept"], header["units"] = slope, intercept, 2  # mm
-    affine = np.eye(4)
-    affine[:3, :3] = geometry.axes_lps * geometry.spacing_mm
-    affine[:3, 3] = geometry.origin_mm
-    header["srow"], header["sform_code"] = (LPS_TO_RAS @ affine)[:3], 1
+    header["srow"], header["sform_code"] = affine_ras(geometry)[:3], 1
     voxels = np.ascontiguousarray(array_zyx, array_zyx.dtype.newbyteorder("<"))
     packed = igzip.compress(header.tobytes() + voxels.tobytes(), compresslevel=3)
     return base64.b64encode(packed).decode()

@@ -5,10 +5,13 @@
   const place = document.getElementById("viewer-place");
   const settings = JSON.parse(document.getElementById("viewer-settings").textContent);
   const views = Array.from(document.querySelectorAll("#viewer-buttons [data-view]"));
-  const ramp = (from, to) => [from, to];
-  // White to black, and the whiter the more transparent: the 3D view shows the organs through the skin.
-  const INVERTED = { R: ramp(255, 0), G: ramp(255, 0), B: ramp(255, 0), A: ramp(0, 255), I: ramp(0, 255) };
-  const RED = { R: ramp(214, 214), G: ramp(39, 39), B: ramp(40, 40), A: ramp(255, 255), I: ramp(0, 255) };
+  const constant = (value, count) => Array(count).fill(value);
+  // Colours at the given steps of 0 to 255. Slices use the colours alone; the 3D view the opacity, too: there, low SUV
+  // is clear, so that lesions inside of the body can be seen.
+  const STEPS = [0, 12, 40, 130, 255];
+  const INVERTED = { R: STEPS.map((step) => 255 - step), A: [0, 0, 3, 12, 90], I: STEPS };
+  INVERTED.G = INVERTED.B = INVERTED.R;
+  const RED = { R: constant(214, 3), G: constant(39, 3), B: constant(40, 3), A: [0, 255, 255], I: [0, 1, 255] };
 
   function describe(location) {
     const [pet, lesion] = location.values.map((entry) => entry.value);
@@ -43,12 +46,12 @@
       mask.setAttribute("aria-pressed", String(shown));
       viewer.setOpacity(1, shown ? 0.6 : 0);
     });
-    // A click on a lesion's number or row anywhere in the page moves the cross to its hottest cell.
+    // A click on a lesion's number or row anywhere in the page moves the cross to the lesion's hottest cell.
     document.addEventListener("click", (event) => {
       const lesion = event.target.closest?.("[data-lesion]")?.dataset.lesion;
-      const cell = settings.spots[lesion];
-      if (!cell) return;
-      viewer.scene.crosshairPos = viewer.vox2frac(cell);
+      const place_mm = settings.spots[lesion];
+      if (!place_mm) return;
+      viewer.scene.crosshairPos = viewer.mm2frac(place_mm);
       viewer.createOnLocationChange();
       viewer.drawScene();
     });
@@ -63,6 +66,7 @@
       dragAndDropEnabled: false,
       isRadiologicalConvention: true,
       logLevel: "error",
+      multiplanarLayout: 2, // two rows
       multiplanarShowRender: 1, // always
       scrollRequiresFocus: true,
       show3Dcrosshair: true,
@@ -75,6 +79,7 @@
     await load(viewer, "viewer-pet", { colormap: "inverted", cal_min: low, cal_max: high, trustCalMinMax: false });
     await load(viewer, "viewer-lesions", { colormap: "lesions", opacity: 0.6, cal_min: 0.5, cal_max: 1 });
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
+    viewer.setRenderAzimuthElevation(180, 5); // from the front
     connect(viewer);
     viewer.drawScene();
     canvas.dataset.state = "drawn";
