@@ -74,10 +74,4 @@ def opened(browser, path: Path, **settings) -> Iterator:
         yield page
     finally:
         context.close()
-    assert faults == []
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as one:
-        yield one
+    assert not faults, "\n".join(faults)
