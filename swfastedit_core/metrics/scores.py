@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from grand_challenge_metrics.stats import calculate_confusion_matrix
+
+from swfastedit_core.metrics.matching import match_lesions, overlap_components
+from swfastedit_core.metrics.surface import hd95_mm, surface_dice
 
 RULES = ("autopet2", "autopet3", "autopet4", "autopet5")  # whose convention holds for an empty label
 TOLERANCE_MM = 2.0  # of the surface Dice
@@ -51,3 +59,83 @@ class Scores:
     true_positives: int
     false_positives: int
     false_negatives: int
+
+
+def score_mask(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    spacing_zyx_mm: Sequence[float],
+    rules: str = "autopet5",
+    tolerance_mm: float = TOLERANCE_MM,
+) -> Scores:
+    """Score a mask against a label.
+
+    Parameters
+    ----------
+    truth, prediction
+        Arrays [Z, Y, X] of the same shape; voxels that are not 0 are foreground.
+    spacing_zyx_mm
+        Distance of voxel centres along z, y, x.
+    rules
+        One of `RULES`: whose convention holds for an empty label.
+    tolerance_mm
+        Of the surface Dice.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or the rules are not known.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"label {truth.shape} and prediction {prediction.shape} differ in shape")
+    if rules not in RULES:
+        raise ValueError(f"rules must be one of {', '.join(RULES)}, not {rules!r}")
+    truth, prediction = _crop(truth, prediction)
+    overlaps = overlap_components(truth, prediction)
+    lesions = match_lesions(overlaps)
+    voxel_ml = math.prod(spacing_zyx_mm) / 1000
+    label_voxels, predicted_voxels = int(overlaps.label_voxels.sum()), int(overlaps.predicted_voxels.sum())
+    empty = not label_voxels
+    return Scores(
+        dice=_dice(truth, prediction, rules=rules),
+        fpv_ml=overlaps.false_voxels * voxel_ml,
+        fnv_ml=math.nan if empty and rules != "autopet2" else overlaps.missed_voxels * voxel_ml,
+        precision=math.nan if empty else lesions.precision,
+        recall=lesions.recall,
+        f1=math.nan if empty else lesions.f1,
+        surface_dice=surface_dice(truth, prediction, spacing_zyx_mm=spacing_zyx_mm, tolerance_mm=tolerance_mm),
+        hd95_mm=hd95_mm(truth, prediction, spacing_zyx_mm=spacing_zyx_mm),
+        label_ml=label_voxels * voxel_ml,
+        prediction_ml=predicted_voxels * voxel_ml,
+        volume_error_ml=(predicted_voxels - label_voxels) * voxel_ml,
+        label_lesions=overlaps.label_voxels.size,
+        predicted_lesions=overlaps.predicted_voxels.size,
+        true_positives=lesions.true_positives,
+        false_positives=lesions.false_positives,
+        false_negatives=lesions.false_negatives,
+    )
+
+
+def _dice(truth: np.ndarray, prediction: np.ndarray, *, rules: str) -> float:
+    """Return the Dice coefficient, for an empty label by the rules of a challenge.
+
+    It is 2 TP / (2 TP + FP + FN) in float64; `dice_from_confusion_matrix` of the same package rounds to float32.
+    """
+    union = truth | prediction  # true negatives do not count
+    (both, missed), (false, _) = calculate_confusion_matrix(truth[union], prediction[union], labels=[1, 0])
+    if both + missed or (rules == "autopet2" and false):
+        return float(2 * both / (2 * both + missed + false))
+    return math.nan
+
+
+def _crop(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two masks as bool in the smallest box that holds both; of no voxel if both are empty."""
+    truth, prediction = truth != 0, prediction != 0
+    for axis in range(truth.ndim):
+        others = tuple(other for other in range(truth.ndim) if other != axis)
+        used = np.flatnonzero(truth.any(axis=others) | prediction.any(axis=others))
+        box = [slice(None)] * truth.ndim
+        box[axis] = slice(used[0], used[-1] + 1) if used.size else slice(0)
+        truth, prediction = truth[tuple(box)], prediction[tuple(box)]
+    return truth, prediction
