@@ -1,0 +1,136 @@
+"""A maximum-intensity projection that turns: projections around the patient's long axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swfastedit_core.report.display import Display
+
+VIEWS = 36
+SMALLEST_PIXEL_MM = 2.0  # smaller voxels are pooled: no screen shows them at the size of a patient
+EMPTY_GREY = 8  # columns at the sides that are not above this grey value in any view are left out
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """Projections around the long axis.
+
+    View 0 is seen from the front; view k is seen from k · 10 degrees towards the patient's left: view 9 from the left,
+    view 18 from the back. View k + 18 is the mirror image of view k, so that only the first 18 are here.
+
+    Attributes
+    ----------
+    grey
+        uint8 [view, rows, columns]; row 0 is nearest to the feet.
+    numbers
+        uint16, same shape: the number of the smallest lesion on the ray, 0 without one.
+    pixel_mm
+        Height and width of a pixel.
+    positions_mm
+        Of each lesion's centroid, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the
+        patient's left from the axis of rotation.
+    """
+
+    grey: np.ndarray
+    numbers: np.ndarray
+    pixel_mm: tuple[float, float]
+    positions_mm: np.ndarray
+
+
+def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
+    """Project a scan and its lesions from 18 sides.
+
+    Along the rays the nearest voxels are taken, at steps of a voxel, after maximum pooling to about 2 mm: the hottest
+    voxel keeps its value, and at 0 and 90 degrees the projection is that along the axes.
+
+    Parameters
+    ----------
+    display
+        The scan.
+    centroids_spl
+        Of the lesions, positions in `display.grey`, float64 [N, 3].
+    """
+    factors = [max(1, round(SMALLEST_PIXEL_MM / mm)) for mm in display.voxel_mm]
+    height_mm, *_ = voxel_mm = [factor * mm for factor, mm in zip(factors, display.voxel_mm, strict=True)]
+    grey, numbers = (_pool(array, factors) for array in (display.grey, display.numbers))
+    width_mm = min(voxel_mm[1:])
+    gathers = _gathers(grey.shape[1:], (voxel_mm[1], voxel_mm[2]), width_mm)
+    grey_views, number_views = (
+        np.stack([_project(columns, gather).T for gather in gathers]) for columns in map(_columns, (grey, numbers))
+    )
+    kept = _occupied(grey_views, number_views)
+    pooled = (centroids_spl - (np.array(factors) - 1) / 2.0) / factors
+    axis = np.array([0.0, (grey.shape[1] - 1) / 2.0, (grey.shape[2] - 1) / 2.0])
+    return Rotation(
+        grey_views[:, :, kept], number_views[:, :, kept], (height_mm, width_mm), (pooled - axis) * voxel_mm
+    )
+
+
+def _pool(array: np.ndarray, factors: list[int]) -> np.ndarray:
+    """Return the maximum of blocks; the last block of an axis may be incomplete."""
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            array = np.maximum.reduceat(array, np.arange(0, array.shape[axis], factor), axis=axis)
+    return array
+
+
+def _columns(array: np.ndarray) -> np.ndarray:
+    """Return the columns along S as rows, [P · L + 1, S]; the last one is empty."""
+    height, depth, width = array.shape
+    columns = np.zeros((depth * width + 1, height), array.dtype)
+    columns[:-1] = array.transpose(1, 2, 0).reshape(-1, height)
+    return columns
+
+
+def _gathers(shape: tuple[int, ...], spacing_mm: tuple[float, float], pixel_mm: float) -> list[np.ndarray]:
+    """Return for each view the voxel (an index over P, L) that each step along each ray meets, [steps, pixels].
+
+    Steps outside of the scan have the index of the empty column. Steps that are empty for all rays are left out.
+    """
+    extent_mm = [side * mm for side, mm in zip(shape, spacing_mm, strict=True)]
+    gathers = []
+    # As many pixels as voxels along L, or one more, so that at 0 and 90 degrees rays run through voxel centres.
+    diagonal = int(np.ceil(np.hypot(*extent_mm) / pixel_mm))
+    for view in range(VIEWS // 2):
+        angle = 2.0 * np.pi * view / VIEWS
+        cosine, sine = np.cos(angle), np.sin(angle)
+        across = _centred(diagonal, shape[1], pixel_mm)
+        along = _centred(diagonal, shape[0], pixel_mm)[:, None]
+        left_mm, back_mm = across * cosine - along * sine, across * sine + along * cosine
+        back, left = (
+            np.rint(mm / step + (side - 1) / 2.0 - 1e-6).astype(np.int64)
+            for mm, step, side in zip((back_mm, left_mm), spacing_mm, shape, strict=True)
+        )
+        inside = (back >= 0) & (back < shape[0]) & (left >= 0) & (left < shape[1])
+        index = np.where(inside, back * shape[1] + left, shape[0] * shape[1])
+        gathers.append(index[inside.any(axis=1)])
+    return gathers
+
+
+def _centred(count: int, side: int, pixel_mm: float) -> np.ndarray:
+    """Return at least `count` coordinates around 0, as many as an odd or even number of voxels `side` has centres."""
+    count += (count - side) % 2
+    centred: np.ndarray = (np.arange(count) - (count - 1) / 2.0) * pixel_mm
+    return centred
+
+
+def _project(columns: np.ndarray, gather: np.ndarray) -> np.ndarray:
+    """Return the maximum along rays, [pixels, S]."""
+    projected = columns[gather[0]]
+    met = np.empty_like(projected)
+    for index in gather[1:]:
+        np.take(columns, index, axis=0, out=met, mode="clip")
+        np.maximum(projected, met, out=projected)
+    return projected
+
+
+def _occupied(grey: np.ndarray, numbers: np.ndarray) -> slice:
+    """Return the columns to keep, the same number left out on both sides."""
+    occupied = np.flatnonzero((grey > EMPTY_GREY).any(axis=(0, 1)) | (numbers > 0).any(axis=(0, 1)))
+    if not len(occupied):
+        return slice(None)
+    width = grey.shape[2]
+    margin = max(0, min(int(occupied[0]), width - 1 - int(occupied[-1])) - 2)
+    return slice(margin, width - margin)
