@@ -127,7 +127,9 @@ def _against_spl(placement: Placement) -> tuple[bool, bool, bool]:
 def _body_box(pet: Volume) -> Box:
     """Return the box around the patient; the whole scan if no patient is found."""
     geometry = pet.geometry
-    cell = triple(max(1, min(round(CELL_MM / mm), n)) for mm, n in zip(geometry.spacing_mm, geometry.size_xyz, strict=True))
+    cell = triple(
+        max(1, min(round(CELL_MM / mm), n)) for mm, n in zip(geometry.spacing_mm, geometry.size_xyz, strict=True)
+    )
     x, y, z = cell
     middles = pet.array_zyx[z // 2 :: z, y // 2 :: y, x // 2 :: x]  # a tenth of the time of means over cells
     suv = ndimage.uniform_filter(middles.astype(np.float32), size=3, mode="nearest").T

@@ -108,9 +108,7 @@ def _cut_mm(body: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     return cut
 
 
-def _even(
-    suv: np.ndarray, body: np.ndarray, lesions: np.ndarray, cut_mm: np.ndarray, spacing_mm: np.ndarray
-) -> _Even:
+def _even(suv: np.ndarray, body: np.ndarray, lesions: np.ndarray, cut_mm: np.ndarray, spacing_mm: np.ndarray) -> _Even:
     sphere = _sphere(spacing_mm, RADIUS_MM)
     sphere /= sphere.sum()
     mean = fftconvolve(suv, sphere, mode="same")

@@ -63,9 +63,7 @@ def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
     kept = _occupied(grey_views, number_views)
     pooled = (centroids_spl - (np.array(factors) - 1) / 2.0) / factors
     axis = np.array([0.0, (grey.shape[1] - 1) / 2.0, (grey.shape[2] - 1) / 2.0])
-    return Rotation(
-        grey_views[:, :, kept], number_views[:, :, kept], (height_mm, width_mm), (pooled - axis) * voxel_mm
-    )
+    return Rotation(grey_views[:, :, kept], number_views[:, :, kept], (height_mm, width_mm), (pooled - axis) * voxel_mm)
 
 
 def _pool(array: np.ndarray, factors: list[int]) -> np.ndarray:
