@@ -52,6 +52,10 @@ def test_no_interval_if_a_resample_can_have_no_lesion():
     assert pooled.f1.interval is None
 
 
+def test_no_interval_for_rates_that_differ_by_rounding_only():
+    assert pool_lesions([scores(2, 0, 1)] * 200).recall.interval is None
+
+
 def test_lesions_are_pooled_and_not_averaged():
     """TP 3 + 1, FP 0 + 4, FN 1 + 0: the mean of F1 by case would be 0.595."""
     pooled = pool_lesions([scores(3, 0, 1), scores(1, 4, 0)])
