@@ -104,6 +104,7 @@ def make_display(
     low, high = suv_window
     grey = np.subtract(pet.array_zyx[crop], low, dtype=np.float32)
     grey *= 255.0 / (high - low)
+    np.nan_to_num(grey, copy=False, nan=0.0)
     np.clip(grey, 0.0, 255.0, out=grey)
     numbers = np.minimum(numbers_zyx[crop], LAST_NUMBER).astype(np.uint16)
     order = [2 - axis for axis in reversed(placement.file_axis)]
