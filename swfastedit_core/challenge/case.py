@@ -197,7 +197,8 @@ def segment_case(
 
     with stopwatch.stage("report"):
         write_case_report(case.report, record, result.mask, networks, options)
-    seconds = {**record.seconds, "report": stopwatch.seconds["report"], "total": time.perf_counter() - begin}
+    before = {stage: seconds for stage, seconds in record.seconds.items() if stage != "total"}
+    seconds = before | {"report": stopwatch.seconds["report"], "total": time.perf_counter() - begin}
     return replace(record, seconds=seconds, peak_memory_mb=round(peak_memory_mb()))
 
 

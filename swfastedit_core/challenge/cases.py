@@ -103,8 +103,8 @@ def add_reports(cases: list[Case], masks: Path, options: Options) -> list[Case]:
 def _without_ending(path: Path) -> str:
     from swfastedit_core.files.formats import SUFFIXES
 
-    ending = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
-    return path.name.removesuffix(path.name[len(path.name) - len(ending) :]) or path.name
+    lower = path.name.lower()
+    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if lower.endswith(suffix)), "") or path.name
 
 
 def file_id(path: Path) -> FileId | None:

@@ -155,7 +155,7 @@ def _parser(program: str) -> Parser:
         type=path_argument,
         metavar="DIR",
         help="write a report of each scan, too: lesions.csv, report.json, mip.png and report.html in a folder with the "
-        "scan's name (default: none). python -m swfastedit_core.report makes one of any PET and mask, with more options",
+        "scan's name (default: none); python -m swfastedit_core.report makes one of any PET and mask, with options",
     )
     parser.add_argument(
         "--task",

@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> None:
         pet, mask = _read(options)
         report = _write(options, pet, mask, messages)
     totals = report.totals
-    say(f"{options.output / PAGE}: {totals.lesions} lesions, {totals.mtv_ml:.1f} ml, TLG {totals.tlg_g:.1f} g")
+    say(f"{options.output / PAGE}: lesions: {totals.lesions}, MTV {totals.mtv_ml:.1f} ml, TLG {totals.tlg_g:.1f} g")
 
 
 def _parser() -> Parser:
