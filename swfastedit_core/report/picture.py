@@ -20,6 +20,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 HEIGHT, WIDTH, PIXELS_PER_MM = 1000, 1300, 4.0  # of both projections together, at most
 MARGIN, HEAD, FOOT, BAR = 24, 70, 96, 104
 OUTLINE, TEXT, QUIET, BACKGROUND = "#c2002f", "#111820", "#55616d", "#ffffff"
+MAX_OUTLINES = 500  # lesions with an outline and number of their own; smaller ones have their outlines in common
 SCALE_BARS_MM = (200, 100, 50, 20, 10, 5)
 OUTLINE_FINER = 2  # outlines are drawn at this multiple of the picture's resolution, then reduced
 
@@ -99,6 +100,7 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
 def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, set[int]]:
     """Return a projection of inverted grey with outlines and numbers, and which numbers are shown."""
     panel = Image.fromarray(255 - grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    numbers = np.minimum(numbers, MAX_OUTLINES + 1)
     found = enumerate(ndimage.find_objects(numbers), 1)
     lesions = {n: (where[0], where[1]) for n, where in found if where is not None}
     outlines = _outlines(numbers, lesions, size)
@@ -107,6 +109,7 @@ def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tupl
     boxes = {
         n: (across.start * columns, down.start * rows, across.stop * columns, down.stop * rows)
         for n, (down, across) in lesions.items()
+        if n <= MAX_OUTLINES
     }
     font, draw = _font(18), ImageDraw.Draw(panel)
     sizes = {n: (int(draw.textlength(str(n), font)) + 6, 18) for n in lesions}

@@ -6,6 +6,7 @@ from example_report import example_report, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, UserError, Volume
+from swfastedit_core.report import picture as picture_module
 from swfastedit_core.report.display import make_display
 from swfastedit_core.report.labels import place_labels
 from swfastedit_core.report.picture import HEAD, MARGIN, draw_mip, write_mip
@@ -81,6 +82,19 @@ def test_number_without_room_is_left_out():
     assert [label.number for label in labels] == list(range(1, len(labels) + 1))
     assert 1 < len(labels) < 20
     assert not place_labels(boxes, dict.fromkeys(boxes, (24, 14)), np.ones((200, 300), bool))
+
+
+def test_many_lesions_have_outlines_in_common(monkeypatch):
+    """Of three lesions, one has its own outline and number: the others are outlined, too."""
+    scan = scan_with_balls((45, 20, 12, 4), (30, 20, 25, 3), (15, 20, 38, 2))
+    display, every = drawn(*scan)
+    monkeypatch.setattr(picture_module, "MAX_OUTLINES", 1)
+    _, one = drawn(*scan)
+    front, side, _ = panels(display, one)
+    assert [panel.shape for panel in panels(display, every)[:2]] == [front.shape, side.shape]
+    third = front.shape[0] // 3
+    assert all(red(front[start : start + third]).any() for start in (0, third, 2 * third))
+    assert red(one).sum() < red(every).sum()
 
 
 def test_numbers_cover_neither_lesions_nor_each_other():
