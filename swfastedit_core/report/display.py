@@ -108,7 +108,7 @@ def make_display(
     np.clip(grey, 0.0, 255.0, out=grey)
     numbers = np.minimum(numbers_zyx[crop], LAST_NUMBER).astype(np.uint16)
     order = [2 - axis for axis in reversed(placement.file_axis)]
-    turned = [axis for axis, against in enumerate(_against_spl(placement)) if against]
+    turned = tuple(axis for axis, against in enumerate(_against_spl(placement)) if against)
     return Display(
         np.flip(np.rint(grey).astype(np.uint8).transpose(order), turned),
         np.flip(numbers.transpose(order), turned),

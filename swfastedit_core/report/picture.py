@@ -99,7 +99,8 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
 def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, set[int]]:
     """Return a projection of inverted grey with outlines and numbers, and which numbers are shown."""
     panel = Image.fromarray(255 - grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
-    lesions = {n: where for n, where in enumerate(ndimage.find_objects(numbers), 1) if where is not None}
+    found = enumerate(ndimage.find_objects(numbers), 1)
+    lesions = {n: (where[0], where[1]) for n, where in found if where is not None}
     outlines = _outlines(numbers, lesions, size)
     panel.paste(OUTLINE, mask=outlines)
     columns, rows = size[0] / numbers.shape[1], size[1] / numbers.shape[0]
