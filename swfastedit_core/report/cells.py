@@ -21,7 +21,7 @@ class CellGrid:
     Attributes
     ----------
     block
-        Sides of a cell in voxels along R, A, S. Voxels that fill no cell at the end of an axis of the file are left out.
+        Sides of a cell in voxels along R, A, S. Voxels at the end of a file's axis that fill no cell are left out.
     placement
         The order of the patient's axes in the file.
     geometry

@@ -104,6 +104,7 @@ def make_display(
     low, high = suv_window
     grey = np.subtract(pet.array_zyx[crop], low, dtype=np.float32)
     grey *= 255.0 / (high - low)
+    np.nan_to_num(grey, copy=False, nan=0.0)
     np.clip(grey, 0.0, 255.0, out=grey)
     numbers = np.minimum(numbers_zyx[crop], LAST_NUMBER).astype(np.uint16)
     order = [2 - axis for axis in reversed(placement.file_axis)]
@@ -127,7 +128,9 @@ def _against_spl(placement: Placement) -> tuple[bool, bool, bool]:
 def _body_box(pet: Volume) -> Box:
     """Return the box around the patient; the whole scan if no patient is found."""
     geometry = pet.geometry
-    cell = triple(max(1, min(round(CELL_MM / mm), n)) for mm, n in zip(geometry.spacing_mm, geometry.size_xyz, strict=True))
+    cell = triple(
+        max(1, min(round(CELL_MM / mm), n)) for mm, n in zip(geometry.spacing_mm, geometry.size_xyz, strict=True)
+    )
     x, y, z = cell
     middles = pet.array_zyx[z // 2 :: z, y // 2 :: y, x // 2 :: x]  # a tenth of the time of means over cells
     suv = ndimage.uniform_filter(middles.astype(np.float32), size=3, mode="nearest").T

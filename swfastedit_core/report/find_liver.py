@@ -23,8 +23,10 @@ LIVER_SUV = (0.8, 5.0)  # wider than healthy livers: a wrong SUV must show in th
 OVER_BODY = 1.5  # times the median uptake of the body
 VARIATIONS = (0.1, 0.12, 0.15, 0.2, 0.25)  # SD / mean of cells in a sphere; the next one if the scan is noisier
 LEAST_ML, LARGEST_SHARE = 300.0, 0.35  # volume of the region, and its share of the body
-LEAST_TRUNK_CM2 = 250.0  # area of the body at the level of the liver; a head has less
+LEAST_TRUNK_MM, LEAST_TRUNK_CM2 = 240.0, 300.0  # width and area of the body at the levels of the liver
+CUT_MM = 80.0  # length along which the edge of the image may cut the body there: an arm, not the trunk
 FROM_MIDLINE_MM = 30.0  # the middle of the sphere lies in the right lobe
+RIGHT_SHARE = 0.5  # of the middles; the liver is right of the midline for the most part
 OTHER_SHARE = 0.5  # a second region of at least this share of the first one leaves the liver open
 LESION_MARGIN_MM = 10.0
 LUNG_ABOVE_MM, LUNG_OF_LIVER, LUNG_MM = 250.0, 0.45, 30.0  # how far above, at most how bright, at least how high
@@ -33,13 +35,28 @@ COLUMN_MM = 25.0  # half width of the part above the liver in which the lung is 
 
 @dataclass(frozen=True, eq=False)
 class _Even:
-    """Cells in the box around the body, [R, A, S]: SUV, the body, and mean and variation in the sphere around each."""
+    """Cells in the box around the body, [R, A, S].
+
+    Attributes
+    ----------
+    suv, body
+        Mean SUV of each cell; whether it belongs to the body.
+    mean, variation
+        Mean, and standard deviation / mean, of the cells in the sphere around each cell.
+    free
+        Cells of the body away from lesions.
+    cut_mm
+        Length along which the edge of the image cuts the body, by level [S].
+    spacing_mm
+        Sides of a cell.
+    """
 
     suv: np.ndarray
     body: np.ndarray
     mean: np.ndarray
     variation: np.ndarray
     free: np.ndarray
+    cut_mm: np.ndarray
     spacing_mm: np.ndarray
 
     @property
@@ -72,7 +89,7 @@ def find_liver(pet: Volume, mask_zyx: np.ndarray | None = None) -> tuple[Point |
         return None, "no body is found"
     body = tissue == np.bincount(tissue.ravel())[1:].argmax() + 1
     box = ndimage.find_objects(body.view(np.uint8))[0]
-    cells = _even(suv[box], body[box], lesions[box], grid.spacing_mm)
+    cells = _even(suv[box], body[box], lesions[box], _cut_mm(body, grid.spacing_mm)[box[2]], grid.spacing_mm)
     reason = ""
     for variation in VARIATIONS:
         region, reason = _liver_region(cells, cells.variation < variation)
@@ -83,7 +100,15 @@ def find_liver(pet: Volume, mask_zyx: np.ndarray | None = None) -> tuple[Point |
     return None, reason
 
 
-def _even(suv: np.ndarray, body: np.ndarray, lesions: np.ndarray, spacing_mm: np.ndarray) -> _Even:
+def _cut_mm(body: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Return the length along which the edges of the image cut the body, by level."""
+    x_mm, y_mm, _ = spacing_mm
+    sides = (body[0].sum(axis=0) + body[-1].sum(axis=0)) * y_mm
+    cut: np.ndarray = sides + (body[:, 0].sum(axis=0) + body[:, -1].sum(axis=0)) * x_mm
+    return cut
+
+
+def _even(suv: np.ndarray, body: np.ndarray, lesions: np.ndarray, cut_mm: np.ndarray, spacing_mm: np.ndarray) -> _Even:
     sphere = _sphere(spacing_mm, RADIUS_MM)
     sphere /= sphere.sum()
     mean = fftconvolve(suv, sphere, mode="same")
@@ -93,7 +118,7 @@ def _even(suv: np.ndarray, body: np.ndarray, lesions: np.ndarray, spacing_mm: np
     if lesions.any():
         near = fftconvolve(lesions, _sphere(spacing_mm, RADIUS_MM + LESION_MARGIN_MM), mode="same") > 0.5
     variation = np.where(mean > 0, deviation / np.maximum(mean, 1e-6), np.inf)
-    return _Even(suv, body, mean, variation, body & ~near, spacing_mm)
+    return _Even(suv, body, mean, variation, body & ~near, cut_mm, spacing_mm)
 
 
 def _liver_region(cells: _Even, even: np.ndarray) -> tuple[np.ndarray | None, str]:
@@ -108,16 +133,22 @@ def _liver_region(cells: _Even, even: np.ndarray) -> tuple[np.ndarray | None, st
         volume_ml = _grown_ml(region, cells)
         if volume_ml < LEAST_ML:
             break
-        if _right_part(region, cells).any() and _is_in_trunk(region, cells) and _lung_is_above(region, cells):
+        if _is_in_trunk(region, cells):
             regions.append((volume_ml, region))
+    regions.sort(key=lambda pair: -pair[0])
     if not regions:
-        return None, "no region of even uptake right of the midline, below a lung, is as large as a liver"
-    volume_ml, region = max(regions, key=lambda pair: pair[0])
+        return None, "no region of even uptake in the trunk is as large as a liver"
+    volume_ml, region = regions[0]
     if volume_ml > LARGEST_SHARE * np.count_nonzero(cells.body) * cells.cell_ml:
         return None, "the uptake of the body is even: the liver does not stand out"
-    if sorted(pair[0] for pair in regions)[-2:][0] >= OTHER_SHARE * volume_ml and len(regions) > 1:
+    if len(regions) > 1 and regions[1][0] >= OTHER_SHARE * volume_ml:
         return None, "several regions could be the liver"
-    return _right_part(region, cells), ""
+    right = _right_part(region, cells)
+    if np.count_nonzero(right) < RIGHT_SHARE * np.count_nonzero(region):
+        return None, "the largest region of even uptake in the trunk is not right of the midline"
+    if not _lung_is_above(region, cells):
+        return None, "there is no lung above the largest region of even uptake in the trunk"
+    return right, ""
 
 
 def _grown_ml(region: np.ndarray, cells: _Even) -> float:
@@ -145,9 +176,13 @@ def _right_part(region: np.ndarray, cells: _Even) -> np.ndarray:
 
 
 def _is_in_trunk(region: np.ndarray, cells: _Even) -> bool:
-    levels = _levels(region)
-    area = cells.body[:, :, levels].sum(axis=(0, 1)) * cells.spacing_mm[0] * cells.spacing_mm[1] / 100.0
-    return float(np.median(area)) >= LEAST_TRUNK_CM2
+    """Whether the body at the levels of a region is as large as a trunk, and the image holds it completely."""
+    levels, (x_mm, y_mm, _) = _levels(region), cells.spacing_mm
+    body = cells.body[:, :, levels]
+    area_cm2 = float(np.median(body.sum(axis=(0, 1)))) * x_mm * y_mm / 100.0
+    width_mm = float(np.median(body.any(axis=1).sum(axis=0))) * x_mm
+    cut_mm = float(np.median(cells.cut_mm[levels]))
+    return area_cm2 >= LEAST_TRUNK_CM2 and width_mm >= LEAST_TRUNK_MM and cut_mm <= CUT_MM
 
 
 def _lung_is_above(region: np.ndarray, cells: _Even) -> bool:

@@ -89,7 +89,9 @@ def _place(
     return None
 
 
-def _line(start: tuple[float, float], end: tuple[float, float], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _line(
+    start: tuple[float, float], end: tuple[float, float], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of the pixels on a line, those inside of the picture."""
     count = int(np.ceil(np.hypot(end[0] - start[0], end[1] - start[1]))) + 1
     columns = np.rint(np.linspace(start[0], end[0], count)).astype(int)

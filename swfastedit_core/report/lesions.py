@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swfastedit_core.components import component_sizes, label_components
+from swfastedit_core.components import label_components
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +63,13 @@ def number_lesions(mask_zyx: np.ndarray) -> tuple[np.ndarray, int]:
     count : int
         Number of lesions.
     """
-    labels, count = label_components(mask_zyx)
-    sizes = component_sizes(labels, count)
+    numbers_zyx, count = label_components(mask_zyx)
+    flat = numbers_zyx.reshape(-1)
+    foreground = np.flatnonzero(flat)
+    labels = flat[foreground]
+    sizes = np.bincount(labels, minlength=count + 1)[1:]
     by_size = np.argsort(-sizes, kind="stable")  # ndimage labels in the order of the first voxels
-    numbers = np.zeros(count + 1, np.int32)
-    numbers[by_size + 1] = np.arange(1, count + 1)
-    return numbers[labels], count
+    new = np.zeros(count + 1, np.int32)
+    new[by_size + 1] = np.arange(1, count + 1)
+    flat[foreground] = new[labels]
+    return numbers_zyx, count

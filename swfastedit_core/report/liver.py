@@ -61,8 +61,8 @@ def require_sphere_inside(centre_mm: Point, grid: Geometry) -> None:
         low, high = grid.corners_mm.min(axis=0), grid.corners_mm.max(axis=0)
         image = ", ".join(f"{a:.0f} to {b:.0f}" for a, b in zip(low, high, strict=True))
         raise UserError(
-            f"the liver sphere of 3 cm around {', '.join(f'{mm:g}' for mm in centre_mm)} mm is not inside of the image, "
-            f"whose voxels lie at {image} mm (L, P, S); give a point in the right lobe of the liver"
+            f"the liver sphere of 3 cm around {', '.join(f'{mm:g}' for mm in centre_mm)} mm is not inside of the "
+            f"image, whose voxels lie at {image} mm (L, P, S); give a point in the right lobe of the liver"
         )
 
 

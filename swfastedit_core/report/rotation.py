@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from swfastedit_core.report.display import Display
+from swfastedit_core.report.runs import Runs, encode_runs
+from swfastedit_core.report.sprites import QUALITIES, data_url, encode_jpeg, sprite_grid, tile
 
 VIEWS = 36
 SMALLEST_PIXEL_MM = 2.0  # smaller voxels are pooled: no screen shows them at the size of a patient
+MAX_BYTES = 1_400_000  # of the JPEG; base64 adds a third
+ACROSS = 6  # views in a row of the sprite
 EMPTY_GREY = 8  # columns at the sides that are not above this grey value in any view are left out
 
 
@@ -31,12 +36,15 @@ class Rotation:
     positions_mm
         Of each lesion's centroid, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the
         patient's left from the axis of rotation.
+    slice_up_mm
+        Height of the display's slice 0 above the middle of row 0, and the step from slice to slice.
     """
 
     grey: np.ndarray
     numbers: np.ndarray
     pixel_mm: tuple[float, float]
     positions_mm: np.ndarray
+    slice_up_mm: tuple[float, float]
 
 
 def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
@@ -64,7 +72,11 @@ def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
     pooled = (centroids_spl - (np.array(factors) - 1) / 2.0) / factors
     axis = np.array([0.0, (grey.shape[1] - 1) / 2.0, (grey.shape[2] - 1) / 2.0])
     return Rotation(
-        grey_views[:, :, kept], number_views[:, :, kept], (height_mm, width_mm), (pooled - axis) * voxel_mm
+        grey_views[:, :, kept],
+        number_views[:, :, kept],
+        (height_mm, width_mm),
+        (pooled - axis) * voxel_mm,
+        ((1 - factors[0]) / 2.0 * display.voxel_mm[0], display.voxel_mm[0]),
     )
 
 
@@ -134,3 +146,76 @@ def _occupied(grey: np.ndarray, numbers: np.ndarray) -> slice:
     width = grey.shape[2]
     margin = max(0, min(int(occupied[0]), width - 1 - int(occupied[-1])) - 2)
     return slice(margin, width - margin)
+
+
+class TurningMip(TypedDict):
+    """The projections for a page. Row 0 is nearest to the head.
+
+    Attributes
+    ----------
+    sprite
+        Data URL of a JPEG of the first 18 views.
+    across
+        Views in a row of the sprite.
+    views
+        Number of views of a turn, those that are mirror images included.
+    rows, columns
+        Pixels of a view.
+    pixel_mm
+        Height and width of a pixel.
+    slice_up_mm
+        As in `Rotation`.
+    runs
+        The lesions in the first 18 views.
+    """
+
+    sprite: str
+    across: int
+    views: int
+    rows: int
+    columns: int
+    pixel_mm: tuple[float, float]
+    slice_up_mm: tuple[float, float]
+    runs: Runs
+
+
+def encode_rotation(rotation: Rotation) -> TurningMip:
+    """Return projections for a page."""
+    views = 255 - rotation.grey[:, ::-1]
+    across, down = sprite_grid(views.shape, ACROSS, len(views))
+    while across * down < len(views):  # a long patient in fine voxels: larger sprites than most
+        across += 1
+    return TurningMip(
+        sprite=data_url(_encode_views(views, across), "image/jpeg"),
+        across=across,
+        views=VIEWS,
+        rows=views.shape[1],
+        columns=views.shape[2],
+        pixel_mm=rotation.pixel_mm,
+        slice_up_mm=rotation.slice_up_mm,
+        runs=encode_runs(rotation.numbers[:, ::-1]),
+    )
+
+
+def best_views(positions_mm: np.ndarray) -> list[int]:
+    """Return for each lesion the view from its side of the body.
+
+    Parameters
+    ----------
+    positions_mm
+        Of `Rotation`.
+    """
+    turns = np.arctan2(positions_mm[:, 2], -positions_mm[:, 1]) / (2.0 * np.pi)
+    views: list[int] = (np.rint(turns * VIEWS).astype(int) % VIEWS).tolist()
+    return views
+
+
+def _encode_views(views: np.ndarray, across: int) -> bytes:
+    """Return the sprite, with the best quality that keeps the limit."""
+    sprite = tile(views, across)
+    content = b""
+    for quality in QUALITIES:
+        content = encode_jpeg(sprite, quality)
+        if len(content) <= MAX_BYTES:
+            break
+    return content

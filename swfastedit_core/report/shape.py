@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swfastedit_core.metrics.surfels import mesh
+from swfastedit_core.metrics.surfels import mesh, mesh_volume, triangle_areas
 from swfastedit_core.report.farthest import farthest_distance
 
 
@@ -55,13 +55,21 @@ def measure_shape(mask_zyx: np.ndarray, *, spacing_zyx_mm: tuple[float, ...]) ->
     """
     if not mask_zyx.any():
         raise ValueError("a lesion has voxels")
-    triangles = mesh(np.pad(mask_zyx, 1), spacing_zyx_mm)
-    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
-    surface_mm2 = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
-    volume_mm3 = abs(float((np.cross(a, b) * c).sum() / 6))
+    triangles = mesh(mask_zyx, (1.0, 1.0, 1.0))
+    spacing_mm = np.array(spacing_zyx_mm)
+    triangles_mm = triangles * spacing_mm
+    surface_mm2, volume_mm3 = float(triangle_areas(triangles_mm).sum()), mesh_volume(triangles_mm)
     return Shape(
         surface_mm2=surface_mm2,
         volume_mm3=volume_mm3,
         sphericity=(36 * math.pi * volume_mm3**2) ** (1 / 3) / surface_mm2,
-        longest_diameter_mm=farthest_distance(np.unique(triangles.reshape(-1, 3), axis=0)),
+        longest_diameter_mm=farthest_distance(_corners(triangles, mask_zyx.shape) * spacing_mm),
     )
+
+
+def _corners(triangles: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the corners of triangles, each once, float64 [N, 3]; they lie half way between voxels, from -0.5 on."""
+    sides = tuple(2 * side + 1 for side in shape)
+    index = np.rint(2 * triangles.reshape(-1, 3) + 1).astype(np.int64)
+    once = np.unique(np.ravel_multi_index(tuple(index.T), sides))
+    return (np.stack(np.unravel_index(once, sides), axis=1) - 1) / 2

@@ -95,7 +95,14 @@ def example_report(scan: Volume, numbers_zyx: np.ndarray, **changes: object) -> 
         liver=liver,
         liver_note="its place was found by the program: check it",
         body_surface_m2=1.9,
-        weights=(WeightsTerms(source="demo.safetensors", licence="CC BY 3.0", attribution="trained on public scans", demonstration=True),),
+        weights=(
+            WeightsTerms(
+                source="demo.safetensors",
+                licence="CC BY 3.0",
+                attribution="trained on public scans",
+                demonstration=True,
+            ),
+        ),
         processing={"engine": "OpenVINO", "device": "CPU", "windows": "48", "time": "31 s"},
         warnings=("the weights are a demonstration, trained on few scans",),
         program="swfastedit 0.1.0",
