@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
+WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # 3D without a GPU; slow
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
@@ -22,7 +22,7 @@ PHONE = {
 
 
 @contextmanager
-def launched() -> Iterator:
+def launched(*options: str) -> Iterator:
     """Yield a browser; skip the test where there is none."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -31,7 +31,7 @@ def launched() -> Iterator:
 
     with sync_playwright() as playwright:
         # No sandbox: it does not work for root, and the pages are our own.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *WEBGL])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *(options or ["--disable-gpu"])])
         yield browser
         browser.close()
 
@@ -53,6 +53,7 @@ def opened(browser, path: Path, **settings) -> Iterator:
         Of the window, such as `PHONE`.
     """
     context = browser.new_context(**{**DESKTOP, **settings})
+    context.set_default_timeout(10_000)  # milliseconds
     page = context.new_page()
     faults: list[str] = []
     own = path.resolve().as_uri()
@@ -75,3 +76,15 @@ def opened(browser, path: Path, **settings) -> Iterator:
     finally:
         context.close()
     assert not faults, "\n".join(faults)
+
+
+def read_pdf(content: bytes) -> tuple[str, float]:
+    """Return the text of a PDF, without spaces, and how far to the right it goes as a share of the page's width."""
+    from pypdfium2 import PdfDocument
+
+    text, end = "", 0.0
+    for page in PdfDocument(content):
+        words = page.get_textpage()
+        text += "".join(words.get_text_range().split())
+        end = max(end, *(words.get_rect(number)[2] / page.get_width() for number in range(words.count_rects())))
+    return text, end
