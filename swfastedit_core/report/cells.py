@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class CellGrid:
     @classmethod
     def of(cls, geometry: Geometry) -> CellGrid:
         """Plan the cells of a file."""
-        placement = place(geometry, geometry.spacing_mm)  # only the order and direction of the axes are used
+        placement = replace(place(geometry, geometry.spacing_mm), step=(1.0, 1.0, 1.0))  # order and direction only
         block = []
         for axis in placement.file_axis:
             size, mm = geometry.size_xyz[axis], geometry.spacing_mm[axis]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from swfastedit_core import __version__
 from swfastedit_core.report.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
+from swfastedit_core.report.files import PROGRAM
 from swfastedit_core.report.find_liver import find_liver
 from swfastedit_core.report.lesions import number_lesions
 from swfastedit_core.report.liver import measure_liver, sphere_zyx
@@ -97,7 +98,7 @@ def make_report(
         weights=origin.weights,
         processing=origin.processing,
         warnings=origin.warnings,
-        program=f"swfastedit {__version__}",
+        program=_program(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     return report, numbers_zyx
@@ -141,3 +142,8 @@ def _with_ratios(lesion: Lesion, liver: Liver | None) -> Lesion:
         liver_ratio_max=lesion.suv_max / liver.suv_mean,
         liver_ratio_mean=lesion.suv_mean / liver.suv_mean,
     )
+
+
+def _program() -> str:
+    # By name: the package itself offers the pipeline, which is above the report.
+    return f"{PROGRAM} {import_module('swfastedit_core').__version__}"

@@ -217,7 +217,8 @@ def _sphere(spacing_mm: np.ndarray, radius_mm: float) -> np.ndarray:
     reach = [int(radius_mm / mm) for mm in spacing_mm]
     axes = [np.arange(-n, n + 1) * mm for n, mm in zip(reach, spacing_mm, strict=True)]
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    return (x**2 + y**2 + z**2 <= radius_mm**2).astype(np.float32)
+    inside: np.ndarray = x**2 + y**2 + z**2 <= radius_mm**2
+    return inside.astype(np.float32)
 
 
 def _is_cut(centre_mm: Point, pet: Volume) -> bool:
