@@ -68,6 +68,12 @@ class Display:
                 index[:, axis] = self.grey.shape[axis] - 1 - index[:, axis]
         return index
 
+    def patient_positions(self, points_mm: Iterable[tuple[float, float, float]]) -> np.ndarray:
+        """Return positions in `grey`, along S, P, L, of patient coordinates L, P, S in mm."""
+        offsets = np.array(list(points_mm), dtype=np.float64).reshape(-1, 3) - self.geometry.origin_mm
+        index_xyz = offsets @ self.geometry.axes_lps / self.geometry.spacing_mm
+        return self.positions(tuple(index) for index in index_xyz.tolist())
+
     def slice_mm(self) -> tuple[float, float]:
         """Return the patient coordinate S of the middle of slice 0, and the step from slice to slice, in mm."""
         axis = self.placement.file_axis[2]
@@ -108,7 +114,7 @@ def make_display(
     np.clip(grey, 0.0, 255.0, out=grey)
     numbers = np.minimum(numbers_zyx[crop], LAST_NUMBER).astype(np.uint16)
     order = [2 - axis for axis in reversed(placement.file_axis)]
-    turned = [axis for axis, against in enumerate(_against_spl(placement)) if against]
+    turned = tuple(axis for axis, against in enumerate(_against_spl(placement)) if against)
     return Display(
         np.flip(np.rint(grey).astype(np.uint8).transpose(order), turned),
         np.flip(numbers.transpose(order), turned),

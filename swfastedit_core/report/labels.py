@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DISTANCES = (6, 12, 20, 32, 48, 68)  # pixels between a lesion's outline and its number
+DISTANCES = (6, 12, 20, 32, 48)  # pixels between a lesion's outline and its number
 DIRECTIONS = 16
 GAP = 2  # pixels around a number
 

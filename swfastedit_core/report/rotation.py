@@ -15,6 +15,7 @@ VIEWS = 36
 SMALLEST_PIXEL_MM = 2.0  # smaller voxels are pooled: no screen shows them at the size of a patient
 MAX_BYTES = 1_400_000  # of the JPEG; base64 adds a third
 ACROSS = 6  # views in a row of the sprite
+STEP = 0.4  # of a pixel along a ray: the ray nearest to a voxel's centre runs 0.41 pixels in it, or more
 EMPTY_GREY = 8  # columns at the sides that are not above this grey value in any view are left out
 
 
@@ -34,8 +35,8 @@ class Rotation:
     pixel_mm
         Height and width of a pixel.
     positions_mm
-        Of each lesion's centroid, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the
-        patient's left from the axis of rotation.
+        Of the given points, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the patient's
+        left from the axis of rotation.
     slice_up_mm
         Height of the display's slice 0 above the middle of row 0, and the step from slice to slice.
     """
@@ -47,29 +48,29 @@ class Rotation:
     slice_up_mm: tuple[float, float]
 
 
-def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
+def rotate(display: Display, points_spl: np.ndarray) -> Rotation:
     """Project a scan and its lesions from 18 sides.
 
-    Along the rays the nearest voxels are taken, at steps of a voxel, after maximum pooling to about 2 mm: the hottest
-    voxel keeps its value, and at 0 and 90 degrees the projection is that along the axes.
+    After maximum pooling to about 2 mm, the nearest voxels along each ray are taken. None is missed: the hottest voxel
+    keeps its value. At 0 and 90 degrees the projection is that along the axes.
 
     Parameters
     ----------
     display
         The scan.
-    centroids_spl
-        Of the lesions, positions in `display.grey`, float64 [N, 3].
+    points_spl
+        Positions in `display.grey` that `Rotation.positions_mm` holds, float64 [N, 3].
     """
     factors = [max(1, round(SMALLEST_PIXEL_MM / mm)) for mm in display.voxel_mm]
     height_mm, *_ = voxel_mm = [factor * mm for factor, mm in zip(factors, display.voxel_mm, strict=True)]
     grey, numbers = (_pool(array, factors) for array in (display.grey, display.numbers))
     width_mm = min(voxel_mm[1:])
-    gathers = _gathers(grey.shape[1:], (voxel_mm[1], voxel_mm[2]), width_mm)
+    gathers = _gathers((grey.shape[1], grey.shape[2]), (voxel_mm[1], voxel_mm[2]), width_mm)
     grey_views, number_views = (
         np.stack([_project(columns, gather).T for gather in gathers]) for columns in map(_columns, (grey, numbers))
     )
     kept = _occupied(grey_views, number_views)
-    pooled = (centroids_spl - (np.array(factors) - 1) / 2.0) / factors
+    pooled = (points_spl - (np.array(factors) - 1) / 2.0) / factors
     axis = np.array([0.0, (grey.shape[1] - 1) / 2.0, (grey.shape[2] - 1) / 2.0])
     return Rotation(
         grey_views[:, :, kept],
@@ -84,7 +85,8 @@ def _pool(array: np.ndarray, factors: list[int]) -> np.ndarray:
     """Return the maximum of blocks; the last block of an axis may be incomplete."""
     for axis, factor in enumerate(factors):
         if factor > 1:
-            array = np.maximum.reduceat(array, np.arange(0, array.shape[axis], factor), axis=axis)
+            first = np.arange(0, array.shape[axis], factor)
+            array = np.maximum.reduceat(array, first, axis=axis)
     return array
 
 
@@ -96,41 +98,44 @@ def _columns(array: np.ndarray) -> np.ndarray:
     return columns
 
 
-def _gathers(shape: tuple[int, ...], spacing_mm: tuple[float, float], pixel_mm: float) -> list[np.ndarray]:
-    """Return for each view the voxel (an index over P, L) that each step along each ray meets, [steps, pixels].
+def _gathers(shape: tuple[int, int], spacing_mm: tuple[float, float], pixel_mm: float) -> list[np.ndarray]:
+    """Return for each view the voxel (an index over P, L) at each step along each ray, [steps, pixels].
 
     Steps outside of the scan have the index of the empty column. Steps that are empty for all rays are left out.
     """
-    extent_mm = [side * mm for side, mm in zip(shape, spacing_mm, strict=True)]
+    back_count, left_count = shape
+    diagonal_mm = np.hypot(back_count * spacing_mm[0], left_count * spacing_mm[1])
+    pixels = int(np.ceil(diagonal_mm / pixel_mm))
+    pixels += (pixels - left_count) % 2  # seen from the front, rays run through the centres of voxels
+    across = _centred(pixels, pixel_mm)
+    along = _centred(int(np.ceil(diagonal_mm / (STEP * pixel_mm))), STEP * pixel_mm)[:, None]
     gathers = []
-    # As many pixels as voxels along L, or one more, so that at 0 and 90 degrees rays run through voxel centres.
-    diagonal = int(np.ceil(np.hypot(*extent_mm) / pixel_mm))
     for view in range(VIEWS // 2):
         angle = 2.0 * np.pi * view / VIEWS
         cosine, sine = np.cos(angle), np.sin(angle)
-        across = _centred(diagonal, shape[1], pixel_mm)
-        along = _centred(diagonal, shape[0], pixel_mm)[:, None]
-        left_mm, back_mm = across * cosine - along * sine, across * sine + along * cosine
-        back, left = (
-            np.rint(mm / step + (side - 1) / 2.0 - 1e-6).astype(np.int64)
-            for mm, step, side in zip((back_mm, left_mm), spacing_mm, shape, strict=True)
-        )
-        inside = (back >= 0) & (back < shape[0]) & (left >= 0) & (left < shape[1])
-        index = np.where(inside, back * shape[1] + left, shape[0] * shape[1])
+        left = _nearest(across * cosine - along * sine, left_count, spacing_mm[1])
+        back = _nearest(across * sine + along * cosine, back_count, spacing_mm[0])
+        inside = (back >= 0) & (back < back_count) & (left >= 0) & (left < left_count)
+        index = np.where(inside, back * left_count + left, back_count * left_count)
         gathers.append(index[inside.any(axis=1)])
     return gathers
 
 
-def _centred(count: int, side: int, pixel_mm: float) -> np.ndarray:
-    """Return at least `count` coordinates around 0, as many as an odd or even number of voxels `side` has centres."""
-    count += (count - side) % 2
-    centred: np.ndarray = (np.arange(count) - (count - 1) / 2.0) * pixel_mm
+def _centred(count: int, step_mm: float) -> np.ndarray:
+    """Return evenly spaced coordinates around 0."""
+    centred: np.ndarray = (np.arange(count) - (count - 1) / 2.0) * step_mm
     return centred
+
+
+def _nearest(position_mm: np.ndarray, count: int, spacing_mm: float) -> np.ndarray:
+    """Return the nearest of `count` voxels around 0; halfway between two always the lower one."""
+    nearest: np.ndarray = np.rint(position_mm / spacing_mm + (count - 1) / 2.0 - 1e-6).astype(np.int64)
+    return nearest
 
 
 def _project(columns: np.ndarray, gather: np.ndarray) -> np.ndarray:
     """Return the maximum along rays, [pixels, S]."""
-    projected = columns[gather[0]]
+    projected: np.ndarray = columns[gather[0]]
     met = np.empty_like(projected)
     for index in gather[1:]:
         np.take(columns, index, axis=0, out=met, mode="clip")

@@ -37,7 +37,7 @@ def encode_runs(numbers: np.ndarray) -> Runs:
     numbers
         uint16 [picture, rows, columns], 0 outside of lesions; at most 65,535 columns.
     """
-    pictures, rows, columns = numbers.shape
+    pictures, _, columns = numbers.shape
     picture, row = np.nonzero(numbers.any(axis=2))
     lines = np.zeros((len(picture), columns + 2), np.int32)
     lines[:, 1:-1] = numbers[picture, row]

@@ -86,4 +86,5 @@ def _halve_numbers(numbers: np.ndarray) -> np.ndarray:
     """Return the highest number in 2 × 2 pixels: the smallest lesion."""
     even = np.pad(numbers, ((0, 0), (0, numbers.shape[1] % 2), (0, numbers.shape[2] % 2)))
     rows = np.maximum(even[:, ::2], even[:, 1::2])
-    return np.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+    halved: np.ndarray = np.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+    return halved

@@ -6,7 +6,7 @@
   const { mip, slices } = data;
   const lesions = new Map(data.lesions.map((lesion) => [lesion.number, lesion]));
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const state = { view: 0, slice: data.lesions[0]?.slice ?? Math.floor(slices.count / 2), marked: 0, timer: 0 };
+  const state = { view: 0, slice: data.lesions[0]?.slice ?? Math.floor(slices.count / 2), marked: 0, timer: 0, liver: false };
   const stage = element("stage");
   const runs = { mip: pictures.decodeRuns(mip.runs), slices: pictures.decodeRuns(slices.runs) };
   const shown = { mip: null, slice: null };
@@ -31,6 +31,28 @@
     return `${names[Math.floor(view / quarter)]}, ${(view * 360) / mip.views}°`;
   }
 
+  // The sphere of the liver reference as circles in pixels of a picture, once it was asked for.
+  function liverOnMip() {
+    const { liver } = data;
+    if (!liver || !state.liver) return [];
+    const angle = (2 * Math.PI * state.view) / mip.views;
+    const across = liver.left * Math.cos(angle) + liver.back * Math.sin(angle);
+    const [height, width] = mip.pixel_mm;
+    return [{
+      x: mip.columns / 2 + across / width, y: mip.rows - 0.5 - liver.up / height,
+      across: liver.radius_mm / width, down: liver.radius_mm / height,
+    }];
+  }
+
+  function liverOnSlice() {
+    const { liver } = data;
+    const away_mm = liver ? (state.slice - liver.height) * slices.step_mm : Infinity;
+    if (!state.liver || Math.abs(away_mm) >= liver.radius_mm) return [];
+    const radius_mm = Math.sqrt(liver.radius_mm ** 2 - away_mm ** 2);
+    const [height, width] = slices.pixel_mm;
+    return [{ x: liver.column, y: liver.row, across: radius_mm / width, down: radius_mm / height }];
+  }
+
   function drawMip() {
     const half = mip.views / 2;
     const index = state.view % half;
@@ -43,7 +65,7 @@
     };
     const up = mip.slice_up_mm[0] + state.slice * mip.slice_up_mm[1];
     const line = mip.rows - 0.5 - up / mip.pixel_mm[0];
-    const options = { mirrored, marked: state.marked, line };
+    const options = { mirrored, marked: state.marked, line, circles: liverOnMip() };
     pictures.draw(canvas, sprites.mip, tile, checked("outline-toggle") ? shown.mip : null, options);
     const count = lesionNumbers.place(shown.mip.boxes, canvas, mip, state.marked, checked("number-toggle"));
     const some = checked("number-toggle") && count < lesions.size;
@@ -70,7 +92,7 @@
     };
     const canvas = element("slice");
     shown.slice = pictures.lesionPixels(runs.slices, slice, slices.rows, slices.columns, false);
-    const options = { marked: state.marked, filled: true };
+    const options = { marked: state.marked, filled: true, circles: liverOnSlice() };
     pictures.draw(canvas, image, tile, checked("mask-toggle") ? shown.slice : null, options);
     const mm = slices.first_mm + slice * slices.step_mm;
     const numbers = Array.from(shown.slice.boxes.keys()).sort((a, b) => a - b);
@@ -241,6 +263,12 @@
     for (const id of ["outline-toggle", "number-toggle"]) element(id)?.addEventListener("change", drawMip);
     element("mask-toggle")?.addEventListener("change", drawSlice);
     element("slice-position").addEventListener("input", (event) => setSlice(Number(event.target.value)));
+    element("show-liver")?.addEventListener("click", () => {
+      state.liver = true;
+      turnTo(data.liver.view);
+      setSlice(data.liver.slice);
+      showStage();
+    });
     let wheel = 0;
     element("slice").addEventListener("wheel", (event) => {
       event.preventDefault();
