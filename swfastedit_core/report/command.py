@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.files.nifti_forms import FORMS
+from swfastedit_core.report import niivue
 from swfastedit_core.report.files import PAGE, require_free
 from swfastedit_core.system.command import Parser, path_argument, say
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from swfastedit_core.volume import Volume
 
 PROGRAM = "python -m swfastedit_core.report"
+FETCH = "fetch-viewer"
 DESCRIPTION = """Measure the lesions of a scan: lesions.csv, report.json, mip.png and report.html in a folder.
 
 The mask may be of any origin. It lies on the PET's voxels; the order of its axes may differ. docs/report.md says what
@@ -35,6 +37,9 @@ def run(arguments: list[str]) -> None:
     UserError
         If an option is wrong, or a file cannot be read or written.
     """
+    if arguments[:1] == [FETCH]:
+        _fetch_viewer(arguments[1:])
+        return
     options = _parser().parse_args(arguments)
     _check(options)
     with _data_warnings() as messages:
@@ -42,6 +47,12 @@ def run(arguments: list[str]) -> None:
         report = _write(options, pet, mask, messages)
     totals = report.totals
     say(f"{options.output / PAGE}: lesions: {totals.lesions}, MTV {totals.mtv_ml:.1f} ml, TLG {totals.tlg_g:.1f} g")
+
+
+def _fetch_viewer(arguments: list[str]) -> None:
+    description = f"Get the viewer of --viewer once: NiiVue {niivue.VERSION} (BSD-2-Clause, 2.3 MB), by npm."
+    Parser(prog=f"{PROGRAM} {FETCH}", description=description).parse_args(arguments)
+    say(f"{niivue.fetch()}: NiiVue {niivue.VERSION}")
 
 
 def _parser() -> Parser:
@@ -93,7 +104,10 @@ def _parser() -> Parser:
         help="coordinates of NIfTI files, PET and mask (default: %(default)s)",
     )
     parser.add_argument(
-        "--viewer", action="store_true", help="add a viewer in three dimensions to report.html, which gets larger"
+        "--viewer",
+        action="store_true",
+        help="add slices in three planes and a 3D view by NiiVue to report.html, which gets 3 to 12 MB larger; run "
+        f"'{niivue.COMMAND}' once before",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that this program did not write")
     return parser
@@ -120,6 +134,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if not 0 <= options.min_lesion_ml < math.inf:
         raise UserError(f"--min-lesion-ml {options.min_lesion_ml:g}: expected 0 or more")
+    if options.viewer:
+        niivue.read()
     require_free(options.output, overwrite=options.overwrite)
 
 
