@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
@@ -79,11 +80,15 @@ def make_report(
     UserError
         If the liver sphere that was given is not inside of the image.
     """
-    liver, note = _liver(pet, mask_zyx, liver_mm)
-    numbers_zyx, count = number_lesions(mask_zyx)
-    lesions = tuple(_with_ratios(lesion, liver) for lesion in measure_lesions(pet, numbers_zyx, count))
-    surface_m2 = None if body is None else body.surface_m2
     grid = pet.geometry
+    with ThreadPoolExecutor(1) as pool:  # the search takes as long as the lesions
+        search = pool.submit(_liver, pet, mask_zyx, liver_mm)
+        numbers_zyx, count = number_lesions(mask_zyx)
+        measured = measure_lesions(pet, numbers_zyx, count)
+        dmax_voxels_mm = dmax_of_voxels_mm(numbers_zyx, count, grid)
+        liver, note = search.result()
+    lesions = tuple(_with_ratios(lesion, liver) for lesion in measured)
+    surface_m2 = None if body is None else body.surface_m2
     report = Report(
         pet=origin.pet,
         mask=origin.mask,
@@ -91,7 +96,7 @@ def make_report(
         size_xyz=grid.size_xyz,
         spacing_mm=grid.spacing_mm,
         lesions=lesions,
-        totals=_totals(lesions, dmax_of_voxels_mm(numbers_zyx, count, grid), surface_m2),
+        totals=_totals(lesions, dmax_voxels_mm, surface_m2),
         liver=liver,
         liver_note=note,
         body_surface_m2=surface_m2,

@@ -56,7 +56,7 @@ def write_mip(
     picture = draw_mip(report, display, suv_window=suv_window)
     try:
         with replacing(path) as temporary:
-            picture.save(temporary, format="PNG", compress_level=6)
+            picture.save(temporary, format="PNG", compress_level=4)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error})") from error
 
@@ -137,7 +137,7 @@ def _outlines(numbers: np.ndarray, lesions: dict[int, tuple[slice, slice]], size
             min(float(mask.height), bottom / down - rows.start + 2),
         )
         inside = mask.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=part)
-        inside = inside.point([0] * 128 + [255] * 128)
+        inside = inside.convert("1", dither=Image.Dither.NONE).convert("L")  # from 128 on
         ring = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(5)), inside)
         fine.paste(255, (left, top), ring)
     return fine.reduce(OUTLINE_FINER)

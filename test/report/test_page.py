@@ -118,6 +118,21 @@ def test_data_place_each_lesion_in_projections_and_slices(text):
     assert data["slices"]["count"] == 60
 
 
+def test_liver_reference_has_its_place_in_the_pictures(scan):
+    """Its centre is that of voxel x = 20, y = 15, z = 40; the slices begin where the crop does."""
+    pet, numbers = scan
+    report = example_report(*scan)
+    centre_mm = (-100.0 + 20 * 4, -80.0 + 15 * 4, -900.0 + 40 * 5)
+    data = data_of(make_page(replace(report, liver=replace(report.liver, centre_mm=centre_mm)), pet, numbers))
+    first = data["lesions"][0]  # at z, y, x 45, 12, 38
+    liver = data["liver"]
+    assert first["slice"] - liver["slice"] == 5
+    assert (first["column"] - liver["column"], first["row"] - liver["row"]) == pytest.approx((18, -3))
+    assert (first["left"] - liver["left"], first["back"] - liver["back"]) == pytest.approx((72, -12))
+    assert first["up"] - liver["up"] == pytest.approx(25.0)
+    assert data_of(make_page(replace(report, liver=None), pet, numbers))["liver"] is None
+
+
 def test_hostile_names_stay_text(scan):
     hostile = example_report(
         *scan,
