@@ -203,20 +203,29 @@ def _bring_over(prediction: Volume, grid: Geometry, path: Path) -> Volume:
     """Resample a prediction to the label's grid; warn about what changes."""
     resampled = interpolate_mask(prediction, grid)
     changed = [f"{_count_ml(prediction):.2f} ml became {_count_ml(resampled):.2f} ml"]
-    index_xyz = np.argwhere(prediction.array_zyx)[:, ::-1]
-    if len(index_xyz):
-        own = prediction.geometry
-        points_mm = index_xyz * own.spacing_mm @ own.axes_lps.T + own.origin_mm
-        inside = share_inside(points_mm, grid)
-        if not inside:
-            raise UserError(
-                f"{path}: all lesions of the prediction lie outside of the label's grid, expected two masks of one "
-                "patient in the same coordinates"
-            )
-        if inside < 1:
-            changed.append(f"{100 * (1 - inside):.1f} % of its voxels lie outside of the label's grid")
+    voxels = int(np.count_nonzero(prediction.array_zyx))
+    inside = _count_inside(prediction, grid)
+    if voxels and not inside:
+        raise UserError(
+            f"{path}: all lesions of the prediction lie outside of the label's grid, expected two masks of one patient "
+            "in the same coordinates"
+        )
+    if inside < voxels:
+        changed.append(f"{100 * (1 - inside / voxels):.1f} % of its voxels lie outside of the label's grid")
     warn(f"{path}: resampled to the label's grid; {', '.join(changed)}")
     return resampled
+
+
+def _count_inside(mask: Volume, grid: Geometry) -> int:
+    """Count the voxels of a mask whose centres lie within a grid, slice by slice to save memory."""
+    own, count = mask.geometry, 0
+    for z, plane in enumerate(mask.array_zyx):
+        y, x = np.nonzero(plane)
+        if len(x):
+            index_xyz = np.column_stack((x, y, np.full(len(x), z)))
+            points_mm = index_xyz * own.spacing_mm @ own.axes_lps.T + own.origin_mm
+            count += round(share_inside(points_mm, grid) * len(x))
+    return count
 
 
 def _count_ml(mask: Volume) -> float:

@@ -14,6 +14,7 @@ from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
 from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
 from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
+from swfastedit_core.system.processors import limit_threads
 
 PROGRAM = "python -m swfastedit_core.evaluate"
 DESCRIPTION = """Score masks against labels.
@@ -55,6 +56,7 @@ def run(arguments: list[str], *, stderr: TextIO) -> None:
     options = parser.parse_args(arguments)
     mode = _choose_mode(options, parser)
     _check(options)
+    limit_threads()
     mode.run(options, stderr)
 
 

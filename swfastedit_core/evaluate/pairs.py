@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -76,8 +77,10 @@ def find_pairs(labels: Path, predictions: Path, *, skip_unpaired: bool = False, 
         partner and `skip_unpaired` is not set, or none has.
     """
     for option, path in (("--labels", labels), ("--predictions", predictions)):
-        if not path.exists():
-            raise UserError(f"{option} {path}: no such file or folder")
+        try:
+            path.stat()
+        except OSError as error:
+            raise UserError(f"{option} {path}: cannot be read ({error.strerror})") from error
     if labels.samefile(predictions):
         raise UserError(f"{labels}: is both --labels and --predictions, expected two different ones")
     if labels.is_dir() != predictions.is_dir():
@@ -145,11 +148,10 @@ def _identity(path: Path) -> tuple[int, int] | Path:
 
 
 def _case_of(path: Path) -> str:
-    """Return the case of a file, given its path below the folder: with / on every system."""
+    """Return the case of a file, given its path below the folder; accents as one character, as macOS does not."""
     name = _without_ending(path.name)
-    if path.parent != Path() and name in (LABEL_OF_STUDY, SCAN_OF_STUDY):
-        return path.parent.as_posix()
-    return (path.parent / name).as_posix()
+    is_study = path.parent != Path() and name in (LABEL_OF_STUDY, SCAN_OF_STUDY)
+    return unicodedata.normalize("NFC", (path.parent if is_study else path.parent / name).as_posix())
 
 
 def _without_ending(name: str) -> str:

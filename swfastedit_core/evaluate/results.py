@@ -99,7 +99,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
     failed = [result for result in evaluation.results if result.problem]
     for result in failed:
         with suppress(OSError):
-            print(f"{result.case}: {result.problem}", file=stderr)
+            print(" ".join(f"{result.case}: {result.problem}".split()), file=stderr)
     if failed:
         raise UserError(f"no scores for {len(failed)} of {len(evaluation.results)} cases; the files hold the others")
 

@@ -234,7 +234,7 @@ def test_markup_in_names_stays_text(capfd, tmp_path):
         (("--output", "o"), "nothing to score: give --predictions"),
         (("--output", "o", "--predictions", "p"), "--predictions needs --labels, too"),
         (("--output", "o", "--predictions", ""), "an empty name, expected a file or folder"),
-        (("--output", "o", "--predictions", "none", "--labels", "none"), "--labels none: no such file or folder"),
+        (("--output", "o", "--predictions", "none", "--labels", "none"), "--labels none: cannot be read (No such file"),
         (("--output", "/proc/o", "--predictions", "p", "--labels", "l"), "/proc: metrics.json cannot be written there"),
         (
             ("--output", "o", "--predictions", "p", "--labels", "l", "--tolerance-mm", "-1"),

@@ -88,6 +88,12 @@ def test_folders_that_all_masks_share_do_not_count_if_nothing_matches_otherwise(
     ]
 
 
+def test_accents_in_two_forms_are_the_same_name(tmp_path):
+    """macOS writes ü as u and two dots."""
+    (case,) = paired(tmp_path, ["M\u00fcller.mha"], ["Mu\u0308ller.mha"])
+    assert case[0] == "M\u00fcller"
+
+
 def test_two_files_are_a_pair_whatever_their_names_are(tmp_path):
     label, prediction = made(tmp_path, "truth.mha", "mine.nii.gz") / "truth.mha", tmp_path / "mine.nii.gz"
     (pair,) = find_pairs(label, prediction).pairs
@@ -150,7 +156,7 @@ def test_refused_places(tmp_path):
     made(tmp_path, "labels/a.mha", "b.mha")
     labels, file = tmp_path / "labels", tmp_path / "b.mha"
     for given, reason in [
-        ((labels, tmp_path / "none"), f"--predictions {tmp_path / 'none'}: no such file or folder"),
+        ((labels, tmp_path / "none"), f"--predictions {tmp_path / 'none'}: cannot be read (No such file or directory)"),
         ((labels, labels), "is both --labels and --predictions"),
         ((labels, file), f"{labels} is a folder and {file} is a file, expected two folders or two files"),
     ]:
