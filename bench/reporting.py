@@ -2,7 +2,8 @@
 
 Each part runs in a process of its own. The scan is a phantom with hot balls in the body; its prediction misses some of
 them, has some of its own, and the others are shifted and have another size. If a part is above its limit of time,
-memory or size, the table says so and the exit code is 1.
+memory or size, the exit code is 1. The part "viewer" needs NiiVue:
+``python -m swfastedit_core.report fetch-viewer``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.report_pair import load_pair, make_pair, save_pair
 from bench.report_parts import PARTS, Part, Result, median, table
 from bench.speed import large_grid
 from swfastedit_core.errors import UserError
+from swfastedit_core.report import niivue
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.memory import peak_memory_mb
 
@@ -42,7 +44,8 @@ def _parser() -> Parser:
     parser = Parser(prog=f"python -m {THIS}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     names = [part.name for part in PARTS]
-    add("--only", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}")
+    help_only = f"of {', '.join(names)} (default: all)"
+    add("--only", nargs="+", choices=names, default=names, metavar="PART", help=help_only)
     add("--repeats", type=int, default=3, help="runs of each part; the median counts (default: %(default)s)")
     add("--lesions", type=int, default=LESIONS, help="number of lesions (default: %(default)s)")
     add("--slices", type=int, default=SLICES, help="of 400×400 voxels and 3 mm (default: %(default)s)")
@@ -59,6 +62,8 @@ def _run(options: argparse.Namespace) -> None:
         return
     if options.repeats < 1 or options.lesions < 0 or options.slices < 1:
         raise UserError("--repeats and --slices: expected 1 or more; --lesions: expected 0 or more")
+    if "viewer" in options.only:
+        niivue.read()
     chosen = [part for part in PARTS if part.name in options.only]
     record = Record(options.output or FOLDER / "reporting.json", CPU)
     with tempfile.TemporaryDirectory(prefix="reporting-") as folder:
@@ -92,11 +97,11 @@ def measure_here(part: Part, folder: Path) -> Result:
     pair = load_pair(folder)
     with tempfile.TemporaryDirectory(dir=folder) as output:
         work = part.prepare(pair, Path(output))
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         work()
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         size_mb = sum(path.stat().st_size for path in Path(output).rglob("*") if path.is_file()) / 1e6
-    return Result(seconds, peak_memory_mb(), size_mb)
+    return Result(seconds, cpu_seconds, peak_memory_mb(), size_mb)
 
 
 if __name__ == "__main__":

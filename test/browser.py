@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
@@ -30,8 +29,10 @@ def launched() -> Iterator:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # No sandbox: it does not work for root, and the pages are our own.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *WEBGL])
+        # No sandbox: it does not work for root, and the pages are our own. Pictures are drawn by the processor, 3D too.
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+        )
         yield browser
         browser.close()
 
@@ -53,6 +54,7 @@ def opened(browser, path: Path, **settings) -> Iterator:
         Of the window, such as `PHONE`.
     """
     context = browser.new_context(**{**DESKTOP, **settings})
+    context.set_default_timeout(10_000)  # milliseconds
     page = context.new_page()
     faults: list[str] = []
     own = path.resolve().as_uri()
@@ -65,7 +67,7 @@ def opened(browser, path: Path, **settings) -> Iterator:
             request.abort()
 
     context.route("**/*", route)
-    page.on("console", lambda message: faults.append(f"console: {message.type}: {message.text[:500]}"))
+    page.on("console", lambda message: faults.extend(_said(message.type, message.text)))
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on("websocket", lambda socket: faults.append(f"websocket: {socket.url}"))
@@ -75,3 +77,20 @@ def opened(browser, path: Path, **settings) -> Iterator:
     finally:
         context.close()
     assert not faults, "\n".join(faults)
+
+
+def _said(kind: str, text: str) -> list[str]:
+    """Return a message of the console as a fault, but for what the driver of 3D says about its speed."""
+    return [] if "GL Driver Message (OpenGL, Performance" in text else [f"console: {kind}: {text[:500]}"]
+
+
+def read_pdf(content: bytes) -> tuple[str, float]:
+    """Return the text of a PDF, without spaces, and how far to the right it goes as a share of the page's width."""
+    from pypdfium2 import PdfDocument
+
+    text, end = "", 0.0
+    for page in PdfDocument(content):
+        words = page.get_textpage()
+        text += "".join(words.get_text_range().split())
+        end = max(end, *(words.get_rect(number)[2] / page.get_width() for number in range(words.count_rects())))
+    return text, end

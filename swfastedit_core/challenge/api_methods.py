@@ -137,6 +137,8 @@ def segment_cases(
         records.append(replace(record, seconds=before | record.seconds))
         if options.pets and not options.quiet:
             say(f"the mask is {record.output}")
+            if record.report is not None:
+                say(f"the report is {record.report}")
         say(json.dumps(records[-1].to_json(), ensure_ascii=False))
     if options.data_centric is not None:
         write_data_centric(options.output, value=options.data_centric)

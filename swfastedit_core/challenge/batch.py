@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from swfastedit_core.challenge.api_methods import load, segment_cases
 from swfastedit_core.challenge.case import Case
-from swfastedit_core.challenge.cases import check_case, file_id
+from swfastedit_core.challenge.cases import add_reports, check_case, file_id
 from swfastedit_core.challenge.options import Options
 from swfastedit_core.challenge.scans import BadScan, find_scans
 from swfastedit_core.errors import UserError
@@ -28,10 +29,11 @@ def segment_scans(options: Options, *, stderr: TextIO) -> None:
     Raises
     ------
     UserError
-        If a scan has no mask.
+        If a scan has no mask, or no report if one is wanted.
     """
     cases, bad = find_scans(options.pets, options.output, notice=_skip if options.quiet else _say_notice)
     total = len(cases) + len(bad)
+    cases = add_reports(cases, options.output, options)
     if options.ct is not None and (len(cases), total) != (1, 1):
         raise UserError(f"--ct {options.ct}: is the CT of one scan, and {total} are named; call the program for each")
     if total == 1:
@@ -43,7 +45,7 @@ def segment_scans(options: Options, *, stderr: TextIO) -> None:
 def _segment_one(cases: list[Case], bad: list[BadScan], options: Options) -> None:
     for scan in bad:
         raise UserError(scan.reason)
-    case = Case(pet=cases[0].pet, mask=cases[0].mask, ct=options.ct)
+    case = replace(cases[0], ct=options.ct)
     check_case(case, options)
     networks, seconds = load(options)
     segment_cases([case], networks, options, before=seconds)
@@ -73,7 +75,8 @@ def _segment_several(cases: list[Case], bad: list[BadScan], options: Options, st
         for scan in bad:
             with suppress(OSError):
                 print(scan.reason, file=stderr)
-        raise UserError(f"no mask for {len(bad)} of {total} scans")
+        what = "mask" if options.report is None else "mask, or no report,"
+        raise UserError(f"no {what} for {len(bad)} of {total} scans")
 
 
 def _works(pet: Path, bad: list[BadScan], work: Callable[[], object]) -> bool:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,14 @@ class Case:
         File to write. Its folder is made; an older file is replaced.
     ct
         CT in HU; None where no network takes one.
+    report
+        Folder for the report; None: no report.
     """
 
     pet: Path
     mask: Path
     ct: Path | None = None
+    report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,8 @@ class CaseRecord:
         File of the mask.
     ct
         The CT that was used.
+    report
+        Folder of the report.
     engine, device, precision
         Library and device that ran the networks, and their number format.
     weights
@@ -87,6 +92,7 @@ class CaseRecord:
     pet: Path
     output: Path
     ct: Path | None
+    report: Path | None
     engine: str
     device: str
     precision: str
@@ -116,7 +122,7 @@ def segment_case(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> CaseRecord:
-    """Segment one scan and write its mask.
+    """Segment one scan, write its mask, and a report if the case has a folder for it.
 
     Parameters
     ----------
@@ -139,7 +145,8 @@ def segment_case(
     Raises
     ------
     UserError
-        If a file cannot be read or written, or memory runs out. In this case no mask is written.
+        If a file cannot be read or written, or memory runs out. In this case no mask is written, unless the report is
+        what failed.
     """
     from swfastedit_core.files.write import write_mask
     from swfastedit_core.pipeline import segment
@@ -165,10 +172,11 @@ def segment_case(
     with stopwatch.stage("write"):
         write_mask(result.mask, case.mask)
     read, write, total = stopwatch.seconds["read"], stopwatch.seconds["write"], time.perf_counter() - begin
-    return CaseRecord(
+    record = CaseRecord(
         pet=case.pet,
         output=case.mask,
         ct=case.ct,
+        report=case.report,
         engine=networks[0].name,
         device=str(networks.device),
         precision=networks[0].precision,
@@ -183,6 +191,15 @@ def segment_case(
         lesion_volume_ml=round(result.lesion_ml, 3),
         warnings=tuple(messages),
     )
+    if case.report is None:
+        return record
+    from swfastedit_core.challenge.case_report import write_case_report
+
+    with stopwatch.stage("report"):
+        write_case_report(case.report, record, result.mask, networks, options)
+    before = {stage: seconds for stage, seconds in record.seconds.items() if stage != "total"}
+    seconds = before | {"report": stopwatch.seconds["report"], "total": time.perf_counter() - begin}
+    return replace(record, seconds=seconds, peak_memory_mb=round(peak_memory_mb()))
 
 
 def _read(case: Case, geometry: Form) -> dict[str, Volume]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ def find_cases(options: Options) -> list[Case]:
         If there is no scan, a header cannot be used, or a mask could not be written or would replace its scan.
     """
     masks = options.output / TASKS[options.task].mask
-    cases = [Case(pet=pet, mask=masks / pet.name) for pet in find_pets(options.input)]
+    cases = add_reports([Case(pet=pet, mask=masks / pet.name) for pet in find_pets(options.input)], masks, options)
     if options.api_method == "invoke" and len(cases) > 1:
         names = ", ".join(case.pet.name for case in cases[:5])
         raise UserError(f"{options.input}: {len(cases)} scans ({names}), expected one scan a call")
@@ -54,8 +55,11 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
     """
     from swfastedit_core.files.geometry import read_geometry
     from swfastedit_core.files.write import is_own_mask
+    from swfastedit_core.report.files import require_free
 
     require_writable(case.mask)
+    if case.report is not None:
+        require_free(case.report, overwrite=options.overwrite)
     own = [case.pet, *([case.ct] if case.ct else [])]
     for scan in own:
         read_geometry(scan, form=options.case.geometry)
@@ -69,6 +73,38 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
             f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
             "replace it with --overwrite"
         )
+
+
+def add_reports(cases: list[Case], masks: Path, options: Options) -> list[Case]:
+    """Add the folder of the report of each scan, if reports are wanted: named as the mask, without its ending.
+
+    Names that differ only in the ending, or in case, keep the ending.
+
+    Parameters
+    ----------
+    cases
+        Scans and masks.
+    masks
+        Folder of the masks; the path of a mask below it is that of its report.
+    options
+        With the folder for all reports.
+    """
+    if options.report is None:
+        return cases
+    names = [case.mask.relative_to(masks) for case in cases]
+    short = [name.with_name(_without_ending(name)) for name in names]
+    often = Counter(str(name).casefold() for name in short)
+    return [
+        replace(case, report=options.report / (name if often[str(stem).casefold()] > 1 else stem))
+        for case, name, stem in zip(cases, names, short, strict=True)
+    ]
+
+
+def _without_ending(path: Path) -> str:
+    from swfastedit_core.files.formats import SUFFIXES
+
+    lower = path.name.lower()
+    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if lower.endswith(suffix)), "") or path.name
 
 
 def file_id(path: Path) -> FileId | None:

@@ -15,7 +15,7 @@ from swfastedit_core.system.command import Parser, path_argument
 
 __all__ = ["OPTIONS", "Options", "parse"]
 
-PLATFORM_ONLY = {"input", "output", "api_method", "data_centric"}  # not for scans that the command line names
+PLATFORM_ONLY = {"input", "output", "report", "api_method", "data_centric"}  # not for scans that the command line names
 MASKS = Path("masks")  # of scans that are named, if --output is not
 ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single scans.
 
@@ -26,7 +26,8 @@ masks of this program. A scan that cannot be used is reported at the end, and th
 Without scans: reads every .mha in /input/images/pet, writes masks to
 /output/images/automated-petct-lesion-segmentation. A CT is read only if a network takes one: from /input/images/ct, or
 the file that --ct names. The environment variable SWFASTEDIT_OPTIONS holds the default options of an image; options of
-the command line override them. With scans, --input, --output, --api-method and --data-centric in it are ignored.
+the command line override them. With scans, --input, --output, --report, --api-method and --data-centric in it are
+ignored.
 """
 
 
@@ -38,6 +39,7 @@ class Options:
     pets: tuple[Path, ...]
     ct: Path | None
     output: Path
+    report: Path | None
     task: str
     data_centric: bool | None
     api_method: str
@@ -86,6 +88,7 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
         pets=pets,
         ct=options.ct,
         output=options.output,
+        report=options.report,
         task=options.task,
         data_centric=None if options.data_centric is None else options.data_centric == "true",
         api_method=options.api_method,
@@ -146,6 +149,13 @@ def _parser(program: str) -> Parser:
         type=path_argument,
         metavar="DIR",
         help=f"folder for the masks (default: {MASKS} in the working directory; without scans {OUTPUT})",
+    )
+    parser.add_argument(
+        "--report",
+        type=path_argument,
+        metavar="DIR",
+        help="write a report of each scan, too: lesions.csv, report.json, mip.png and report.html in a folder with the "
+        "scan's name (default: none); python -m swfastedit_core.report makes one of any PET and mask, with options",
     )
     parser.add_argument(
         "--task",

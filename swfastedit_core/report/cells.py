@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from swfastedit_core.preprocess import Placement, place, to_patient
 from swfastedit_core.report.record import Point
-from swfastedit_core.volume import Geometry, Volume
+from swfastedit_core.volume import Geometry
 
 CELL_MM = 7.0
 Block = tuple[int, ...]
@@ -35,7 +35,7 @@ class CellGrid:
     @classmethod
     def of(cls, geometry: Geometry) -> CellGrid:
         """Plan the cells of a file."""
-        placement = place(geometry, geometry.spacing_mm)  # only the order and direction of the axes are used
+        placement = replace(place(geometry, geometry.spacing_mm), step=(1.0, 1.0, 1.0))  # order and direction only
         block = []
         for axis in placement.file_axis:
             size, mm = geometry.size_xyz[axis], geometry.spacing_mm[axis]
@@ -55,13 +55,11 @@ class CellGrid:
 
     def mean(self, array_zyx: np.ndarray) -> np.ndarray:
         """Return the mean of voxels [Z, Y, X] in each cell, float32 [R, A, S]."""
-        array = array_zyx
-        for file_axis, side in zip(self.placement.file_axis, self.block, strict=True):
-            axis = 2 - file_axis
-            whole = array.shape[axis] // side * side
-            kept = array[tuple(slice(whole) if axis == other else slice(None) for other in range(3))]
-            split = (*kept.shape[:axis], whole // side, side, *kept.shape[axis + 1 :])
-            array = kept.reshape(split).mean(axis + 1, dtype=np.float32)
+        sides = {2 - file_axis: side for file_axis, side in zip(self.placement.file_axis, self.block, strict=True)}
+        sums = array_zyx
+        for axis in range(3):  # z first: whole slices are added, and fewer voxels are left
+            sums = _sum_blocks(sums, axis, sides[axis])
+        array = sums / np.float32(np.prod(self.block))
         oriented = array.transpose([2 - axis for axis in self.placement.file_axis])
         flips = tuple(axis for axis in range(3) if self.placement.flipped[axis])
         return np.ascontiguousarray(np.flip(oriented, flips))
@@ -76,7 +74,12 @@ class CellGrid:
         return float(x), float(y), float(z)
 
 
-def cells_of(volume: Volume) -> tuple[np.ndarray, CellGrid]:
-    """Return the mean SUV in cells, float32 [R, A, S], and their grid."""
-    grid = CellGrid.of(volume.geometry)
-    return grid.mean(volume.array_zyx), grid
+def _sum_blocks(array: np.ndarray, axis: int, side: int) -> np.ndarray:
+    """Return the sums of blocks of `side` voxels along an axis, float32."""
+    count = array.shape[axis] // side
+    index: list[slice] = [slice(None)] * 3
+    sums = np.zeros([count if one == axis else size for one, size in enumerate(array.shape)], np.float32)
+    for first in range(side):
+        index[axis] = slice(first, count * side, side)
+        sums += array[tuple(index)]
+    return sums

@@ -105,21 +105,22 @@ def lesion_columns(report: Report) -> list[Column]:
 
 
 def total_figures(totals: Totals) -> list[Figure]:
-    """Return the figures of the patient."""
-    return [
+    """Return the figures of the patient; SDmax only where it is known."""
+    figures = [
         Figure("Lesions", str(totals.lesions), ""),
         Figure("tMTV", volume_text(totals.mtv_ml), "ml", "total metabolic tumour volume"),
         Figure("TLG", volume_text(totals.tlg_g), "g", "total lesion glycolysis"),
         Figure("SUVmax", number_text(totals.suv_max, 2), "", "highest of all lesions"),
         Figure("Dmax, centroids", number_text(totals.dmax_centroids_mm, 0), "mm", "longest distance of two centroids"),
         Figure(
-            "Dmax, voxels", number_text(totals.dmax_voxels_mm, 0), "mm", "longest distance of voxels of two lesions"
+            "Dmax, voxels",
+            number_text(totals.dmax_voxels_mm, 0),
+            "mm",
+            "length of the lesion" if totals.lesions == 1 else "longest distance of voxels of two lesions",
         ),
-        Figure(
-            "SDmax, centroids",
-            number_text(totals.sdmax_centroids_per_m, 3),
-            "m/m²",
-            "Dmax by body surface area",
-        ),
-        Figure("SDmax, voxels", number_text(totals.sdmax_voxels_per_m, 3), "m/m²", "Dmax by body surface area"),
     ]
+    standardised = {"centroids": totals.sdmax_centroids_per_m, "voxels": totals.sdmax_voxels_per_m}
+    for name, value in standardised.items():
+        if value is not None:
+            figures.append(Figure(f"SDmax, {name}", number_text(value, 3), "m/m²", "Dmax by body surface area"))
+    return figures

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from swfastedit_core import __version__
 from swfastedit_core.report.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
+from swfastedit_core.report.files import PROGRAM
 from swfastedit_core.report.find_liver import find_liver
 from swfastedit_core.report.lesions import number_lesions
 from swfastedit_core.report.liver import measure_liver, sphere_zyx
@@ -78,11 +80,15 @@ def make_report(
     UserError
         If the liver sphere that was given is not inside of the image.
     """
-    liver, note = _liver(pet, mask_zyx, liver_mm)
-    numbers_zyx, count = number_lesions(mask_zyx)
-    lesions = tuple(_with_ratios(lesion, liver) for lesion in measure_lesions(pet, numbers_zyx, count))
-    surface_m2 = None if body is None else body.surface_m2
     grid = pet.geometry
+    with ThreadPoolExecutor(1) as pool:  # the search takes as long as the lesions
+        search = pool.submit(_liver, pet, mask_zyx, liver_mm)
+        numbers_zyx, count = number_lesions(mask_zyx)
+        measured = measure_lesions(pet, numbers_zyx, count)
+        dmax_voxels_mm = dmax_of_voxels_mm(numbers_zyx, count, grid)
+        liver, note = search.result()
+    lesions = tuple(_with_ratios(lesion, liver) for lesion in measured)
+    surface_m2 = None if body is None else body.surface_m2
     report = Report(
         pet=origin.pet,
         mask=origin.mask,
@@ -90,14 +96,14 @@ def make_report(
         size_xyz=grid.size_xyz,
         spacing_mm=grid.spacing_mm,
         lesions=lesions,
-        totals=_totals(lesions, dmax_of_voxels_mm(numbers_zyx, count, grid), surface_m2),
+        totals=_totals(lesions, dmax_voxels_mm, surface_m2),
         liver=liver,
         liver_note=note,
         body_surface_m2=surface_m2,
         weights=origin.weights,
         processing=origin.processing,
         warnings=origin.warnings,
-        program=f"swfastedit {__version__}",
+        program=_program(),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     return report, numbers_zyx
@@ -141,3 +147,8 @@ def _with_ratios(lesion: Lesion, liver: Liver | None) -> Lesion:
         liver_ratio_max=lesion.suv_max / liver.suv_mean,
         liver_ratio_mean=lesion.suv_mean / liver.suv_mean,
     )
+
+
+def _program() -> str:
+    # By name: the package itself offers the pipeline, which is above the report.
+    return f"{PROGRAM} {import_module('swfastedit_core').__version__}"

@@ -68,6 +68,12 @@ class Display:
                 index[:, axis] = self.grey.shape[axis] - 1 - index[:, axis]
         return index
 
+    def patient_positions(self, points_mm: Iterable[tuple[float, float, float]]) -> np.ndarray:
+        """Return positions in `grey`, along S, P, L, of patient coordinates L, P, S in mm."""
+        offsets = np.array(list(points_mm), dtype=np.float64).reshape(-1, 3) - self.geometry.origin_mm
+        index_xyz = offsets @ self.geometry.axes_lps / self.geometry.spacing_mm
+        return self.positions(tuple(index) for index in index_xyz.tolist())
+
     def slice_mm(self) -> tuple[float, float]:
         """Return the patient coordinate S of the middle of slice 0, and the step from slice to slice, in mm."""
         axis = self.placement.file_axis[2]

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from swfastedit_core.report.farthest import farthest_distance, farthest_of_two, hull_points
+from swfastedit_core.report.farthest import farthest_distance, farthest_of_two
 from swfastedit_core.report.measure import to_patient_mm
 from swfastedit_core.volume import Geometry
 
@@ -44,7 +44,7 @@ def dmax_of_voxels_mm(numbers_zyx: np.ndarray, count: int, grid: Geometry) -> fl
     """
     if not count:
         return None
-    lesions = [hull_points(points) for points in _ends_of_rows_mm(numbers_zyx, grid)]
+    lesions = _ends_of_rows_mm(numbers_zyx, grid)
     return farthest_distance(lesions[0]) if count == 1 else farthest_of_two(lesions)
 
 

@@ -8,18 +8,19 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
+FEW = 50  # points for which the hull takes longer than their distances
 ROWS = 2**11  # points whose distances to all others are computed at a time
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:
-    """Return the corners of the convex hull of points; all points if they lie in a plane or are few.
+    """Return the corners of the convex hull of points; all points if they lie in a plane, or are few.
 
     Parameters
     ----------
     points
         float64 [N, 3].
     """
-    if len(points) <= 8:
+    if len(points) <= FEW:
         return points
     try:
         corners: np.ndarray = points[ConvexHull(points).vertices]
@@ -60,7 +61,7 @@ def farthest_of_two(sets: Sequence[np.ndarray]) -> float:
     for pair in np.argsort(-bounds, kind="stable"):
         if bounds[pair] <= longest:
             break
-        longest = max(longest, _longest(sets[first[pair]], sets[second[pair]]))
+        longest = max(longest, _longest(hull_points(sets[first[pair]]), hull_points(sets[second[pair]])))
     return longest
 
 

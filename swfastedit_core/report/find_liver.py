@@ -29,7 +29,8 @@ FROM_MIDLINE_MM = 30.0  # the middle of the sphere lies in the right lobe
 RIGHT_SHARE = 0.5  # of the middles; the liver is right of the midline for the most part
 OTHER_SHARE = 0.5  # a second region of at least this share of the first one leaves the liver open
 LESION_MARGIN_MM = 10.0
-LUNG_ABOVE_MM, LUNG_OF_LIVER, LUNG_MM = 250.0, 0.45, 30.0  # how far above, at most how bright, at least how high
+LUNG_OF_LIVER = (0.04, 0.45)  # share of the liver's uptake; air has less
+LUNG_ABOVE_MM, LUNG_MM = 250.0, 30.0  # how far above the liver at most, and how high at least
 COLUMN_MM = 25.0  # half width of the part above the liver in which the lung is looked for
 
 
@@ -198,8 +199,9 @@ def _lung_is_above(region: np.ndarray, cells: _Even) -> bool:
     if not column.size:
         return False
     body_ends = cells.body[:, sides[1], above].any(axis=1)  # beside the lung there is body at the same level
-    dark = np.median(column, axis=(0, 1)) < LUNG_OF_LIVER * float(cells.mean[region].mean())
-    dark &= body_ends.any(axis=0) & (column.min(axis=(0, 1)) > 0)
+    of_liver = np.median(column, axis=(0, 1)) / float(cells.mean[region].mean())
+    low, high = LUNG_OF_LIVER
+    dark = (of_liver > low) & (of_liver < high) & body_ends.any(axis=0)
     runs, count = ndimage.label(dark)
     return bool(count) and float(np.bincount(runs)[1:].max() * cells.spacing_mm[2]) >= LUNG_MM
 
@@ -217,7 +219,8 @@ def _sphere(spacing_mm: np.ndarray, radius_mm: float) -> np.ndarray:
     reach = [int(radius_mm / mm) for mm in spacing_mm]
     axes = [np.arange(-n, n + 1) * mm for n, mm in zip(reach, spacing_mm, strict=True)]
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    return (x**2 + y**2 + z**2 <= radius_mm**2).astype(np.float32)
+    inside: np.ndarray = x**2 + y**2 + z**2 <= radius_mm**2
+    return inside.astype(np.float32)
 
 
 def _is_cut(centre_mm: Point, pet: Volume) -> bool:

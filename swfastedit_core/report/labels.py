@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-DISTANCES = (6, 12, 20, 32, 48, 68)  # pixels between a lesion's outline and its number
+DISTANCES = (6, 12, 20, 32, 48)  # pixels between a lesion's outline and its number
 DIRECTIONS = 16
+# Cosine and sine of the directions, to the right first, then both neighbours, then theirs; as pairs of plain floats,
+# which are several times as fast as numpy's.
+TURNS = [
+    (math.cos(turn), math.sin(turn))
+    for turn in sorted((2 * math.pi * i / DIRECTIONS for i in range(DIRECTIONS)), key=lambda t: min(t, 2 * math.pi - t))
+]
 GAP = 2  # pixels around a number
 
 
@@ -71,11 +78,10 @@ def _place(
     rows, columns = taken.shape
     left, top, right, bottom = box
     x, y, half_x, half_y = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
-    outwards = 0.0 if x >= columns / 2 else np.pi
-    turns = sorted(2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS, key=lambda turn: min(turn, 2 * np.pi - turn))
+    outwards = 1.0 if x >= columns / 2 else -1.0
     for distance in DISTANCES:
-        for turn in turns:
-            cosine, sine = np.cos(outwards + turn), np.sin(outwards + turn)
+        for turn_x, turn_y in TURNS:
+            cosine, sine = outwards * turn_x, outwards * turn_y
             start = (x + half_x * cosine, y + half_y * sine)
             centre_x = x + (half_x + distance + size[0] / 2) * cosine
             centre_y = y + (half_y + distance + size[1] / 2) * sine

@@ -46,6 +46,17 @@ class Foreground:
         np.maximum.at(highest, self.lesion, values)
         return highest
 
+    def boxes_zyx(self) -> list[tuple[slice, slice, slice]]:
+        """Return the box around each lesion as an index of the array."""
+        low = np.full((self.count, 3), np.iinfo(np.int64).max)
+        high = np.zeros((self.count, 3), np.int64)
+        np.minimum.at(low, self.lesion, self.index_zyx)
+        np.maximum.at(high, self.lesion, self.index_zyx + 1)
+        return [
+            (slice(a, d), slice(b, e), slice(c, f))
+            for (a, b, c), (d, e, f) in zip(low.tolist(), high.tolist(), strict=True)
+        ]
+
 
 def number_lesions(mask_zyx: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the 18-connected components of a mask, numbered from the largest.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from swfastedit_core.box import Box, triple
 from swfastedit_core.report.lesions import Foreground
@@ -37,9 +36,8 @@ def measure_lesions(pet: Volume, numbers_zyx: np.ndarray, count: int) -> tuple[L
     peaks = voxels.highest(sphere_means(pet, voxels.index_zyx))
     centroids_xyz = np.stack([voxels.mean(voxels.index_zyx[:, axis]) for axis in (2, 1, 0)], axis=1)
     centroids_mm = to_patient_mm(centroids_xyz, grid)
-    boxes_zyx = ndimage.find_objects(numbers_zyx)
     lesions = []
-    for lesion, box_zyx in enumerate(boxes_zyx):
+    for lesion, box_zyx in enumerate(voxels.boxes_zyx()):
         shape = measure_shape(numbers_zyx[box_zyx] == lesion + 1, spacing_zyx_mm=grid.spacing_mm[::-1])
         box = Box(triple(side.start for side in box_zyx[::-1]), triple(side.stop for side in box_zyx[::-1]))
         volume_ml = float(sizes[lesion] * grid.voxel_ml)

@@ -10,10 +10,17 @@ import numpy as np
 from PIL import Image
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report.columns import lesion_columns, number_text, point_text, time_text, total_figures
+from swfastedit_core.report.columns import (
+    lesion_columns,
+    number_text,
+    point_text,
+    time_text,
+    total_figures,
+    volume_text,
+)
 from swfastedit_core.report.display import Display, make_display
 from swfastedit_core.report.picture import draw_mip
-from swfastedit_core.report.record import Report
+from swfastedit_core.report.record import Lesion, Report
 from swfastedit_core.report.rotation import best_views, encode_rotation, rotate
 from swfastedit_core.report.slices import encode_slices
 from swfastedit_core.report.sprites import data_url
@@ -22,6 +29,7 @@ from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
 
 PACKAGE, TEMPLATE = "swfastedit_core.report", "report.html.jinja"
+LIVER_RADIUS_MM = 15.0
 MAX_ROWS = 1000  # of the table: browsers get slow, and nobody reads more
 
 
@@ -105,26 +113,36 @@ def make_page(
 def page_data(report: Report, display: Display) -> dict[str, Any]:
     """Return what the script of the page draws: the projections, the slices, and where the lesions are in both."""
     shown = report.lesions[:MAX_ROWS]
-    positions = display.positions(lesion.centroid_xyz for lesion in shown)
-    rotation = rotate(display, positions)
+    points = display.positions(lesion.centroid_xyz for lesion in shown)
+    liver = display.patient_positions([report.liver.centre_mm] if report.liver else [])
+    points = np.concatenate([points, liver])
+    rotation = rotate(display, points)
     slices, factor = encode_slices(display)
-    lesions = [
+    places = [
         {
-            "number": lesion.number,
-            "up": round(float(up), 2),
-            "back": round(float(back), 2),
-            "left": round(float(left), 2),
+            "up": round(up, 2),
+            "back": round(back, 2),
+            "left": round(left, 2),
             "view": view,
-            "slice": min(max(round(float(position[0])), 0), slices["count"] - 1),
-            "row": round(float((position[1] + 0.5) / factor), 2),
-            "column": round(float((position[2] + 0.5) / factor), 2),
-            "text": f"{lesion.volume_ml:.4g} ml, SUVmax {lesion.suv_max:.2f}, SUVpeak {lesion.suv_peak:.2f}",
+            "slice": min(max(round(along), 0), slices["count"] - 1),
+            "height": round(along, 2),
+            "row": round((row + 0.5) / factor, 2),
+            "column": round((column + 0.5) / factor, 2),
         }
-        for lesion, (up, back, left), view, position in zip(
-            shown, rotation.positions_mm, best_views(rotation.positions_mm), positions, strict=True
+        for (up, back, left), view, (along, row, column) in zip(
+            rotation.positions_mm.tolist(), best_views(rotation.positions_mm), points.tolist(), strict=True
         )
     ]
-    return {"mip": encode_rotation(rotation), "slices": slices, "lesions": lesions}
+    lesions = [
+        {"number": lesion.number, "text": _lesion_text(lesion), **place}
+        for lesion, place in zip(shown, places, strict=False)
+    ]
+    reference = {"radius_mm": LIVER_RADIUS_MM, **places[-1]} if report.liver else None
+    return {"mip": encode_rotation(rotation), "slices": slices, "lesions": lesions, "liver": reference}
+
+
+def _lesion_text(lesion: Lesion) -> str:
+    return f"{volume_text(lesion.volume_ml)} ml, SUVmax {lesion.suv_max:.2f}, SUVpeak {lesion.suv_peak:.2f}"
 
 
 def _as_jpeg(picture: Image.Image) -> str:

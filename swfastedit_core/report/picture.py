@@ -18,8 +18,9 @@ from swfastedit_core.volume import Volume
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 HEIGHT, WIDTH, PIXELS_PER_MM = 1000, 1300, 4.0  # of both projections together, at most
-MARGIN, HEAD, FOOT, BAR = 24, 62, 84, 96
+MARGIN, HEAD, FOOT, BAR = 24, 70, 96, 104
 OUTLINE, TEXT, QUIET, BACKGROUND = "#c2002f", "#111820", "#55616d", "#ffffff"
+MAX_OUTLINES = 500  # lesions with an outline and number of their own; smaller ones have their outlines in common
 SCALE_BARS_MM = (200, 100, 50, 20, 10, 5)
 OUTLINE_FINER = 2  # outlines are drawn at this multiple of the picture's resolution, then reduced
 
@@ -56,7 +57,7 @@ def write_mip(
     picture = draw_mip(report, display, suv_window=suv_window)
     try:
         with replacing(path) as temporary:
-            picture.save(temporary, format="PNG", compress_level=6)
+            picture.save(temporary, format="PNG", compress_level=4)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error})") from error
 
@@ -87,9 +88,9 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
     x = MARGIN
     for panel, title, sides in ((front, "Anterior view", "RL"), (side, "Left lateral view", "AP")):
         picture.paste(panel, (x, HEAD))
-        draw.text((x, 10), title, font=_font(18), fill=TEXT)
-        draw.text((x, HEAD - 6), sides[0], font=_font(20), fill=TEXT, anchor="ls")
-        draw.text((x + panel.width, HEAD - 6), sides[1], font=_font(20), fill=TEXT, anchor="rs")
+        draw.text((x, 10), title, font=_font(21), fill=TEXT)
+        draw.text((x, HEAD - 6), sides[0], font=_font(22), fill=TEXT, anchor="ls")
+        draw.text((x + panel.width, HEAD - 6), sides[1], font=_font(22), fill=TEXT, anchor="rs")
         x += panel.width + 2 * MARGIN
     _suv_bar(draw, (x, HEAD), min(front.height, 260), suv_window)
     _foot(draw, picture, report, numbered=len(numbered), scale=scale, scale_bar_at=(MARGIN, HEAD + front.height + 16))
@@ -99,6 +100,7 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
 def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, set[int]]:
     """Return a projection of inverted grey with outlines and numbers, and which numbers are shown."""
     panel = Image.fromarray(255 - grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    numbers = np.minimum(numbers, MAX_OUTLINES + 1)
     found = enumerate(ndimage.find_objects(numbers), 1)
     lesions = {n: (where[0], where[1]) for n, where in found if where is not None}
     outlines = _outlines(numbers, lesions, size)
@@ -107,9 +109,10 @@ def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tupl
     boxes = {
         n: (across.start * columns, down.start * rows, across.stop * columns, down.stop * rows)
         for n, (down, across) in lesions.items()
+        if n <= MAX_OUTLINES
     }
-    font, draw = _font(15), ImageDraw.Draw(panel)
-    sizes = {n: (int(draw.textlength(str(n), font)) + 4, 15) for n in lesions}
+    font, draw = _font(18), ImageDraw.Draw(panel)
+    sizes = {n: (int(draw.textlength(str(n), font)) + 6, 18) for n in lesions}
     inside = Image.fromarray(np.where(numbers, 255, 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     occupied = np.asarray(ImageChops.lighter(inside, outlines)) > 0
     labels = place_labels(boxes, sizes, occupied)
@@ -137,7 +140,7 @@ def _outlines(numbers: np.ndarray, lesions: dict[int, tuple[slice, slice]], size
             min(float(mask.height), bottom / down - rows.start + 2),
         )
         inside = mask.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=part)
-        inside = inside.point([0] * 128 + [255] * 128)
+        inside = inside.convert("1", dither=Image.Dither.NONE).convert("L")  # from 128 on
         ring = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(5)), inside)
         fine.paste(255, (left, top), ring)
     return fine.reduce(OUTLINE_FINER)
@@ -157,8 +160,8 @@ def _suv_bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, su
         text = f"{value:.4g}"
         at = y + height * step / steps
         draw.line([(x + 18, at), (x + 23, at)], fill=QUIET)
-        draw.text((x + 27, at), text, font=_font(14), fill=TEXT, anchor="lm")
-    draw.text((x, y - 12), "SUV", font=_font(14), fill=TEXT, anchor="ls")
+        draw.text((x + 27, at), text, font=_font(17), fill=TEXT, anchor="lm")
+    draw.text((x, y - 12), "SUV", font=_font(17), fill=TEXT, anchor="ls")
 
 
 def _foot(
@@ -177,14 +180,14 @@ def _foot(
     draw.line([(x, y), (end, y)], fill=TEXT, width=2)
     for tick in (x, end):
         draw.line([(tick, y - 4), (tick, y + 5)], fill=TEXT, width=2)
-    draw.text((end + 10, y), f"{length_mm} mm", font=_font(14), fill=TEXT, anchor="lm")
+    draw.text((end + 10, y), f"{length_mm} mm", font=_font(17), fill=TEXT, anchor="lm")
     name = report.pet.name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
     lines = (f"{name} · {_lesions_text(len(report.lesions), numbered)}", "Research use only. Not a medical device.")
     for row, line in enumerate(lines):
-        font, width = _font(14), picture.width - 2 * MARGIN
+        font, width = _font(17), picture.width - 2 * MARGIN
         while draw.textlength(line, font) > width and len(line) > 8:
             line = f"{line[: len(line) // 2 - 2]}…{line[len(line) // 2 + 1 :]}"
-        draw.text((x, y + 16 + 20 * row), line, font=font, fill=QUIET)
+        draw.text((x, y + 18 + 24 * row), line, font=font, fill=QUIET)
 
 
 def _lesions_text(count: int, numbered: int) -> str:

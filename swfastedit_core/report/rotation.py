@@ -35,8 +35,8 @@ class Rotation:
     pixel_mm
         Height and width of a pixel.
     positions_mm
-        Of each lesion's centroid, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the
-        patient's left from the axis of rotation.
+        Of the given points, float64 [N, 3]: upwards from the middle of row 0, and to the back and to the patient's
+        left from the axis of rotation.
     slice_up_mm
         Height of the display's slice 0 above the middle of row 0, and the step from slice to slice.
     """
@@ -48,7 +48,7 @@ class Rotation:
     slice_up_mm: tuple[float, float]
 
 
-def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
+def rotate(display: Display, points_spl: np.ndarray) -> Rotation:
     """Project a scan and its lesions from 18 sides.
 
     After maximum pooling to about 2 mm, the nearest voxels along each ray are taken. None is missed: the hottest voxel
@@ -58,8 +58,8 @@ def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
     ----------
     display
         The scan.
-    centroids_spl
-        Of the lesions, positions in `display.grey`, float64 [N, 3].
+    points_spl
+        Positions in `display.grey` that `Rotation.positions_mm` holds, float64 [N, 3].
     """
     factors = [max(1, round(SMALLEST_PIXEL_MM / mm)) for mm in display.voxel_mm]
     height_mm, *_ = voxel_mm = [factor * mm for factor, mm in zip(factors, display.voxel_mm, strict=True)]
@@ -70,7 +70,7 @@ def rotate(display: Display, centroids_spl: np.ndarray) -> Rotation:
         np.stack([_project(columns, gather).T for gather in gathers]) for columns in map(_columns, (grey, numbers))
     )
     kept = _occupied(grey_views, number_views)
-    pooled = (centroids_spl - (np.array(factors) - 1) / 2.0) / factors
+    pooled = (points_spl - (np.array(factors) - 1) / 2.0) / factors
     axis = np.array([0.0, (grey.shape[1] - 1) / 2.0, (grey.shape[2] - 1) / 2.0])
     return Rotation(
         grey_views[:, :, kept],

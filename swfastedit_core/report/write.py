@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from swfastedit_core.report.files import FIGURES, LESIONS, MIP, PAGE
 from swfastedit_core.report.page import write_page
 from swfastedit_core.report.picture import write_mip
 from swfastedit_core.report.record import Report
 from swfastedit_core.report.table import write_json, write_lesions_csv
 from swfastedit_core.volume import Volume
-
-LESIONS, FIGURES, MIP, PAGE = "lesions.csv", "report.json", "mip.png", "report.html"
-FILES = (LESIONS, FIGURES, MIP, PAGE)
 
 
 def write_report(
@@ -45,7 +43,7 @@ def write_report(
     UserError
         If a file cannot be written.
     """
+    write_json(report, folder / FIGURES)  # first: it marks the folder as one of this program
     write_lesions_csv(report, folder / LESIONS)
-    write_json(report, folder / FIGURES)
     write_mip(report, pet, numbers_zyx, folder / MIP, suv_window=suv_window)
     write_page(report, pet, numbers_zyx, folder / PAGE, suv_window=suv_window, viewer=viewer)

@@ -64,6 +64,7 @@ def test_a_part_is_measured_with_its_files(pair, tmp_path):
     save_pair(pair, tmp_path)
     result = reporting.measure_here(Part("x", "x", fill), tmp_path)
     assert result.files_mb == 3.0
+    assert result.cpu_seconds > 0
     assert 0 < result.seconds < 60
     assert result.peak_memory_mb > pair.pet.array_zyx.nbytes / 1e6
 
@@ -71,9 +72,9 @@ def test_a_part_is_measured_with_its_files(pair, tmp_path):
 @pytest.mark.parametrize(
     ("result", "names"),
     [
-        (Result(10.0, 3000.0, 2.0), []),
-        (Result(10.1, 2999.0, 1.0), ["seconds"]),
-        (Result(1.0, 3001.0, 2.1), ["peak_memory_mb", "files_mb"]),
+        (Result(10.0, 99.0, 3000.0, 2.0), []),
+        (Result(10.1, 1.0, 2999.0, 1.0), ["seconds"]),
+        (Result(1.0, 1.0, 3001.0, 2.1), ["peak_memory_mb", "files_mb"]),
     ],
 )
 def test_what_is_above_a_limit_is_named(result, names):
@@ -82,11 +83,11 @@ def test_what_is_above_a_limit_is_named(result, names):
 
 
 def test_the_median_time_and_the_highest_memory_count():
-    runs = [Result(1.0, 10.0, 3.0), Result(9.0, 12.0, 1.0), Result(2.0, 11.0, 2.0)]
-    assert median(runs) == Result(2.0, 12.0, 3.0)
+    runs = [Result(1.0, 5.0, 10.0, 3.0), Result(9.0, 4.0, 12.0, 1.0), Result(2.0, 3.0, 11.0, 2.0)]
+    assert median(runs) == Result(2.0, 4.0, 12.0, 3.0)
     part = PARTS[0]
     row = table({part.name: runs}).splitlines()[-1]
-    assert row == f"| {part.what} | 2.0 s | 10 s | 0.01 GB | 3 GB | 3.0 MB |  |"
+    assert row == f"| {part.what} | 2.0 s | 10 s | 4.0 s | 0.01 GB | 3 GB | 3.0 MB |  |"
 
 
 def test_the_command_prints_a_table_and_fails_above_a_limit(monkeypatch, tmp_path, capfd):
@@ -99,7 +100,7 @@ def test_the_command_prints_a_table_and_fails_above_a_limit(monkeypatch, tmp_pat
     assert "| all scores of a mask | " in capfd.readouterr().out
     (figures,) = json.loads(output.read_text())["reporting"]["scores"]
     assert figures["peak_memory_mb"] > 20
-    monkeypatch.setattr(reporting, "measure", lambda *_: Result(11.0, 1.0, 0.0))
+    monkeypatch.setattr(reporting, "measure", lambda *_: Result(11.0, 1.0, 1.0, 0.0))
     assert reporting.main(arguments) == 1
     assert capfd.readouterr().err == "above the limits: scores (seconds)\n"
 

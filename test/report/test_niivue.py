@@ -11,6 +11,7 @@ from clones import put
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.report import niivue
+from swfastedit_core.report.__main__ import main
 
 CODE = b"const niivue = {};\n"
 NPM = """#!/bin/sh
@@ -111,3 +112,25 @@ def test_a_relative_cache_folder(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     with pytest.raises(UserError, match="cache: the cache folder is no absolute path"):
         niivue.read()
+
+
+def test_the_command_fetches_the_file(npm, capfd):
+    assert main(["fetch-viewer"]) == 0
+    assert capfd.readouterr().out == f"{niivue.cached_file()}: NiiVue {niivue.VERSION}\n"
+    assert niivue.read() == CODE.decode()
+    assert niivue.COMMAND == "python -m swfastedit_core.report fetch-viewer"
+
+
+def test_a_report_with_a_viewer_is_refused_at_once_without_the_file(npm, capfd):
+    options = ["--pet", "none.mha", "--mask", "none.mha", "--output", str(npm / "out")]
+    assert main([*options, "--viewer"]) == 1
+    assert capfd.readouterr().err.endswith(f"is not there; run once: {niivue.COMMAND}\n")
+    niivue.fetch()
+    assert main([*options, "--viewer"]) == 1
+    assert "none.mha" in capfd.readouterr().err
+
+
+def test_more_words_after_fetch_viewer_are_refused(npm, capfd):
+    assert main(["fetch-viewer", "now"]) == 1
+    assert capfd.readouterr().err == f"unrecognized arguments: now; see {niivue.COMMAND} --help\n"
+    assert not (npm / "asked").exists()

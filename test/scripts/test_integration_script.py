@@ -106,6 +106,30 @@ def test_without_root_or_apt_get_nothing_is_installed(get_browser, programs, use
     assert (said.startswith("no browser (chromium chromium-browser google-chrome)"), asked) == (True, [])
 
 
+@pytest.mark.parametrize(
+    ("programs", "python", "out", "err"),
+    [
+        ((), "exit 9", "npm is not installed: the test of the viewer is skipped", ""),
+        (("npm",), "echo '/a b/niivue.umd.js: NiiVue 1.2.3'", "<viewer: /a b/niivue.umd.js>", ""),
+        (("npm",), "echo 1; echo why >&2; exit 1", "", "the test of the viewer is skipped: why\n"),
+    ],
+)
+def test_integration_gets_the_viewer_where_it_can(tmp_path, programs, python, out, err):
+    for name in ("bash", "tail"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    asked = '[ "$*" = "-m swfastedit_core.report fetch-viewer" ] || exit 3'
+    put(tmp_path / "python", f"#!{tmp_path}/bash\n{asked}\n{python}\n")
+    for name in programs:
+        put(tmp_path / name, "")
+    named = """bash -c 'echo "${SWFASTEDIT_NIIVUE:+<viewer: $SWFASTEDIT_NIIVUE>}"'"""
+    command = f"set -euo pipefail; source .ci/browser.sh; get_viewer; {named}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env={"PATH": str(tmp_path), "PYTHON": str(tmp_path / "python")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == (out, err)
+
+
 def test_the_same_browsers_are_looked_for_by_the_tests():
     said = subprocess.run(["bash", "-c", 'source .ci/browser.sh; echo "${BROWSERS[*]}"'], cwd=ROOT, capture_output=True)
     assert tuple(said.stdout.decode().split()) == browser.NAMES

@@ -85,6 +85,7 @@ const pictures = (() => {
     context.setTransform(options.mirrored ? -1 : 1, 0, 0, 1, options.mirrored ? canvas.width : 0, 0);
     context.drawImage(image, tile.x, tile.y, tile.columns, tile.rows, 0, 0, canvas.width, canvas.height);
     if (options.line !== undefined) drawLine(context, canvas, options.line / tile.rows, ratio);
+    for (const circle of options.circles) drawCircle(context, canvas, circle, tile, ratio);
     if (!lesions) return;
     const style = getComputedStyle(canvas);
     const [colour, markedColour] = ["--lesion", "--marked-lesion"].map((name) => style.getPropertyValue(name));
@@ -128,6 +129,18 @@ const pictures = (() => {
     ring.arc(((box.left + box.right) / 2) * scale.a, ((box.top + box.bottom) / 2) * scale.d, 18 * ratio, 0, 2 * Math.PI);
     Object.assign(context, { strokeStyle, lineWidth: 1.5 * ratio });
     context.stroke(ring);
+  }
+
+  function drawCircle(context, canvas, circle, tile, ratio) {
+    const [across, down] = [canvas.width / tile.columns, canvas.height / tile.rows];
+    const path = new Path2D();
+    path.ellipse(circle.x * across, circle.y * down, circle.across * across, circle.down * down, 0, 0, 2 * Math.PI);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.setLineDash([5 * ratio, 3 * ratio]);
+    const strokeStyle = getComputedStyle(canvas).getPropertyValue("--liver");
+    Object.assign(context, { strokeStyle, lineWidth: 2 * ratio });
+    context.stroke(path);
+    context.setLineDash([]);
   }
 
   async function load(url) {

@@ -6,30 +6,12 @@
   const { mip, slices } = data;
   const lesions = new Map(data.lesions.map((lesion) => [lesion.number, lesion]));
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const state = { view: 0, slice: data.lesions[0]?.slice ?? Math.floor(slices.count / 2), marked: 0, timer: 0 };
+  const state = { view: 0, slice: data.lesions[0]?.slice ?? Math.floor(slices.count / 2), marked: 0, timer: 0, liver: false };
   const stage = element("stage");
   const runs = { mip: pictures.decodeRuns(mip.runs), slices: pictures.decodeRuns(slices.runs) };
   const shown = { mip: null, slice: null };
   const sprites = { mip: await pictures.load(mip.sprite), slices: new Map() };
   const checked = (id) => element(id)?.checked ?? false;
-
-  // The letters of patient sides at the ends of a picture's row: left (L), back (P), or both.
-  function sideLetters(view) {
-    const angle = (2 * Math.PI * view) / mip.views;
-    const parts = [[Math.cos(angle), "R", "L"], [Math.sin(angle), "A", "P"]];
-    parts.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]));
-    const kept = parts.filter(([part]) => Math.abs(part) > 0.38);
-    const letters = (sign) => kept.map(([part, low, high]) => (part * sign > 0 ? high : low)).join("");
-    return [letters(-1), letters(1)];
-  }
-
-  function viewName(view) {
-    const quarter = mip.views / 4;
-    const straight = ["Anterior view", "Left lateral view", "Posterior view", "Right lateral view"];
-    const oblique = ["Left anterior oblique", "Left posterior oblique", "Right posterior oblique", "Right anterior oblique"];
-    const names = view % quarter ? oblique : straight;
-    return `${names[Math.floor(view / quarter)]}, ${(view * 360) / mip.views}°`;
-  }
 
   function drawMip() {
     const half = mip.views / 2;
@@ -43,7 +25,8 @@
     };
     const up = mip.slice_up_mm[0] + state.slice * mip.slice_up_mm[1];
     const line = mip.rows - 0.5 - up / mip.pixel_mm[0];
-    const options = { mirrored, marked: state.marked, line };
+    const circles = state.liver ? patientViews.sphereOnMip(data.liver, state.view, mip) : [];
+    const options = { mirrored, marked: state.marked, line, circles };
     pictures.draw(canvas, sprites.mip, tile, checked("outline-toggle") ? shown.mip : null, options);
     const count = lesionNumbers.place(shown.mip.boxes, canvas, mip, state.marked, checked("number-toggle"));
     const some = checked("number-toggle") && count < lesions.size;
@@ -51,9 +34,9 @@
     canvas.dataset.view = state.view;
     canvas.dataset.ready = "true";
     canvas.setAttribute("aria-valuenow", (state.view * 360) / mip.views);
-    canvas.setAttribute("aria-valuetext", viewName(state.view));
-    element("view-name").textContent = viewName(state.view);
-    [element("side-start").textContent, element("side-end").textContent] = sideLetters(state.view);
+    canvas.setAttribute("aria-valuetext", patientViews.name(state.view, mip.views));
+    element("view-name").textContent = patientViews.name(state.view, mip.views);
+    [element("side-start").textContent, element("side-end").textContent] = patientViews.sideLetters(state.view, mip.views);
   }
 
   async function drawSlice() {
@@ -70,7 +53,8 @@
     };
     const canvas = element("slice");
     shown.slice = pictures.lesionPixels(runs.slices, slice, slices.rows, slices.columns, false);
-    const options = { marked: state.marked, filled: true };
+    const circles = state.liver ? patientViews.sphereOnSlice(data.liver, state.slice, slices) : [];
+    const options = { marked: state.marked, filled: true, circles };
     pictures.draw(canvas, image, tile, checked("mask-toggle") ? shown.slice : null, options);
     const mm = slices.first_mm + slice * slices.step_mm;
     const numbers = Array.from(shown.slice.boxes.keys()).sort((a, b) => a - b);
@@ -130,28 +114,14 @@
     }, 30);
   }
 
-  const rowOf = (number) => document.querySelector(`#lesions tr[data-lesion="${number}"]`);
-
-  function scrollTo(row) {
-    const box = row.closest(".scroll");
-    const head = row.closest("table").tHead.offsetHeight;
-    const top = row.offsetTop - head;
-    if (top < box.scrollTop || row.offsetTop + row.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top;
-  }
-
   // A lesion that is marked already is released. `keep` names the picture that stays as it is.
   function mark(number, { keep = "" } = {}) {
     const lesion = number === state.marked ? undefined : lesions.get(number);
-    const before = rowOf(state.marked);
-    before?.classList.remove("marked");
-    before?.removeAttribute("aria-current");
     state.marked = lesion ? number : 0;
     lesionNumbers.press(state.marked);
+    lesionRows.mark(state.marked, { scroll: keep !== "table" });
     element("marked").textContent = lesion ? `Lesion ${number}: ${lesion.text}` : "No lesion is marked.";
     if (lesion) {
-      rowOf(number).classList.add("marked");
-      rowOf(number).setAttribute("aria-current", "true");
-      if (keep !== "table") scrollTo(rowOf(number));
       turnTo(lesion.view);
     } else {
       stop();
@@ -162,23 +132,7 @@
   function showStage() {
     const { top, bottom } = stage.getBoundingClientRect();
     if (bottom > 120 && top < window.innerHeight - 120) return;
-    stage.scrollIntoView({ block: "nearest", behavior: calm.matches ? "auto" : "smooth" });
-  }
-
-  function connectTable() {
-    for (const row of document.querySelectorAll("#lesions tbody tr")) {
-      const number = Number(row.dataset.lesion);
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "show-lesion";
-      button.textContent = number;
-      button.setAttribute("aria-label", `Lesion ${number}: show in the pictures`);
-      row.cells[0].replaceChildren(button);
-      row.addEventListener("click", () => {
-        mark(number, { keep: "table" });
-        if (state.marked) showStage();
-      });
-    }
+    stage.scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" });
   }
 
   function connectDrag() {
@@ -241,6 +195,12 @@
     for (const id of ["outline-toggle", "number-toggle"]) element(id)?.addEventListener("change", drawMip);
     element("mask-toggle")?.addEventListener("change", drawSlice);
     element("slice-position").addEventListener("input", (event) => setSlice(Number(event.target.value)));
+    element("show-liver")?.addEventListener("click", () => {
+      state.liver = true;
+      turnTo(0);
+      setSlice(data.liver.slice);
+      showStage();
+    });
     let wheel = 0;
     element("slice").addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -258,7 +218,10 @@
 
   lesionNumbers.makeButtons(data.lesions, (number) => mark(number));
   if (lesions.size) element("marked").textContent = "Click a number, a lesion or a row to mark it.";
-  connectTable();
+  lesionRows.connect((number) => {
+    mark(number, { keep: "table" });
+    if (state.marked) showStage();
+  });
   connectDrag();
   connectKeys();
   connectControls();

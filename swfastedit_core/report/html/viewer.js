@@ -20,10 +20,13 @@
     place.textContent = parts.join(", ");
   }
 
-  async function load(viewer, id, options) {
+  async function load(viewer, id, { low, high, ...options }) {
     const base64 = document.getElementById(id).textContent;
     if (!base64) return;
-    viewer.addVolume(await niivue.NVImage.loadFromBase64({ base64, name: `${id}.nii.gz`, ...options }));
+    const volume = await niivue.NVImage.loadFromBase64({ base64, name: `${id}.nii.gz`, ...options });
+    volume.cal_min = low; // as options, they would be limited to the values that occur
+    volume.cal_max = high;
+    viewer.addVolume(volume);
   }
 
   function connect(viewer) {
@@ -75,9 +78,8 @@
     await viewer.attachToCanvas(canvas);
     viewer.addColormap("inverted", INVERTED);
     viewer.addColormap("lesions", RED);
-    const { low, high } = settings;
-    await load(viewer, "viewer-pet", { colormap: "inverted", cal_min: low, cal_max: high, trustCalMinMax: false });
-    await load(viewer, "viewer-lesions", { colormap: "lesions", opacity: 0.6, cal_min: 0.5, cal_max: 1 });
+    await load(viewer, "viewer-pet", { colormap: "inverted", low: settings.low, high: settings.high });
+    await load(viewer, "viewer-lesions", { colormap: "lesions", opacity: 0.6, low: 0.5, high: 1 });
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
     viewer.setRenderAzimuthElevation(180, 5); // from the front
     connect(viewer);

@@ -1,4 +1,4 @@
-"""Label files: their values, and the way to the grid of the scan."""
+"""Masks and labels in files: their values, and the way to the grid of the scan."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from swfastedit_core.axes import find_turn, turn_volume
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.nifti_forms import Form
 from swfastedit_core.files.read import read_label
 from swfastedit_core.resample import resample
-from swfastedit_core.train.data.axes import find_turn, turn_volume
 from swfastedit_core.volume import Geometry, Volume
 
 SAME_GRID_MM = 0.1  # tolerance for the corners of equal grids: headers are rounded

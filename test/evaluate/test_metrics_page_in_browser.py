@@ -1,0 +1,76 @@
+"""metrics.html in a headless browser."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from accessibility import accessibility_faults
+from browser import PHONE, opened, read_pdf
+from tiny_masks import mask, write
+
+MARKUP = "<img src=x onerror=alert(1)>&amp;"
+DOTS = {MARKUP: 10, "nine": 9, "two": 2, "none": 0}  # isolated voxels of the label
+
+
+def dots(count: int) -> np.ndarray:
+    """Return a mask with this many components."""
+    array = mask()
+    places = [(z, y, x) for z in range(0, array.shape[0], 2) for y in range(0, array.shape[1], 2)
+              for x in range(0, array.shape[2], 2)]  # fmt: skip
+    for place in places[:count]:
+        array[place] = 1
+    return array
+
+
+@pytest.fixture(scope="module")
+def metrics_page(tmp_path_factory):
+    top = tmp_path_factory.mktemp("cohort")
+    for name, count in DOTS.items():
+        write(dots(count), top / "labels" / f"{name}.mha")
+        write(dots(max(count - 1, 0)), top / "predictions" / f"{name}.mha")
+    from swfastedit_core.evaluate.__main__ import main
+
+    code = main([f"--{name}={top / name}" for name in ("labels", "predictions", "output")])
+    assert code == 0
+    return top / "output/metrics.html"
+
+
+@pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])
+def test_page_has_no_faults(browser, metrics_page, settings):
+    with opened(browser, metrics_page, **settings) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+        assert accessibility_faults(page) == []
+
+
+def test_cases_are_sorted_by_number_both_ways(browser, metrics_page):
+    with opened(browser, metrics_page) as page:
+        table = page.locator("table.sortable")
+        heading = table.get_by_role("button", name="Label lesions")
+
+        def cases():
+            return table.locator("tbody th").all_inner_texts()
+
+        heading.click()
+        assert cases() == [MARKUP, "nine", "two", "none"]
+        heading.click()
+        assert cases() == ["none", "two", "nine", MARKUP]
+        heading.press("Enter")
+        assert cases() == [MARKUP, "nine", "two", "none"]
+        assert table.locator("th[aria-sort]").inner_text() == "Label lesions"
+
+
+def test_undefined_figures_are_last_both_ways(browser, metrics_page):
+    with opened(browser, metrics_page) as page:
+        table = page.locator("table.sortable")
+        for direction in ("descending", "ascending"):
+            table.locator("th:nth-child(2) button").click()
+            assert table.locator("th[aria-sort]").get_attribute("aria-sort") == direction
+            assert table.locator("tbody th").all_inner_texts()[-1] == "none"
+
+
+def test_printed_page_has_all_columns_on_the_paper(browser, metrics_page):
+    with opened(browser, metrics_page) as page:
+        text, end = read_pdf(page.pdf(prefer_css_page_size=True))
+        for row in page.locator("table.sortable tbody tr").all():
+            assert "".join(row.inner_text().split()) in text
+        assert end <= 1

@@ -1,0 +1,251 @@
+"""report.html in a headless browser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accessibility import accessibility_faults
+from browser import PHONE, opened, read_pdf
+from example_report import example_report, scan_with_balls
+
+from swfastedit_core.report.page import write_page
+
+MARKUP = '<script>alert("run")</script>'
+FILE = "<img src=x onerror=alert(2)>&amp;.mha"
+# Twelve lesions. The two largest are at the patient's right side and at the left side, the others one above another.
+BALLS = [(50, 20, 12, 4.2), (50, 20, 38, 3.6), (5, 20, 25, 3.0), *((11 + 4 * i, 20, 25, 1.0) for i in range(9))]
+RED_SHARE = """([id, x0, x1]) => {
+  const canvas = document.getElementById(id);
+  const width = Math.round(canvas.width * (x1 - x0));
+  const copy = new OffscreenCanvas(width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, -Math.round(canvas.width * x0), 0);
+  const { data } = copy.getImageData(0, 0, width, canvas.height);
+  let red = 0;
+  for (let i = 0; i < data.length; i += 4) if (data[i] > data[i + 1] + 20 && data[i] > data[i + 2] + 20) red += 1;
+  return red / (data.length / 4);
+}"""
+
+
+@pytest.fixture(scope="module")
+def example():
+    scan, numbers = scan_with_balls(*BALLS)
+    return scan, numbers, example_report(scan, numbers)
+
+
+@pytest.fixture(scope="module")
+def report_page(example, tmp_path_factory):
+    scan, numbers, report = example
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_page(report, scan, numbers, path)
+    return path
+
+
+@pytest.fixture
+def page(browser, report_page):
+    # Less motion: the projection turns to a lesion at once.
+    with opened(browser, report_page, reduced_motion="reduce") as page:
+        yield ready(page)
+
+
+def ready(page):
+    """Wait until the pictures are drawn."""
+    for name in ("mip", "slice"):
+        page.wait_for_selector(f"#{name}[data-ready]")
+    return page
+
+
+def number(page, name, attribute):
+    return int(page.get_attribute(f"#{name}", f"data-{attribute}"))
+
+
+def red_share(page, name, *, of=(0.0, 1.0)):
+    """Return which share of a picture's pixels is red, between two shares of its width."""
+    return page.evaluate(RED_SHARE, [name, *of])
+
+
+@pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])
+def test_page_has_no_faults(browser, report_page, settings):
+    with opened(browser, report_page, **settings) as page:
+        ready(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+        assert accessibility_faults(page) == []
+
+
+def test_a_report_without_lesions_has_no_faults(browser, tmp_path):
+    scan, numbers = scan_with_balls()
+    write_page(replace(example_report(scan, numbers), liver=None, weights=()), scan, numbers, tmp_path / "report.html")
+    with opened(browser, tmp_path / "report.html") as page:
+        assert accessibility_faults(ready(page)) == []
+
+
+def test_markup_in_names_stays_text(browser, example, tmp_path):
+    scan, numbers, report = example
+    terms = replace(report.weights[0], source=MARKUP, licence=MARKUP, attribution=MARKUP)
+    report = replace(
+        report, pet=Path(FILE), mask=Path(FILE), method=MARKUP, liver_note=MARKUP, warnings=(MARKUP,),
+        weights=(terms,), processing={MARKUP: MARKUP}, program=MARKUP, created=MARKUP,
+    )  # fmt: skip
+    write_page(report, scan, numbers, tmp_path / "report.html")
+    with opened(browser, tmp_path / "report.html") as page:
+        ready(page)
+        assert page.title() == f"PET report: {FILE}"
+        assert page.get_by_text(FILE).count() >= 2
+        assert page.get_by_text(MARKUP).count() >= 7
+        assert page.locator("img[onerror]").count() == 0
+
+
+def test_mouse_turns_the_projection(page):
+    box = page.locator("#mip").bounding_box()
+    x, y = box["x"] + box["width"] * 0.85, box["y"] + box["height"] * 0.3  # no lesion and no number is there
+    assert number(page, "mip", "view") == 0
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - box["width"] / 2, y, steps=4)
+    page.wait_for_selector("#mip[data-view='9']")  # the width is half a turn; towards the patient's left side
+    page.mouse.up()
+    page.mouse.move(x, y, steps=4)
+    assert number(page, "mip", "view") == 9
+    assert page.inner_text("#view-name").startswith("Left ")
+
+
+def test_finger_turns_the_projection(browser, report_page):
+    with opened(browser, report_page, **PHONE) as page:
+        ready(page).locator("#mip").scroll_into_view_if_needed()
+        box = page.locator("#mip").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        send = page.context.new_cdp_session(page).send
+        scrolled = page.evaluate("scrollY")
+        send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        for step in range(1, 9):
+            point = {"x": x + step * box["width"] / 16, "y": y}
+            send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_selector("#mip[data-view='27']")
+        assert page.evaluate("scrollY") == scrolled
+
+
+def test_keys_turn_the_projection(page):
+    page.focus("#mip")
+    for key, view in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 35), ("PageUp", 8), ("Home", 0)):
+        page.keyboard.press(key)
+        assert number(page, "mip", "view") == view
+    assert page.get_attribute("#mip", "aria-valuetext") == "Anterior view, 0°"
+
+
+def test_the_projection_plays_and_stops(browser, report_page):
+    with opened(browser, report_page) as page:
+        ready(page)
+        page.click("#play")
+        page.wait_for_selector('#mip[data-view="2"]')
+        page.click("#play")
+        stopped = number(page, "mip", "view")
+        page.wait_for_timeout(300)
+        assert number(page, "mip", "view") == stopped
+
+
+@pytest.mark.parametrize("column", ["MTV", "TLG"])
+def test_columns_are_sorted_by_number_both_ways(page, column):
+    heading = page.locator("#lesions thead th", has_text=column).first
+    index = heading.evaluate("heading => heading.cellIndex")
+
+    def figures():
+        rows = page.locator("#lesions tbody tr")
+        return [float(row.locator("th, td").nth(index).inner_text().replace(",", "")) for row in rows.all()]
+
+    before = figures()
+    assert sorted(before) != sorted(before, key=str)  # as text they have another order
+    for direction, expected in (("descending", sorted(before, reverse=True)), ("ascending", sorted(before))):
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        assert figures() == expected
+    assert page.locator("#lesions th[aria-sort]").count() == 1
+
+
+def test_a_click_on_a_number_marks_the_row_and_turns_to_the_lesion(page):
+    page.focus("#mip")
+    page.keyboard.press("PageUp")  # the view from the left; lesion 1 is at the right side
+    page.locator('#stage button.lesion[data-lesion="1"]').click()
+    marked = page.locator("#lesions tr.marked")
+    assert (marked.count(), marked.get_attribute("data-lesion")) == (1, "1")
+    assert page.inner_text("#view-name") == "Right lateral view, 270°"
+    assert page.inner_text("#marked").startswith("Lesion 1: ")
+    page.wait_for_selector('#slice[data-slice="50"]')
+    page.keyboard.press("Escape")
+    assert marked.count() == 0
+
+
+def test_a_row_shows_its_lesion_by_keyboard(page):
+    page.locator("#lesions tr[data-lesion='1'] .show-lesion").press("Enter")
+    assert page.locator("#lesions tr.marked").get_attribute("data-lesion") == "1"
+    number_of = page.locator('#stage button.lesion[data-lesion="1"]')
+    assert number_of.is_visible()
+    assert number_of.get_attribute("aria-pressed") == "true"
+
+
+def test_sides_are_those_of_the_patient(page):
+    """Lesion 1 is at the patient's right: left in the anterior view and on the slice, right in the posterior view."""
+
+    def middle(name):
+        box = page.locator(name).bounding_box()
+        return box["x"] + box["width"] / 2
+
+    def is_left():
+        return middle('#stage button.lesion[data-lesion="1"]') < middle("#mip")
+
+    assert is_left()
+    assert (page.inner_text("#side-start"), page.inner_text("#side-end")) == ("R", "L")
+    page.focus("#mip")
+    for _ in range(2):
+        page.keyboard.press("PageUp")
+    assert page.get_attribute("#mip", "aria-valuetext") == "Posterior view, 180°"
+    assert not is_left()
+    page.fill("#slice-position", "50")
+    page.wait_for_selector('#slice[data-slice="50"]')
+    right, left = (red_share(page, "slice", of=half) for half in ((0.0, 0.5), (0.5, 1.0)))
+    assert right > 1.2 * left > 0
+
+
+def test_slices_move_and_the_mask_is_shown_and_hidden(page):
+    page.fill("#slice-position", "50")
+    page.wait_for_selector('#slice[data-slice="50"]')
+    assert red_share(page, "slice") > 0.01  # the balls are a tenth of the slice
+    page.uncheck("#mask-toggle")
+    page.wait_for_timeout(50)
+    assert red_share(page, "slice") == 0
+    page.check("#mask-toggle")
+    page.focus("#slice-position")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector('#slice[data-slice="51"]')
+    page.hover("#slice")
+    page.mouse.wheel(0, 120)
+    page.wait_for_selector('#slice[data-slice="47"]')
+    page.fill("#slice-position", "0")
+    page.wait_for_selector('#slice[data-slice="0"]')
+    assert red_share(page, "slice") == 0
+
+
+def test_outlines_of_the_projection_are_shown_and_hidden(page):
+    assert red_share(page, "mip") > 0.001
+    page.uncheck("#outline-toggle")
+    assert red_share(page, "mip") < 0.001
+
+
+def test_printed_page_has_the_picture_and_the_whole_table(page):
+    text, end = read_pdf(page.pdf(prefer_css_page_size=True))
+    for row in page.locator("#lesions tbody tr").all():
+        assert "".join(row.inner_text().split()) in text
+    assert text.count("SUVpeak") >= 2  # heading and note
+    assert end <= 1
+    assert ("Researchuseonly" in text, "click" in text) == (True, False)
+    page.emulate_media(media="print")
+    assert page.is_visible("#static-mip img")
+    assert not page.is_visible("#mip")
+
+
+def test_without_scripts_the_picture_and_the_table_are_there(browser, report_page):
+    with opened(browser, report_page, java_script_enabled=False) as page:
+        assert page.is_visible("#static-mip img")
+        assert page.locator("#lesions tbody tr").count() == len(BALLS)
+        assert not page.is_visible("#mip")
