@@ -8,7 +8,7 @@ from swfastedit_core.system.command import run_command
 from swfastedit_core.system.limits import LeastMemory
 from swfastedit_core.system.supervisor import supervise
 
-LEAST = LeastMemory(address_space=1_200_000_000, data=300_000_000)  # bytes for libraries and a small scan
+LEAST = LeastMemory(address_space=1_200_000_000, data=420_000_000)  # bytes for libraries and a small scan
 
 
 def main(arguments: list[str] | None = None) -> int:
