@@ -54,7 +54,7 @@ def opened(browser, path: Path, **settings) -> Iterator:
         Of the window, such as `PHONE`.
     """
     context = browser.new_context(**{**DESKTOP, **settings})
-    context.set_default_timeout(10_000)  # milliseconds
+    context.set_default_timeout(30_000)  # milliseconds
     page = context.new_page()
     faults: list[str] = []
     own = path.resolve().as_uri()
