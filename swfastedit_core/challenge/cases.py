@@ -15,6 +15,7 @@ from swfastedit_core.system.command import require_writable, say
 
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble
+    from swfastedit_core.volume import Geometry
 
 FileId = tuple[int, int]
 
@@ -116,22 +117,33 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
         If memory is too small for a scan, or a scan is too large for any machine.
     """
     from swfastedit_core.files.geometry import read_geometry
+
+    for case in cases:
+        require_memory_for(read_geometry(case.pet, form=options.case.geometry), networks, source=str(case.pet))
+
+
+def require_memory_for(grid: Geometry, networks: Ensemble, *, source: str) -> None:
+    """Refuse a scan on this grid if it cannot fit into memory at a network's spacing.
+
+    Raises
+    ------
+    UserError
+        As `require_memory`; begins with `source`.
+    """
     from swfastedit_core.preprocess import least_memory_bytes, place
     from swfastedit_core.system.memory import usable_memory_bytes
 
     usable = usable_memory_bytes()
-    for case in cases:
-        geometry = read_geometry(case.pet, form=options.case.geometry)
-        for network in networks:
-            try:
-                placement = place(geometry, network.config.preprocessing.spacing_mm)
-            except UserError as error:
-                raise UserError(f"{case.pet}: {error}") from error
-            needed = least_memory_bytes(placement)
-            if usable is not None and needed > usable:
-                shape = "×".join(map(str, placement.network_shape))
-                raise UserError(
-                    f"{case.pet}: out of memory: {shape} voxels at the network's spacing need more than "
-                    f"{needed / 1e9:.2f} GB, and {usable / 1e9:.2f} GB of memory are free; free some memory, or cut "
-                    "the scan"
-                )
+    for network in networks:
+        try:
+            placement = place(grid, network.config.preprocessing.spacing_mm)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
+        needed = least_memory_bytes(placement)
+        if usable is not None and needed > usable:
+            shape = "×".join(map(str, placement.network_shape))
+            raise UserError(
+                f"{source}: out of memory: {shape} voxels at the network's spacing need more than "
+                f"{needed / 1e9:.2f} GB, and {usable / 1e9:.2f} GB of memory are free; free some memory, or cut "
+                "the scan"
+            )
