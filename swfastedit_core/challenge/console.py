@@ -13,14 +13,14 @@ LINES_OF_PROGRESS = 10
 
 
 @contextmanager
-def progress_bar(name: str, *, quiet: bool) -> Iterator[Progress | None]:
-    """Show the finished windows: a bar on a terminal, otherwise a line for every tenth; None if quiet."""
+def progress_bar(name: str, *, quiet: bool, unit: str = "window") -> Iterator[Progress | None]:
+    """Show finished windows or other units: a bar on a terminal, otherwise a line for every tenth; None if quiet."""
     if quiet:
         yield None
     elif sys.stdout.isatty():
         from tqdm import tqdm
 
-        with tqdm(desc=name, unit="window", file=sys.stdout) as bar:
+        with tqdm(desc=name, unit=unit, file=sys.stdout) as bar:
 
             def move(done: int, total: int) -> None:
                 bar.total = total
@@ -28,10 +28,10 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Progress | None]:
 
             yield move
     else:
-        yield _lines(name)
+        yield _lines(name, unit)
 
 
-def _lines(name: str) -> Progress:
+def _lines(name: str, unit: str) -> Progress:
     last = -1
 
     def line(done: int, total: int) -> None:
@@ -39,6 +39,6 @@ def _lines(name: str) -> Progress:
         tenth = done * LINES_OF_PROGRESS // total
         if tenth > last:
             last = tenth
-            say(f"{name}: {done} of {total} windows")
+            say(f"{name}: {done} of {total} {unit}s")
 
     return line

@@ -87,13 +87,15 @@ def read_ct(path: str | Path, *, form: Form = "auto") -> Volume:
     return volume
 
 
-def read_label(path: str | Path, *, form: Form = "auto") -> Volume:
+def read_label(path: str | Path, *, form: Form = "auto", what: str = "label") -> Volume:
     """Read a label as it is in the file.
 
     Parameters
     ----------
     path, form
         As `read_volume`.
+    what
+        What it is, for messages.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def read_label(path: str | Path, *, form: Form = "auto") -> Volume:
     path = Path(path)
     volume = _read(path, read_header(path, form=form))
     if not np.isfinite([volume.array_zyx.min(), volume.array_zyx.max()]).all():
-        raise UserError(f"{path}: the label has voxels that are not finite numbers, expected 0, 1, …")
+        raise UserError(f"{path}: the {what} has voxels that are not finite numbers, expected 0, 1, …")
     return volume
 
 

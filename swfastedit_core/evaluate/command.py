@@ -1,0 +1,231 @@
+"""The command line of the evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_cases
+from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
+from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
+from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
+from swfastedit_core.system.command import Parser, Stopped, path_argument, say
+
+PROGRAM = "python -m swfastedit_core.evaluate"
+DESCRIPTION = """Score masks against labels.
+
+Writes metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and metrics.html.
+docs/evaluation.md says what each metric is.
+"""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to use the command.
+
+    Attributes
+    ----------
+    key
+        The option that chooses it.
+    needs, takes
+        Options that it needs besides, and those that it can have. `COMMON` ones belong to every mode.
+    run
+        Does everything, given the parsed options and a stream for the reasons of cases that fail.
+    """
+
+    key: str
+    needs: tuple[str, ...]
+    takes: tuple[str, ...]
+    run: Callable[[argparse.Namespace, TextIO], None]
+
+
+def run(arguments: list[str], *, stderr: TextIO) -> None:
+    """Run a command line; cases that fail have a line on `stderr` each.
+
+    Raises
+    ------
+    UserError
+        If an option is wrong, a file cannot be written, or a case cannot be scored.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    mode = _choose_mode(options, parser)
+    _check(options)
+    mode.run(options, stderr)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    masks = parser.add_argument_group("masks and labels")
+    masks.add_argument(
+        "--predictions",
+        type=path_argument,
+        metavar="DIR",
+        help="masks to score (.mha, .nii, .nii.gz, .nrrd), also in folders below; or one file",
+    )
+    masks.add_argument(
+        "--labels", type=path_argument, metavar="DIR", help="labels with the same names, with or without _0000"
+    )
+    masks.add_argument(
+        "--skip-unpaired",
+        action="store_true",
+        default=None,
+        help="leave out cases that only one of the two folders has; without it they are refused",
+    )
+    masks.add_argument(
+        "--prediction-labels",
+        type=int,
+        nargs="+",
+        metavar="V",
+        help="values of the predictions that are lesions (default: those of --lesion-labels)",
+    )
+    masks.add_argument(
+        "--resample",
+        action="store_true",
+        default=None,
+        help="bring a prediction on another grid to the label's; without it such a case is refused",
+    )
+    _add_common(parser)
+    return parser
+
+
+def _add_common(parser: Parser) -> None:
+    """Add the options of every mode."""
+    common = parser.add_argument_group("scores and output")
+    common.add_argument("--output", type=path_argument, required=True, metavar="DIR", help="folder for the results")
+    common.add_argument(
+        "--rules",
+        choices=RULES,
+        default=Scoring.rules,
+        help="challenge whose rules hold for a label without lesions: by autopet2 Dice and FNV are 0, by the others "
+        "they are not defined (default: %(default)s)",
+    )
+    common.add_argument(
+        "--tolerance-mm",
+        type=float,
+        default=TOLERANCE_MM,
+        metavar="MM",
+        help="tolerance of the surface Dice (default: %(default)s)",
+    )
+    common.add_argument(
+        "--lesion-labels", type=int, nargs="+", metavar="V", help="label values that are lesions (default: all above 0)"
+    )
+    common.add_argument(
+        "--geometry",
+        default=Scoring.form,
+        choices=["auto", "qform", "sform"],
+        help="coordinates of NIfTI files: auto takes the sform if there is one, and refuses a file whose qform "
+        "contradicts it (default: %(default)s)",
+    )
+    common.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that score cases; 0: none but this one (default: by processors and free memory)",
+    )
+    common.add_argument("--quiet", action="store_true", help="print no progress")
+
+
+def _choose_mode(options: argparse.Namespace, parser: Parser) -> Mode:
+    """Return the mode of a command line; refuse options of other modes."""
+    given = {_flag(name) for name, value in vars(options).items() if value is not None}
+    chosen = [mode for mode in MODES if mode.key in given]
+    keys = " or ".join(mode.key for mode in MODES)
+    if not chosen:
+        parser.error(f"nothing to score: give {keys}")
+    if len(chosen) > 1:
+        parser.error(f"{' and '.join(mode.key for mode in chosen)} exclude each other; give one of them")
+    (mode,) = chosen
+    if missing := [flag for flag in mode.needs if flag not in given]:
+        parser.error(f"{mode.key} needs {' and '.join(missing)}, too")
+    own = {mode.key, *mode.needs, *mode.takes}
+    for other in MODES:
+        foreign = sorted(given & {*other.needs, *other.takes} - own)
+        if foreign:
+            parser.error(f"{foreign[0]} belongs to {other.key}, and {mode.key} is given")
+    return mode
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check(options: argparse.Namespace) -> None:
+    if not (math.isfinite(options.tolerance_mm) and options.tolerance_mm >= 0):
+        raise UserError(f"--tolerance-mm {options.tolerance_mm:g}: expected 0 or more, in mm")
+    if options.workers is not None and options.workers < 0:
+        raise UserError(f"--workers {options.workers}: expected 0 or more")
+    for name in ("lesion_labels", "prediction_labels"):
+        if 0 in (getattr(options, name) or ()):
+            raise UserError(f"{_flag(name)} 0: is the background, expected the values of lesions")
+    require_output(options.output)
+
+
+def scoring_of(options: argparse.Namespace) -> Scoring:
+    """Return how the options ask masks to be read and scored."""
+    lesions = tuple(options.lesion_labels or ())
+    return Scoring(
+        rules=options.rules,
+        tolerance_mm=options.tolerance_mm,
+        lesion_labels=lesions,
+        prediction_labels=tuple(options.prediction_labels or lesions),
+        form=options.geometry,
+        resample=bool(options.resample),
+    )
+
+
+def _score_predictions(options: argparse.Namespace, stderr: TextIO) -> None:
+    scoring = scoring_of(options)
+    pairing = find_pairs(
+        options.labels, options.predictions, skip_unpaired=bool(options.skip_unpaired), output=options.output
+    )
+    notes = _notes(pairing)
+    for note in notes:
+        say(f"warning: {note}")
+    results = score_with_progress(pairing, scoring, workers=options.workers, quiet=options.quiet)
+    evaluation = Evaluation(
+        labels=str(options.labels),
+        predictions=str(options.predictions),
+        scoring=scoring,
+        results=tuple(results),
+        notes=notes,
+    )
+    write_evaluation(evaluation, options.output, say=say, stderr=stderr)
+
+
+def score_with_progress(pairing: Pairing, scoring: Scoring, *, workers: int | None, quiet: bool) -> list[CaseResult]:
+    """Score pairs with a progress bar; say at once which case cannot be scored."""
+    from swfastedit_core.challenge.console import progress_bar
+
+    done, total = 0, len(pairing.pairs)
+    try:
+        with progress_bar("scored", quiet=quiet, unit="case") as move:
+
+            def count(_: CaseResult) -> None:
+                nonlocal done
+                done += 1
+                if move:
+                    move(done, total)
+
+            return score_cases(pairing.pairs, scoring, workers=workers, progress=count)
+    except (KeyboardInterrupt, Stopped) as stopped:
+        stopped.add_note(f"{done} of {total} cases were scored, and no file was written")
+        raise
+
+
+def _notes(pairing: Pairing) -> tuple[str, ...]:
+    alone = {"labels have no prediction": pairing.labels_alone, "predictions have no label": pairing.predictions_alone}
+    return tuple(
+        f"{len(names)} {what} and are left out (--skip-unpaired): {name_some(names)}"
+        for what, names in alone.items()
+        if names
+    )
+
+
+MODES = (
+    Mode("--predictions", ("--labels",), ("--skip-unpaired", "--prediction-labels", "--resample"), _score_predictions),
+)

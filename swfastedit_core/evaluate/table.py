@@ -1,0 +1,69 @@
+"""``metrics.csv``: a row for each case."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.cohort import CaseResult
+from swfastedit_core.metrics.scores import Scores
+from swfastedit_core.system.atomic import replacing
+
+FILE = "metrics.csv"
+METRICS = tuple(field.name for field in fields(Scores))  # columns with numbers, in this order
+COUNTS = tuple(field.name for field in fields(Scores) if field.type == "int")
+COLUMNS = ("case", *METRICS, "problem", "remark")
+
+
+def write_table(results: Iterable[CaseResult], path: Path) -> None:
+    """Write the table. A score that is not defined is an empty cell, which spreadsheets, pandas and R read as missing.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    try:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([result.case, *_cells(result), result.problem, result.remark] for result in results)
+    except OSError as error:
+        raise UserError(f"{path}: the table cannot be written ({error.strerror})") from error
+
+
+def read_table(path: Path) -> list[CaseResult]:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or is another table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+            return [_result(row) for row in rows]
+    except OSError as error:
+        raise UserError(f"{path}: the table cannot be read ({error.strerror})") from error
+    except (KeyError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: is not a table of this program, expected the columns {', '.join(COLUMNS)}") from error
+
+
+def _cells(result: CaseResult) -> list[float | int | str]:
+    if result.scores is None:
+        return [""] * len(METRICS)
+    values = [getattr(result.scores, name) for name in METRICS]
+    return ["" if math.isnan(value) else value for value in values]
+
+
+def _result(row: dict[str, str]) -> CaseResult:
+    scores = None
+    if not row["problem"]:
+        values = {name: math.nan if row[name] == "" else float(row[name]) for name in METRICS}
+        scores = Scores(**{name: int(value) if name in COUNTS else value for name, value in values.items()})  # type: ignore[arg-type] # the counts are integers
+    return CaseResult(case=row["case"], scores=scores, problem=row["problem"], remark=row["remark"])
