@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from swfastedit_core.evaluate.summary import Interval, bootstrap_interval
 from swfastedit_core.metrics.scores import Scores
 
-CONFIDENCE, RESAMPLES, SEED = 0.95, 9999, 0  # of the bootstrap
-RESAMPLES_AT_A_TIME = 500  # bounds the memory
 EXACT_UP_TO = 50  # differences that are not 0, as in scipy; more: the normal approximation
 HIGHER, LOWER = "higher", "lower"
 ABSOLUTE_VOLUME_ERROR = "absolute_volume_error_ml"
@@ -33,12 +31,11 @@ LISTED = 10  # cases that differ most
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A difference with its BCa bootstrap interval; the bounds are NaN where there is no interval."""
+class Difference:
+    """A difference B − A and its 95 % BCa bootstrap interval over the cases; None where they are not defined."""
 
-    difference: float
-    low: float
-    high: float
+    value: float | None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +45,14 @@ class SignedRankTest:
     Attributes
     ----------
     p_value
-        NaN if no difference is left.
+        None if no difference is left.
     differences
         Number of differences that are not 0; the others are discarded, as Wilcoxon did.
     method
         How the p value is computed.
     """
 
-    p_value: float
+    p_value: float | None
     differences: int
     method: str
 
@@ -73,7 +70,7 @@ class Comparison:
     pairs, left_out
         Number of cases in which both sides are defined, and of the others.
     mean_a, mean_b, median_difference
-        Over the pairs; NaN without pairs.
+        Over the pairs; None without pairs.
     mean_difference
         Mean of the differences and its interval.
     b_better, equal, a_better
@@ -88,15 +85,15 @@ class Comparison:
     better: str
     pairs: int
     left_out: int
-    mean_a: float
-    mean_b: float
-    median_difference: float
-    mean_difference: Interval
+    mean_a: float | None
+    mean_b: float | None
+    median_difference: float | None
+    mean_difference: Difference
     b_better: int
     equal: int
     a_better: int
     test: SignedRankTest
-    p_holm: float
+    p_holm: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +103,14 @@ class PooledF1:
     Attributes
     ----------
     f1_a, f1_b
-        NaN if neither labels nor predictions have a lesion.
+        None if neither labels nor predictions have a lesion.
     difference
         Its interval is by a bootstrap over cases.
     """
 
-    f1_a: float
-    f1_b: float
-    difference: Interval
+    f1_a: float | None
+    f1_b: float | None
+    difference: Difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,24 +150,23 @@ def compare_metrics(a: Side, b: Side) -> list[Comparison]:
 def column(side: Side, metric: str) -> np.ndarray:
     """Return a metric of all cases, in alphabetical order of their names, float64."""
     if metric == ABSOLUTE_VOLUME_ERROR:
-        return np.absolute(column(side, "volume_error_ml"), dtype=np.float64)
+        values: np.ndarray = np.abs(column(side, "volume_error_ml"))
+        return values
     return np.array([getattr(side[case], metric) for case in sorted(side)], np.float64)
 
 
-def mean_interval(differences: np.ndarray) -> Interval:
-    """Return the mean of differences with its 95 % BCa bootstrap interval.
+def mean_difference(differences: np.ndarray) -> Difference:
+    """Return the mean of differences with its interval.
 
     Parameters
     ----------
     differences
-        One-dimensional, finite. Empty: the mean is NaN. Fewer than two, or all the same: there is no interval.
+        One-dimensional, finite. Empty: there is no mean. Fewer than two, or all the same: there is no interval.
     """
     if len(differences) == 0:
-        return Interval(difference=math.nan, low=math.nan, high=math.nan)
-    low, high = math.nan, math.nan
-    if np.ptp(differences) > 0:
-        low, high = _bootstrap((differences,), np.mean, paired=False)
-    return Interval(difference=float(np.mean(differences)), low=low, high=high)
+        return Difference(value=None)
+    interval = bootstrap_interval((differences,), np.mean) if np.ptp(differences) > 0 else None
+    return Difference(value=float(np.mean(differences)), interval=interval)
 
 
 def wilcoxon(differences: np.ndarray) -> SignedRankTest:
@@ -186,11 +182,12 @@ def wilcoxon(differences: np.ndarray) -> SignedRankTest:
     SignedRankTest
         Exact for up to 50 differences, otherwise by the normal approximation with its correction for ties.
     """
-    kept = differences[differences != 0]
+    kept: Any = differences[differences != 0]
     if len(kept) == 0:
-        return SignedRankTest(p_value=math.nan, differences=0, method="none: no case differs")
+        return SignedRankTest(p_value=None, differences=0, method="none: no case differs")
     if len(kept) > EXACT_UP_TO:
-        method, p_value = "normal approximation", stats.wilcoxon(kept, correction=False, method="asymptotic").pvalue
+        method = "normal approximation"
+        p_value = stats.wilcoxon(kept, method="asymptotic").pvalue  # type: ignore[call-overload] # not in the stubs
     elif len(np.unique(np.abs(kept))) == len(kept):
         method, p_value = "exact", stats.wilcoxon(kept, method="exact").pvalue
     else:
@@ -201,7 +198,8 @@ def wilcoxon(differences: np.ndarray) -> SignedRankTest:
 def _exact_p_with_ties(differences: np.ndarray) -> float:
     """Return the two-sided p value over all changes of signs.
 
-    scipy has this as ``PermutationMethod``, up to 13 differences and in seconds; here the sums are counted rank by rank.
+    scipy has this as ``PermutationMethod``, for up to 13 differences and in seconds. Here the sums of ranks are
+    counted, one rank after the other.
     """
     ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)  # twice the mean ranks are whole numbers
     share = np.ones(1)  # of the changes of signs with this sum of the positive ranks
@@ -211,13 +209,14 @@ def _exact_p_with_ties(differences: np.ndarray) -> float:
     return min(1.0, 2.0 * float(min(share[: positive + 1].sum(), share[positive:].sum())))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust p values for their number by Holm's step-down method (Scand J Statist 1979; 6:65).
 
-    NaN stays NaN and is not counted as a test.
+    None stays None and does not count as a test.
     """
-    order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
-    adjusted, highest = [math.nan] * len(p_values), 0.0
+    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
     for done, (p, index) in enumerate(order):
         highest = max(highest, min(1.0, (len(order) - done) * p))
         adjusted[index] = highest
@@ -231,17 +230,17 @@ def pooled_f1(a: Side, b: Side) -> PooledF1:
     """
     names = ("true_positives", "false_positives", "false_negatives")
     counts = [column(side, name) for side in (a, b) for name in names]
-    f1_a, f1_b = (float(_f1(*(one.sum() for one in side), empty=math.nan)) for side in (counts[:3], counts[3:]))
+    f1_a, f1_b = (_defined_f1(*(float(one.sum()) for one in side)) for side in (counts[:3], counts[3:]))
+    if f1_a is None or f1_b is None:
+        return PooledF1(f1_a=f1_a, f1_b=f1_b, difference=Difference(value=None))
 
-    def difference(*samples: np.ndarray, axis: int) -> Any:
+    def difference(*samples: np.ndarray, axis: int) -> np.ndarray:
         sums = [sample.sum(axis=axis) for sample in samples]
-        return _f1(*sums[3:], empty=1.0) - _f1(*sums[:3], empty=1.0)
+        return _f1(*sums[3:]) - _f1(*sums[:3])
 
-    low, high = math.nan, math.nan
     differ = any(np.any(one != other) for one, other in zip(counts[:3], counts[3:], strict=True))
-    if len(counts[0]) > 1 and differ and not math.isnan(f1_b - f1_a):
-        low, high = _bootstrap(tuple(counts), difference, paired=True)
-    return PooledF1(f1_a=f1_a, f1_b=f1_b, difference=Interval(difference=f1_b - f1_a, low=low, high=high))
+    interval = bootstrap_interval(counts, difference) if differ else None
+    return PooledF1(f1_a=f1_a, f1_b=f1_b, difference=Difference(value=f1_b - f1_a, interval=interval))
 
 
 def list_differing(a: Side, b: Side) -> list[Differing]:
@@ -261,7 +260,7 @@ def list_differing(a: Side, b: Side) -> list[Differing]:
     return sorted(differing, key=lambda one: (-abs(one.difference), one.case))[:LISTED]
 
 
-def _compare(name: str, a: np.ndarray, b: np.ndarray, *, test: SignedRankTest, p_holm: float) -> Comparison:
+def _compare(name: str, a: np.ndarray, b: np.ndarray, *, test: SignedRankTest, p_holm: float | None) -> Comparison:
     total = len(a)
     a, b = _defined(a, b)
     differences = b - a
@@ -271,10 +270,10 @@ def _compare(name: str, a: np.ndarray, b: np.ndarray, *, test: SignedRankTest, p
         better=BETTER[name],
         pairs=len(a),
         left_out=total - len(a),
-        mean_a=float(np.mean(a)) if len(a) else math.nan,
-        mean_b=float(np.mean(b)) if len(b) else math.nan,
-        median_difference=float(np.median(differences)) if len(a) else math.nan,
-        mean_difference=mean_interval(differences),
+        mean_a=float(np.mean(a)) if len(a) else None,
+        mean_b=float(np.mean(b)) if len(b) else None,
+        median_difference=float(np.median(differences)) if len(a) else None,
+        mean_difference=mean_difference(differences),
         b_better=int(np.count_nonzero(gains > 0)),
         equal=int(np.count_nonzero(gains == 0)),
         a_better=int(np.count_nonzero(gains < 0)),
@@ -289,24 +288,12 @@ def _defined(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a[both], b[both]
 
 
-def _f1(true_positives: Any, false_positives: Any, false_negatives: Any, *, empty: float) -> np.ndarray:
-    divisor = np.asarray(2 * true_positives + false_positives + false_negatives)
-    return np.where(divisor > 0, 2 * true_positives / np.maximum(divisor, 1), empty)
+def _defined_f1(true_positives: float, false_positives: float, false_negatives: float) -> float | None:
+    divisor = 2 * true_positives + false_positives + false_negatives
+    return 2 * true_positives / divisor if divisor else None
 
 
-def _bootstrap(samples: tuple[np.ndarray, ...], statistic: Any, *, paired: bool) -> tuple[float, float]:
-    """Return the BCa interval; NaN where the resamples do not define one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            samples,
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=RESAMPLES_AT_A_TIME,
-            vectorized=True,
-            paired=paired,
-            confidence_level=CONFIDENCE,
-            method="BCa",
-            rng=np.random.default_rng(SEED),
-        ).confidence_interval
-    return float(found.low), float(found.high)
+def _f1(true_positives: np.ndarray, false_positives: np.ndarray, false_negatives: np.ndarray) -> np.ndarray:
+    divisor = 2 * true_positives + false_positives + false_negatives
+    f1: np.ndarray = np.where(divisor > 0, 2 * true_positives / np.maximum(divisor, 1), 1.0)
+    return f1

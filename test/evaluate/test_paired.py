@@ -11,10 +11,11 @@ from scipy import stats
 
 from swfastedit_core.evaluate import paired
 from swfastedit_core.evaluate.paired import (
+    Difference,
     compare_metrics,
     holm,
     list_differing,
-    mean_interval,
+    mean_difference,
     pooled_f1,
     wilcoxon,
 )
@@ -42,7 +43,7 @@ def test_difference_is_b_minus_a_with_wins_ties_and_losses():
     a, b = side(dice=[0.5, 0.25, 0.5, 0.5]), side(dice=[0.75, 0.75, 0.5, 0.25])
     dice = of(compare_metrics(a, b), "dice")
     assert (dice.pairs, dice.left_out, dice.mean_a, dice.mean_b) == (4, 0, 0.4375, 0.5625)
-    assert (dice.mean_difference.difference, dice.median_difference) == (0.125, 0.125)
+    assert (dice.mean_difference.value, dice.median_difference) == (0.125, 0.125)
     assert (dice.b_better, dice.equal, dice.a_better) == (2, 1, 1)
 
 
@@ -66,31 +67,27 @@ def test_pairs_that_are_not_defined_on_both_sides_are_left_out_and_counted():
     )
     comparisons = compare_metrics(a, b)
     assert [(of(comparisons, m).pairs, of(comparisons, m).left_out) for m in ("dice", "hd95_mm")] == [(1, 2), (1, 2)]
-    assert of(comparisons, "dice").mean_difference.difference == 0.25
-    assert math.isnan(of(comparisons, "dice").mean_difference.low)
+    assert of(comparisons, "dice").mean_difference.value == 0.25
+    assert of(comparisons, "dice").mean_difference.interval is None
 
 
 def test_a_metric_without_pairs_has_no_values():
     dice = of(compare_metrics(side(dice=[NAN]), side(dice=[NAN])), "dice")
     assert (dice.pairs, dice.left_out, dice.test.differences) == (0, 1, 0)
-    assert all(map(math.isnan, (dice.mean_a, dice.mean_difference.difference, dice.test.p_value, dice.p_holm)))
+    assert (dice.mean_a, dice.mean_difference.value, dice.test.p_value, dice.p_holm) == (None, None, None, None)
 
 
 def test_interval_is_that_of_scipy():
     differences = np.random.default_rng(1).normal(0.1, 0.3, 40)
     expected = stats.bootstrap((differences,), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(5))
-    interval = mean_interval(differences)
-    assert interval.difference == pytest.approx(differences.mean())
-    assert interval.low == pytest.approx(expected.confidence_interval.low, abs=0.01)
-    assert interval.high == pytest.approx(expected.confidence_interval.high, abs=0.01)
-    assert interval == mean_interval(differences)
+    found = mean_difference(differences)
+    assert found.value == pytest.approx(differences.mean())
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval), abs=0.01)
+    assert found == mean_difference(differences)
 
 
 def test_equal_differences_have_no_interval():
-    interval = mean_interval(np.full(5, 0.25))
-    assert interval.difference == 0.25
-    assert math.isnan(interval.low)
-    assert math.isnan(interval.high)
+    assert mean_difference(np.full(5, 0.25)) == Difference(value=0.25, interval=None)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +127,12 @@ def test_ties_with_fifty_differences_are_exact_and_near_the_normal_approximation
 
 def test_no_difference_has_no_p_value():
     test = wilcoxon(np.zeros(4))
-    assert math.isnan(test.p_value)
+    assert test.p_value is None
     assert test.method == "none: no case differs"
 
 
 def test_holm_multiplies_the_smallest_by_the_number_of_tests():
-    assert holm([0.01, 0.04, 0.03, NAN, 0.005]) == pytest.approx([0.03, 0.06, 0.06, NAN, 0.02], nan_ok=True)
+    assert holm([0.01, 0.04, 0.03, None, 0.005]) == [pytest.approx(0.03), 0.06, 0.06, None, 0.02]
     assert holm([0.6, 0.5]) == [1.0, 1.0]
 
 
@@ -144,7 +141,7 @@ def test_p_values_are_adjusted_for_all_metrics_that_have_one():
     comparisons = compare_metrics(side(dice=[0.5] * 6, fpv_ml=[0.0] * 6), side(dice=dice_b, fpv_ml=fpv_b))
     assert of(comparisons, "dice").test.p_value == pytest.approx(2 / 64)
     assert of(comparisons, "dice").p_holm == pytest.approx(4 / 64)  # two tests, the other metrics do not differ
-    assert math.isnan(of(comparisons, "f1").p_holm)
+    assert of(comparisons, "f1").p_holm is None
 
 
 def test_pooled_f1_adds_up_the_counts():
@@ -152,13 +149,13 @@ def test_pooled_f1_adds_up_the_counts():
     b = side(true_positives=[4, 0, 1], false_positives=[0, 0, 1], false_negatives=[0, 0, 1])
     found = pooled_f1(a, b)
     assert (found.f1_a, found.f1_b) == (pytest.approx(8 / 12), pytest.approx(10 / 12))
-    assert found.difference.difference == pytest.approx(2 / 12)
-    assert found.difference.low <= 2 / 12 <= found.difference.high
+    assert found.difference.value == pytest.approx(2 / 12)
+    assert found.difference.interval[0] <= 2 / 12 <= found.difference.interval[1]
 
 
-def test_interval_of_pooled_f1_resamples_cases(monkeypatch):
+def test_interval_of_pooled_f1_resamples_cases():
     rng = np.random.default_rng(0)
-    lesions, found_a, found_b = rng.integers(1, 9, 40), [], []
+    lesions = rng.integers(1, 9, 40)
     found_a, found_b = rng.binomial(lesions, 0.6), rng.binomial(lesions, 0.8)
     none = [0] * 40
     a = side(true_positives=found_a, false_positives=none, false_negatives=lesions - found_a)
@@ -171,23 +168,25 @@ def test_interval_of_pooled_f1_resamples_cases(monkeypatch):
     expected = stats.bootstrap(
         (np.arange(40),), statistic, vectorized=False, n_resamples=2000, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
-    interval = pooled_f1(a, b).difference
-    assert interval.difference == pytest.approx(statistic(np.arange(40)))
-    assert (interval.low, interval.high) == (
-        pytest.approx(expected.low, abs=0.02),
-        pytest.approx(expected.high, abs=0.02),
-    )
+    found = pooled_f1(a, b).difference
+    assert found.value == pytest.approx(statistic(np.arange(40)))
+    assert found.interval == pytest.approx(tuple(expected), abs=0.02)
 
 
 def test_pooled_f1_of_cases_without_lesions():
     none = {"true_positives": [0, 0], "false_negatives": [0, 0]}
     both = pooled_f1(side(**none, false_positives=[0, 0]), side(**none, false_positives=[0, 0]))
-    assert math.isnan(both.f1_a)
-    assert math.isnan(both.difference.low)
+    assert (both.f1_a, both.difference) == (None, Difference(value=None))
     one = pooled_f1(side(**none, false_positives=[0, 0]), side(**none, false_positives=[0, 1]))
-    assert math.isnan(one.f1_a)
-    assert one.f1_b == 0.0
-    assert math.isnan(one.difference.difference)
+    assert (one.f1_a, one.f1_b, one.difference) == (None, 0.0, Difference(value=None))
+
+
+def test_pooled_f1_has_an_interval_although_some_resamples_have_no_lesion():
+    a = side(true_positives=[1, 0, 0], false_positives=[0, 0, 0], false_negatives=[0, 0, 0])
+    b = side(true_positives=[1, 0, 0], false_positives=[0, 0, 1], false_negatives=[0, 0, 0])
+    found = pooled_f1(a, b).difference
+    assert found.value == pytest.approx(2 / 3 - 1)
+    assert found.interval[0] < found.value < found.interval[1] <= 0
 
 
 def test_the_ten_cases_that_differ_most_are_listed_by_size_of_the_difference():
@@ -202,7 +201,7 @@ def test_the_ten_cases_that_differ_most_are_listed_by_size_of_the_difference():
 def test_a_side_compared_with_itself_has_no_difference():
     same = side(dice=[0.1, 0.9], true_positives=[1, 2])
     comparisons = compare_metrics(same, same)
-    assert {one.mean_difference.difference for one in comparisons} == {0.0}
+    assert {one.mean_difference.value for one in comparisons} == {0.0}
     assert {(one.b_better, one.equal, one.a_better) for one in comparisons} == {(0, 2, 0)}
     assert list_differing(same, same) == []
     assert set(paired.BETTER) == {one.metric for one in comparisons}
