@@ -54,20 +54,41 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
         If a header cannot be used, or the mask could not be written or would replace a file that is not such a mask.
     """
     from swfastedit_core.files.geometry import read_geometry
-    from swfastedit_core.files.write import is_own_mask
 
     require_writable(case.mask)
     own = [case.pet, *([case.ct] if case.ct else [])]
     for scan in own:
         read_geometry(scan, form=options.case.geometry)
-    present = file_id(case.mask)
+    require_replaceable(case.mask, scans={*others, *map(file_id, own)}, overwrite=options.overwrite)
+
+
+def require_replaceable(mask: Path, *, scans: Collection[FileId | None], overwrite: bool) -> None:
+    """Refuse to replace a file that is not a mask of this program.
+
+    Parameters
+    ----------
+    mask
+        The file to write; it may be missing.
+    scans
+        Files that are never replaced.
+    overwrite
+        Whether any other file may be replaced.
+
+    Raises
+    ------
+    UserError
+        If the file is a scan, or neither a mask of this program nor may be replaced.
+    """
+    from swfastedit_core.files.write import is_own_mask
+
+    present = file_id(mask)
     if present is None:
         return
-    if present in others or present in map(file_id, own):
-        raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
-    if not options.overwrite and not is_own_mask(case.mask):
+    if present in scans:
+        raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
+    if not overwrite and not is_own_mask(mask):
         raise UserError(
-            f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
+            f"{mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
             "replace it with --overwrite"
         )
 

@@ -236,7 +236,8 @@ def pooled_f1(a: Side, b: Side) -> PooledF1:
 
     def difference(*samples: np.ndarray, axis: int) -> np.ndarray:
         sums = [sample.sum(axis=axis) for sample in samples]
-        return _f1(*sums[3:]) - _f1(*sums[:3])
+        gain: np.ndarray = _f1(*sums[3:]) - _f1(*sums[:3])
+        return gain
 
     differ = any(np.any(one != other) for one, other in zip(counts[:3], counts[3:], strict=True))
     interval = bootstrap_interval(counts, difference) if differ else None

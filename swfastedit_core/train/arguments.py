@@ -15,7 +15,9 @@ from swfastedit_core.train.setting import Option, options_of, text_of
 S = TypeVar("S")
 
 
-def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Container[str] | None = None) -> None:
+def add_settings(
+    parser: argparse._ActionsContainer, kind: type, *, only: Container[str] | None = None, only_given: bool = False
+) -> None:
     """Add the options of a settings class to a parser or to a group of it.
 
     Parameters
@@ -26,6 +28,8 @@ def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Contai
         The settings class.
     only
         Names of its fields; None takes all that have a flag.
+    only_given
+        Whether an option that is not given has no attribute in the namespace, and none is required.
     """
     types = get_type_hints(kind)
     for field, option in options_of(kind):
@@ -36,7 +40,9 @@ def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Contai
             keywords["metavar"] = option.metavar
         if option.choices:
             keywords["choices"] = option.choices
-        if field.default is MISSING:
+        if only_given:
+            keywords["default"] = argparse.SUPPRESS
+        elif field.default is MISSING:
             keywords["required"] = True
         else:
             keywords["default"] = field.default

@@ -158,12 +158,13 @@ def _one_line(text: str) -> str:
 
 def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
     """Return the cache key of a case. It changes if a file or a setting changes."""
-    files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
+    files = [file_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
     content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _state(path: Path | None) -> list[str | int]:
+def file_state(path: Path | None) -> list[str | int]:
+    """Return name, size and time of a file, by which a change is noticed; empty if there is no such file."""
     try:
         return [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] if path else []
     except OSError:
