@@ -24,7 +24,7 @@ from swfastedit_core.volume import Geometry, Volume
 BYTES_PER_VOXEL, BYTES_OF_LIBRARIES = 40, 400_000_000  # of a process that scores a case
 KILLED = "the process that scored it was killed; free some memory or use fewer --workers, or is a file damaged?"
 OUT_OF_MEMORY = "out of memory; free some memory or use fewer --workers"
-ONE_THREAD_CASES = 1  # so few cases are scored without other processes, whose start takes seconds
+FEW_VOXELS = 50_000_000  # of all cases together; they are scored sooner than other processes start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,7 @@ def score_cases(
     scoring
         How they are read and scored.
     workers
-        Number of processes; 0: in this process, one after the other. None: by processors and free memory, and 0 for a
-        single case.
+        Number of processes; 0: in this process, one after the other. None: `count_workers`.
     progress
         Called with each result as soon as it exists.
 
@@ -117,12 +116,12 @@ def _results(pairs: Sequence[Pair], scoring: Scoring, workers: int) -> Iterator[
 
 
 def count_workers(pairs: Sequence[Pair], scoring: Scoring) -> int:
-    """Return for how many processes processors and free memory suffice; 0 for a single case."""
-    if len(pairs) <= ONE_THREAD_CASES:
+    """Return for how many processes processors and free memory suffice; 0 for a single case, and for small ones."""
+    voxels = [_count_voxels(pair.label, scoring.form) for pair in pairs]
+    if len(pairs) == 1 or sum(voxels) < FEW_VOXELS:
         return 0
-    voxels = max(_count_voxels(pair.label, scoring.form) for pair in pairs)
     usable = usable_memory_bytes()
-    needed = voxels * BYTES_PER_VOXEL + BYTES_OF_LIBRARIES
+    needed = max(voxels) * BYTES_PER_VOXEL + BYTES_OF_LIBRARIES
     fitting = len(pairs) if usable is None else int(usable // needed)
     return max(1, min(available_cpus(), len(pairs), fitting))
 

@@ -125,7 +125,8 @@ def _add_common(parser: Parser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes that score cases; 0: none but this one (default: by processors and free memory)",
+        help="processes that score cases; 0: none but this one (default: by the size of the cases, processors and free "
+        "memory)",
     )
     common.add_argument("--quiet", action="store_true", help="print no progress")
 

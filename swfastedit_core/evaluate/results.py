@@ -12,6 +12,8 @@ from swfastedit_core import __version__
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring
 from swfastedit_core.evaluate.definitions import CHALLENGES, definitions
+from swfastedit_core.evaluate.page import write_page
+from swfastedit_core.evaluate.plots import write_plots
 from swfastedit_core.evaluate.summary import CONFIDENCE, RESAMPLES, SEED, Statistics, Summary, summarise
 from swfastedit_core.evaluate.table import FILE as TABLE
 from swfastedit_core.evaluate.table import write_table
@@ -83,11 +85,15 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
         If a file cannot be written, or a case has no scores; each such case has a line on `stderr` before.
     """
     summary = summarise(evaluation.results)
-    write_summary(evaluation, summary, folder / SUMMARY)
+    values = summary_values(evaluation, summary)
+    scores = [result.scores for result in evaluation.results if result.scores is not None]
+    write_summary(values, folder / SUMMARY)
     write_table(evaluation.results, folder / TABLE)
+    write_plots(scores, folder / PICTURE, tolerance_mm=evaluation.scoring.tolerance_mm)
+    write_page(evaluation.results, values, folder / PICTURE, folder / PAGE)
     for line in short_table(summary, evaluation.scoring):
         say(line)
-    for name in FILES[:2]:
+    for name in FILES:
         say(f"{folder / name}")
     failed = [result for result in evaluation.results if result.problem]
     for result in failed:
@@ -96,12 +102,12 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
         raise UserError(f"no scores for {len(failed)} of {len(evaluation.results)} cases; the files hold the others")
 
 
-def write_summary(evaluation: Evaluation, summary: Summary, path: Path) -> None:
+def write_summary(values: dict[str, Any], path: Path) -> None:
     """Write ``metrics.json``: strict JSON, null where a number is not defined."""
     try:
         with replacing(path) as temporary:
-            text = json.dumps(summary_values(evaluation, summary), indent=2, ensure_ascii=False, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+            text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UserError(f"{path}: the summary cannot be written ({error.strerror})") from error
 

@@ -166,7 +166,8 @@ def bootstrap_interval(samples: Sequence[np.ndarray], statistic: Callable[..., n
             batch=max(1, VALUES_AT_ONCE // cases),
             rng=np.random.default_rng(SEED),
         ).confidence_interval
-    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
+    defined = math.isfinite(low) and math.isfinite(high) and not math.isclose(low, high)  # equal up to rounding
+    return (float(low), float(high)) if defined else None
 
 
 def pool_lesions(scores: Sequence[Scores]) -> Lesions:

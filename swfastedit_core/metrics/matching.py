@@ -9,19 +9,19 @@ import numpy as np
 
 from swfastedit_core.components import component_sizes, label_components
 
-IOU_TENTHS = 1  # a lesion is found if a predicted component has an IoU of 0.1 or more with it
+UNIONS_PER_SHARED = 10  # largest union of a match, in intersections: an IoU of 0.1 or more, in whole numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Overlaps:
-    """Which components of a label and of a prediction share voxels, and how many.
+    """Components of a label and of a prediction, and the pairs of them that share voxels.
 
     Attributes
     ----------
     label_voxels, predicted_voxels
-        int64, voxels of each component.
+        int64, the voxels of each component.
     label_index, predicted_index, shared_voxels
-        int64 of equal length: for each pair of components that share voxels, their positions and the shared voxels.
+        int64 of equal length: of each pair, the places of its components in the former two, and the voxels they share.
     """
 
     label_voxels: np.ndarray
@@ -29,6 +29,16 @@ class Overlaps:
     label_index: np.ndarray
     predicted_index: np.ndarray
     shared_voxels: np.ndarray
+
+    @property
+    def missed_voxels(self) -> int:
+        """Voxels of the label's components that share none with the prediction, for FNV."""
+        return int(np.delete(self.label_voxels, self.label_index).sum())
+
+    @property
+    def false_voxels(self) -> int:
+        """Voxels of the predicted components that share none with the label, for FPV."""
+        return int(np.delete(self.predicted_voxels, self.predicted_index).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +67,34 @@ class LesionCounts:
 
 
 def overlap_components(truth: np.ndarray, prediction: np.ndarray) -> Overlaps:
-    """Find the 18-connected components of a label and of a prediction and what they share.
+    """Find the 18-connected components of a label and of a prediction, and which of them share voxels.
 
     Parameters
     ----------
     truth, prediction
-        bool arrays [Z, Y, X] of the same shape.
+        bool [Z, Y, X], of the same shape.
     """
-    label_numbers, label_count = label_components(truth)
-    predicted_numbers, predicted_count = label_components(prediction)
-    both = truth & prediction
-    pairs = label_numbers[both].astype(np.int64) * (predicted_count + 1) + predicted_numbers[both]
-    pair, shared = np.unique(pairs, return_counts=True)
+    foreground = np.flatnonzero(truth | prediction)
+    label_numbers, label_voxels = _components_at(foreground, truth)
+    predicted_numbers, predicted_voxels = _components_at(foreground, prediction)
+    both = (label_numbers > 0) & (predicted_numbers > 0)
+    pairs = (label_numbers[both] - 1) * np.int64(len(predicted_voxels)) + (predicted_numbers[both] - 1)
+    pairs, shared_voxels = np.unique(pairs, return_counts=True)
+    label_index, predicted_index = np.divmod(pairs, max(len(predicted_voxels), 1))
     return Overlaps(
-        label_voxels=component_sizes(label_numbers, label_count),
-        predicted_voxels=component_sizes(predicted_numbers, predicted_count),
-        label_index=pair // (predicted_count + 1) - 1,
-        predicted_index=pair % (predicted_count + 1) - 1,
-        shared_voxels=shared,
+        label_voxels=label_voxels,
+        predicted_voxels=predicted_voxels,
+        label_index=label_index,
+        predicted_index=predicted_index,
+        shared_voxels=shared_voxels,
     )
+
+
+def _components_at(voxels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the components at some voxels, which hold all of the mask, and the components' sizes."""
+    numbers, count = label_components(mask)
+    numbers = numbers.ravel()[voxels]
+    return numbers, component_sizes(numbers, count)
 
 
 def match_lesions(overlaps: Overlaps) -> LesionCounts:
@@ -86,7 +105,7 @@ def match_lesions(overlaps: Overlaps) -> LesionCounts:
     such a lesion.
     """
     sizes = overlaps.label_voxels[overlaps.label_index] + overlaps.predicted_voxels[overlaps.predicted_index]
-    matched = overlaps.shared_voxels * 10 >= (sizes - overlaps.shared_voxels) * IOU_TENTHS
+    matched = overlaps.shared_voxels * UNIONS_PER_SHARED >= sizes - overlaps.shared_voxels
     true_positives = np.unique(overlaps.label_index[matched]).size
     matches = np.unique(overlaps.predicted_index[matched]).size
     return LesionCounts(

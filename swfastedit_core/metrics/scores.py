@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from grand_challenge_metrics.stats import calculate_confusion_matrix
 
-from swfastedit_core.metrics.matching import LesionCounts, Overlaps, match_lesions, overlap_components
+from swfastedit_core.metrics.matching import match_lesions, overlap_components
 from swfastedit_core.metrics.surface import hd95_mm, surface_dice
 
 RULES = ("autopet2", "autopet3", "autopet4", "autopet5")  # whose convention holds for an empty label
@@ -91,21 +91,19 @@ def score_mask(
         raise ValueError(f"label {truth.shape} and prediction {prediction.shape} differ in shape")
     if rules not in RULES:
         raise ValueError(f"rules must be one of {', '.join(RULES)}, not {rules!r}")
-    box = _box(truth, prediction)
-    truth, prediction = truth[box] != 0, prediction[box] != 0
+    truth, prediction = _crop(truth, prediction)
     overlaps = overlap_components(truth, prediction)
-    counts = match_lesions(overlaps)
+    lesions = match_lesions(overlaps)
     voxel_ml = math.prod(spacing_zyx_mm) / 1000
     label_voxels, predicted_voxels = int(overlaps.label_voxels.sum()), int(overlaps.predicted_voxels.sum())
-    dice, fnv_ml = _by_rules(rules, truth, prediction, overlaps, voxel_ml=voxel_ml)
-    precision, recall, f1 = _rates(counts, label_voxels)
+    empty = not label_voxels
     return Scores(
-        dice=dice,
-        fpv_ml=_unmet(overlaps.predicted_voxels, overlaps.predicted_index) * voxel_ml,
-        fnv_ml=fnv_ml,
-        precision=precision,
-        recall=recall,
-        f1=f1,
+        dice=_dice(truth, prediction, rules=rules),
+        fpv_ml=overlaps.false_voxels * voxel_ml,
+        fnv_ml=math.nan if empty and rules != "autopet2" else overlaps.missed_voxels * voxel_ml,
+        precision=math.nan if empty else lesions.precision,
+        recall=lesions.recall,
+        f1=math.nan if empty else lesions.f1,
         surface_dice=surface_dice(truth, prediction, spacing_zyx_mm=spacing_zyx_mm, tolerance_mm=tolerance_mm),
         hd95_mm=hd95_mm(truth, prediction, spacing_zyx_mm=spacing_zyx_mm),
         label_ml=label_voxels * voxel_ml,
@@ -113,39 +111,31 @@ def score_mask(
         volume_error_ml=(predicted_voxels - label_voxels) * voxel_ml,
         label_lesions=overlaps.label_voxels.size,
         predicted_lesions=overlaps.predicted_voxels.size,
-        true_positives=counts.true_positives,
-        false_positives=counts.false_positives,
-        false_negatives=counts.false_negatives,
+        true_positives=lesions.true_positives,
+        false_positives=lesions.false_positives,
+        false_negatives=lesions.false_negatives,
     )
 
 
-def _by_rules(
-    rules: str, truth: np.ndarray, prediction: np.ndarray, overlaps: Overlaps, *, voxel_ml: float
-) -> tuple[float, float]:
-    """Return Dice and FNV; for an empty label by the rules of a challenge."""
-    if overlaps.label_voxels.size:
-        (both, missed), (false, _) = calculate_confusion_matrix(truth, prediction, labels=[1, 0])
-        fnv_ml = _unmet(overlaps.label_voxels, overlaps.label_index) * voxel_ml
-        return float(2 * both / (2 * both + missed + false)), fnv_ml
-    if rules != "autopet2":
-        return math.nan, math.nan
-    return (0.0 if overlaps.predicted_voxels.size else math.nan), 0.0
+def _dice(truth: np.ndarray, prediction: np.ndarray, *, rules: str) -> float:
+    """Return the Dice coefficient, for an empty label by the rules of a challenge.
+
+    It is 2 TP / (2 TP + FP + FN) in float64; `dice_from_confusion_matrix` of the same package rounds to float32.
+    """
+    union = truth | prediction  # true negatives do not count
+    (both, missed), (false, _) = calculate_confusion_matrix(truth[union], prediction[union], labels=[1, 0])
+    if both + missed or (rules == "autopet2" and false):
+        return float(2 * both / (2 * both + missed + false))
+    return math.nan
 
 
-def _unmet(voxels: np.ndarray, met: np.ndarray) -> int:
-    """Count the voxels of components that are in no overlapping pair."""
-    return int(np.delete(voxels, np.unique(met)).sum())
-
-
-def _rates(counts: LesionCounts, label_voxels: int) -> tuple[float, float, float]:
-    return (counts.precision, counts.recall, counts.f1) if label_voxels else (math.nan, math.nan, math.nan)
-
-
-def _box(truth: np.ndarray, prediction: np.ndarray) -> tuple[slice, ...]:
-    """Return the smallest index that holds the foreground of both arrays; of no voxel if there is none."""
-    union = (truth != 0) | (prediction != 0)
-    box = []
-    for axis in range(union.ndim):
-        used = np.flatnonzero(union.any(axis=tuple(a for a in range(union.ndim) if a != axis)))
-        box.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0))
-    return tuple(box)
+def _crop(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two masks as bool in the smallest box that holds both; of no voxel if both are empty."""
+    truth, prediction = truth != 0, prediction != 0
+    for axis in range(truth.ndim):
+        others = tuple(other for other in range(truth.ndim) if other != axis)
+        used = np.flatnonzero(truth.any(axis=others) | prediction.any(axis=others))
+        box = [slice(None)] * truth.ndim
+        box[axis] = slice(used[0], used[-1] + 1) if used.size else slice(0)
+        truth, prediction = truth[tuple(box)], prediction[tuple(box)]
+    return truth, prediction

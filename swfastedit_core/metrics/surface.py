@@ -14,16 +14,16 @@ from scipy.spatial import cKDTree
 from swfastedit_core.metrics.surfels import FULL, neighbour_codes, surfel_areas
 
 PERCENTILE = 0.95
-ROUNDING = 1e-6  # relative error of spacings in headers, which are float32 in NIfTI
+ROUNDING = 1e-6  # part of a distance: headers of NIfTI have spacings in float32
 
 
 def surface_dice(
     truth: np.ndarray, prediction: np.ndarray, *, spacing_zyx_mm: Sequence[float], tolerance_mm: float
 ) -> float:
-    """Return the share of both surfaces that lies within a tolerance of the other surface.
+    """Return the share of both surfaces that lies within a tolerance of the other one.
 
-    As defined by Nikolov et al. (https://arxiv.org/abs/1809.04430) and computed by surface-distance (google-deepmind):
-    the surface is that of marching cubes, a surface element lies at the centre of its cell and is weighted by its area.
+    Definition of Nikolov et al. (https://arxiv.org/abs/1809.04430), as in surface-distance (google-deepmind): the
+    surface is that of marching cubes; its part in a cell counts with its area and lies at the centre of the cell.
 
     Parameters
     ----------
@@ -32,32 +32,31 @@ def surface_dice(
     spacing_zyx_mm
         Distance of voxel centres along z, y, x.
     tolerance_mm
-        A surface element counts if the other surface is at most this far away.
+        Largest distance that counts as within, 0 or more. It is raised by a millionth for rounded spacings.
 
     Returns
     -------
     float
         0 to 1. NaN if both masks are empty, 0 if one is.
     """
-    cells, areas = zip(*(_surfels(mask, spacing_zyx_mm) for mask in (truth, prediction)), strict=True)
-    whole = areas[0].sum() + areas[1].sum()
-    if not whole:
+    if not tolerance_mm >= 0:
+        raise ValueError(f"the tolerance must be 0 mm or more, not {tolerance_mm}")
+    limit_mm = tolerance_mm + ROUNDING * (tolerance_mm + min(spacing_zyx_mm))
+    points, areas = _surfels(truth, spacing_zyx_mm)
+    other_points, other_areas = _surfels(prediction, spacing_zyx_mm)
+    area = areas.sum() + other_areas.sum()
+    if not area:
         return math.nan
-    if not areas[0].size or not areas[1].size:
-        return 0.0
-    limit_mm = tolerance_mm * (1 + ROUNDING)
-    near = sum(
-        areas[i][_distances(cells[i], cells[1 - i], spacing_zyx_mm, limit_mm=limit_mm) <= limit_mm].sum()
-        for i in (0, 1)
-    )
-    return float(near / whole)
+    near = areas[np.isfinite(_distances(points, other_points, limit_mm=limit_mm))].sum()
+    other_near = other_areas[np.isfinite(_distances(other_points, points, limit_mm=limit_mm))].sum()
+    return float((near + other_near) / area)
 
 
 def hd95_mm(truth: np.ndarray, prediction: np.ndarray, *, spacing_zyx_mm: Sequence[float]) -> float:
-    """Return the 95th percentile of the Hausdorff distance between border voxels.
+    """Return the 95th percentile of the Hausdorff distance between border voxels, the larger of the two directions.
 
-    As in grand-challenge-metrics: a border voxel has a face neighbour outside of the mask, or lies at the border of
-    the array; from n sorted distances, element int((n - 1) · 0.95) is taken; the larger of the two directions counts.
+    Definition of grand-challenge-metrics: a border voxel has a face neighbour that is background or beyond the array;
+    the percentile is element int((n - 1) · 0.95) of the n sorted distances.
 
     Parameters
     ----------
@@ -67,47 +66,75 @@ def hd95_mm(truth: np.ndarray, prediction: np.ndarray, *, spacing_zyx_mm: Sequen
     Returns
     -------
     float
-        mm. NaN if one or both masks are empty: there is no distance.
+        NaN if one or both masks are empty. Means leave such cases out; the surface Dice, 0 if one is empty, does not.
     """
-    truth_border, predicted_border = (np.argwhere(border_voxels(mask)) for mask in (truth, prediction))
-    if not len(truth_border) or not len(predicted_border):
+    spacing = np.asarray(spacing_zyx_mm, float)
+    points, other_points = (_places(border_voxels(mask)) * spacing for mask in (truth, prediction))
+    if not len(points) or not len(other_points):
+        return math.nan
+    distances = (_distances(points, other_points), _distances(other_points, points))
+    return max(float(np.sort(one_way)[int((len(one_way) - 1) * PERCENTILE)]) for one_way in distances)
+
+
+def surfel_hd95_mm(truth: np.ndarray, prediction: np.ndarray, *, spacing_zyx_mm: Sequence[float]) -> float:
+    """Return the 95th percentile of the Hausdorff distance by area, as surface-distance (google-deepmind) defines it.
+
+    On the surface of `surface_dice`, the shortest distance that 95 % of the area does not exceed; the larger of the
+    two directions. It differs from `hd95_mm`.
+
+    Parameters
+    ----------
+    truth, prediction, spacing_zyx_mm
+        As in `surface_dice`.
+
+    Returns
+    -------
+    float
+        NaN if one or both masks are empty.
+    """
+    points, areas = _surfels(truth, spacing_zyx_mm)
+    other_points, other_areas = _surfels(prediction, spacing_zyx_mm)
+    if not len(points) or not len(other_points):
         return math.nan
     return max(
-        _percentile(_distances(truth_border, predicted_border, spacing_zyx_mm)),
-        _percentile(_distances(predicted_border, truth_border, spacing_zyx_mm)),
+        _percentile_by_area(_distances(points, other_points), areas),
+        _percentile_by_area(_distances(other_points, points), other_areas),
     )
 
 
 def border_voxels(mask: np.ndarray) -> np.ndarray:
-    """Return the voxels of a mask with a face neighbour outside of the mask or of the array, bool of the same shape."""
-    inside = np.pad(mask != 0, 1)
-    core = inside[1:-1, 1:-1, 1:-1].copy()
-    border = core.copy()
-    for axis in range(3):
-        for shift in (slice(None, -2), slice(2, None)):
-            index = [slice(1, -1)] * 3
-            index[axis] = shift
-            core &= inside[tuple(index)]
+    """Return the voxels of a mask with a face neighbour that is background or beyond the array, bool [Z, Y, X]."""
+    padded = np.pad(mask != 0, 1)
+    inner = slice(1, -1)
+    border = padded[inner, inner, inner].copy()
+    core = border.copy()
+    for neighbour in (slice(None, -2), slice(2, None)):
+        core &= padded[neighbour, inner, inner]
+        core &= padded[inner, neighbour, inner]
+        core &= padded[inner, inner, neighbour]
     border &= ~core
     return border
 
 
 def _surfels(mask: np.ndarray, spacing_zyx_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return cell [n, zyx] and area [n] of the surface elements."""
+    """Return centres [n, zyx] in mm and areas [n] in mm² of the cells that hold surface."""
     codes = neighbour_codes(mask)
     surface = (codes > 0) & (codes < FULL)
-    return np.argwhere(surface), surfel_areas(spacing_zyx_mm)[codes[surface]]
+    return _places(surface) * np.asarray(spacing_zyx_mm, float), surfel_areas(spacing_zyx_mm)[codes[surface]]
 
 
-def _distances(
-    start: np.ndarray, goal: np.ndarray, spacing_zyx_mm: Sequence[float], *, limit_mm: float = math.inf
-) -> np.ndarray:
-    """Return the distance of each start to its nearest goal in mm; infinite above the limit."""
-    spacing = np.asarray(spacing_zyx_mm, float)
-    distances, _ = cKDTree(goal * spacing).query(start * spacing, distance_upper_bound=np.nextafter(limit_mm, math.inf))
+def _places(mask: np.ndarray) -> np.ndarray:
+    """Return the indices [n, zyx] of a mask's voxels; five times as fast as numpy.argwhere if they are few."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=1)
+
+
+def _distances(points: np.ndarray, goals: np.ndarray, *, limit_mm: float = math.inf) -> np.ndarray:
+    """Return the distance of each point to the nearest goal; infinite from `limit_mm` on, and without goals."""
+    distances, _ = cKDTree(goals).query(points, distance_upper_bound=limit_mm)
     return np.asarray(distances)
 
 
-def _percentile(distances: np.ndarray) -> float:
-    rank = int((len(distances) - 1) * PERCENTILE)
-    return float(np.partition(distances, rank)[rank])
+def _percentile_by_area(distances: np.ndarray, areas: np.ndarray) -> float:
+    order = np.argsort(distances)
+    share = np.cumsum(areas[order])
+    return float(distances[order[np.searchsorted(share, PERCENTILE * share[-1])]])
