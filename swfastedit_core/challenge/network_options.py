@@ -9,6 +9,17 @@ from typing import Any
 
 from swfastedit_core.challenge.case import CaseOptions
 
+DEFAULTS: dict[str, Any] = {
+    "device": "auto",
+    "engine": "auto",
+    "precision": "auto",
+    "region": "body",
+    "overlap": CaseOptions.overlap,
+    "window_batch": None,
+    "vote": CaseOptions.majority,
+    "min_lesion_ml": CaseOptions.min_lesion_ml,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
@@ -54,34 +65,34 @@ def network_options_of(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def add_network_options(parser: argparse._ActionsContainer) -> None:
-    """Add --device, --engine, --precision, --region, --overlap, --window-batch, --vote and --min-lesion-ml."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+def add_network_options(parser: argparse._ActionsContainer, *, only_given: bool = False) -> None:
+    """Add --device, --engine, --precision, --region, --overlap, --window-batch, --vote and --min-lesion-ml.
+
+    With `only_given`, those that are not given are None instead of their `DEFAULTS`.
+    """
+    parser.add_argument("--device", help=f"auto, cpu, cuda or cuda:N (default: {DEFAULTS['device']})")
     parser.add_argument(
         "--engine",
-        default="auto",
         choices=["auto", "openvino", "torch"],
         help="library that runs the network (default: openvino on CPUs, torch on CUDA)",
     )
     parser.add_argument(
         "--precision",
-        default="auto",
         choices=["auto", "float32", "bfloat16", "float16"],
         help="number format of the network (default: float16 on CUDA; on CPUs bfloat16 if they have "
         "instructions for it, else float32)",
     )
     parser.add_argument(
         "--region",
-        default="body",
         choices=["body", "full"],
-        help="body: windows over the patient; full: the recipe's grid over the whole volume (default: %(default)s). "
+        help=f"body: windows over the patient; full: the recipe's grid over the whole volume (default: "
+        f"{DEFAULTS['region']}). "
         "The masks differ, most with weights of a short training",
     )
     parser.add_argument(
         "--overlap",
         type=float,
-        default=CaseOptions.overlap,
-        help="share of a window that neighbours have in common (default: %(default)s)",
+        help=f"share of a window that neighbours have in common (default: {DEFAULTS['overlap']})",
     )
     parser.add_argument(
         "--window-batch",
@@ -92,12 +103,14 @@ def add_network_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--vote",
         action="store_true",
+        default=None,
         help="combine an ensemble by majority vote (default: by the mean of probabilities)",
     )
     parser.add_argument(
         "--min-lesion-ml",
         type=float,
-        default=CaseOptions.min_lesion_ml,
         metavar="ML",
         help="clear connected components smaller than this (default: keep all)",
     )
+    if not only_given:
+        parser.set_defaults(**DEFAULTS)

@@ -10,12 +10,12 @@ from typing import TextIO
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_cases
+from swfastedit_core.evaluate.data_sets import PROGRAM, add_data_set_options, data_set_flags, score_data_sets
 from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
 from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
 from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
 
-PROGRAM = "python -m swfastedit_core.evaluate"
 DESCRIPTION = """Score masks against labels.
 
 Writes metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and metrics.html.
@@ -89,6 +89,7 @@ def _parser() -> Parser:
         default=None,
         help="bring a prediction on another grid to the label's; without it such a case is refused",
     )
+    add_data_set_options(parser)
     _add_common(parser)
     return parser
 
@@ -227,6 +228,12 @@ def _notes(pairing: Pairing) -> tuple[str, ...]:
     )
 
 
+def _score_data_sets(options: argparse.Namespace, stderr: TextIO) -> None:
+    score_data_sets(options, scoring_of(options), stderr=stderr)
+
+
+OF_MASKS = ("--skip-unpaired", "--prediction-labels", "--resample", "--workers")
 MODES = (
-    Mode("--predictions", ("--labels",), ("--skip-unpaired", "--prediction-labels", "--resample"), _score_predictions),
+    Mode("--predictions", ("--labels",), OF_MASKS, _score_predictions),
+    Mode("--weights", ("--data",), data_set_flags(), _score_data_sets),
 )

@@ -6,24 +6,31 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, TextIO
 
-from swfastedit_core.challenge.network_options import NetworkOptions, add_network_options, network_options_of
+from swfastedit_core.challenge.given import require_limits
+from swfastedit_core.challenge.network_options import DEFAULTS, NetworkOptions, add_network_options, network_options_of
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import Scoring
 from swfastedit_core.evaluate.pairs import name_some
-from swfastedit_core.evaluate.results import FILES, Evaluation, write_evaluation
+from swfastedit_core.evaluate.results import Evaluation, write_evaluation
 from swfastedit_core.system.command import Parser, path_argument, require_writable, say
 from swfastedit_core.train.arguments import add_settings
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import Source
 
+PROGRAM = "python -m swfastedit_core.evaluate"
 FIELDS = ("specs", "fold", "split_file", "skip_bad", "pet_channel", "ct_channel", "patient")  # of DataSettings
+MEANINGS = {
+    "fold": "only the validation set of this fold: the patients that a training with the same --fold holds out",
+    "split_file": "only the validation set of this JSON file, such as split.json of a training; with nnU-Net's "
+    "splits_final.json, --fold chooses one of its folds",
+    "skip_bad": "leave out cases whose files cannot be used; without it they are named, and the exit code is 1",
+}
 
 
 def add_data_set_options(parser: Parser) -> None:
-    """Add the options of the data and of the networks. Those that are not given have no attribute."""
+    """Add the options of the data and of the networks; those that are not given are None."""
     data = parser.add_argument_group("weights and data sets: segment every case as process.py does, then score it")
     data.add_argument(
         "--weights",
@@ -33,7 +40,7 @@ def add_data_set_options(parser: Parser) -> None:
         metavar="PATH",
         help="checkpoints or folders of checkpoints; several are an ensemble",
     )
-    add_settings(data, DataSettings, only=FIELDS, only_given=True)
+    add_settings(data, DataSettings, only=FIELDS, only_given=True, meanings=MEANINGS)
     data.add_argument("--seed", type=int, metavar="N", help="seed of phantoms (default: 0)")
     data.add_argument(
         "--save-predictions", type=path_argument, metavar="DIR", help="write the masks there, by the names of the cases"
@@ -41,17 +48,17 @@ def add_data_set_options(parser: Parser) -> None:
     data.add_argument(
         "--overwrite",
         action="store_true",
+        default=None,
         help="let masks replace files that this program did not write (default: only its own masks)",
     )
-    add_network_options(data)
-    _suppress_defaults(data)
+    add_network_options(data, only_given=True)
 
 
 def data_set_flags() -> tuple[str, ...]:
     """Return the options of `add_data_set_options`."""
     parser = Parser(add_help=False)
     add_data_set_options(parser)
-    return tuple(action.option_strings[0] for action in parser._actions)
+    return tuple(f"--{name.replace('_', '-')}" for name in vars(parser.parse_args([])))
 
 
 def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: TextIO) -> None:
@@ -80,7 +87,7 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     from swfastedit_core.evaluate.stored_results import FOLDER, StoredResults, describe_networks
 
     notes: list[str] = []
-    cases = name_sources(_sources(settings, notes), getattr(options, "save_predictions", None))
+    cases = name_sources(_sources(settings, notes), options.save_predictions)
     networks, _ = load(networks_given)
     described = describe_networks(networks)
     stored = StoredResults(
@@ -93,8 +100,8 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     how = Segmenting(
         options=networks_given.case,
         scoring=scoring,
-        predictions=getattr(options, "save_predictions", None),
-        overwrite=getattr(options, "overwrite", False),
+        predictions=options.save_predictions,
+        overwrite=bool(options.overwrite),
         quiet=options.quiet,
     )
     outcome = evaluate_cases(cases, networks, how, stored=stored, say=say)
@@ -126,35 +133,27 @@ def network_options(options: argparse.Namespace) -> NetworkOptions:
     UserError
         If a value is beyond its limits.
     """
-    from swfastedit_core.challenge.given import require_limits
-
-    parser = Parser(prog="python -m swfastedit_core.evaluate", add_help=False)
-    add_network_options(parser)
-    merged = {**vars(parser.parse_args([])), **vars(options)}
-    require_limits(parser, merged)
-    return NetworkOptions(**network_options_of(argparse.Namespace(**merged)))
+    require_limits(Parser(prog=PROGRAM), vars(options))
+    return NetworkOptions(**network_options_of(argparse.Namespace(**{**DEFAULTS, **_given(options)})))
 
 
-def _suppress_defaults(group: argparse._ArgumentGroup) -> None:
-    for action in group._group_actions:
-        action.default = argparse.SUPPRESS
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if value is not None}
 
 
 def _data_settings(options: argparse.Namespace) -> DataSettings:
     from swfastedit_core.train.options import data_settings_of
 
-    split = getattr(options, "split", None)
-    if split is not None and not split.is_file():
-        raise UserError(f"--split {split}: no such file")
-    lesions = tuple(options.lesion_labels or ())
-    return replace(data_settings_of(options), lesion_labels=lesions, geometry=options.geometry)
+    if options.split is not None and not options.split.is_file():
+        raise UserError(f"--split {options.split}: no such file")
+    return data_settings_of(argparse.Namespace(**_given(options)))
 
 
 def _prepare_output(options: argparse.Namespace) -> None:
     from swfastedit_core.evaluate.stored_results import FOLDER
 
     require_writable(options.output / FOLDER / "a case")
-    if (masks := getattr(options, "save_predictions", None)) is not None:
+    if (masks := options.save_predictions) is not None:
         require_writable(masks / "a mask")
 
 

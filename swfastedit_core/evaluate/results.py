@@ -39,6 +39,8 @@ class Evaluation:
         By case.
     notes
         What holds for the whole cohort, such as cases that were left out.
+    segmentation
+        How the masks were made, as values for JSON; None if they are files.
     """
 
     labels: str
@@ -46,6 +48,7 @@ class Evaluation:
     scoring: Scoring
     results: tuple[CaseResult, ...]
     notes: tuple[str, ...] = ()
+    segmentation: dict[str, Any] | None = None
 
 
 def require_output(folder: Path) -> None:
@@ -119,6 +122,7 @@ def summary_values(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         "program": f"{PROGRAM} {__version__}",
         "labels": evaluation.labels,
         "predictions": evaluation.predictions,
+        **({"segmentation": evaluation.segmentation} if evaluation.segmentation else {}),
         "rules": scoring.rules,
         "tolerance_mm": scoring.tolerance_mm,
         "lesion_labels": list(scoring.lesion_labels) or "all above 0",

@@ -74,7 +74,7 @@ def scores_of(values: Mapping[str, float | str | None]) -> Scores:
     KeyError, ValueError
         If a score is missing or is no number.
     """
-    numbers = {name: math.nan if (value := values[name]) in ("", None) else float(value) for name in METRICS}  # type: ignore[arg-type] # not None
+    numbers = {name: math.nan if (value := values[name]) in ("", None) else float(value) for name in METRICS}
     return Scores(**{name: int(value) if name in COUNTS else value for name, value in numbers.items()})  # type: ignore[arg-type] # the counts are integers
 
 
