@@ -149,10 +149,14 @@ def compare_metrics(a: Side, b: Side) -> list[Comparison]:
 
 def column(side: Side, metric: str) -> np.ndarray:
     """Return a metric of all cases, in alphabetical order of their names, float64."""
+    return np.array([value_of(side[case], metric) for case in sorted(side)], np.float64)
+
+
+def value_of(scores: Scores, metric: str) -> float:
+    """Return a metric: one of `BETTER`, or another field of the scores."""
     if metric == ABSOLUTE_VOLUME_ERROR:
-        values: np.ndarray = np.abs(column(side, "volume_error_ml"))
-        return values
-    return np.array([getattr(side[case], metric) for case in sorted(side)], np.float64)
+        return abs(scores.volume_error_ml)
+    return float(getattr(scores, metric))
 
 
 def mean_difference(differences: np.ndarray) -> Difference:

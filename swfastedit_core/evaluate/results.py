@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,18 +51,25 @@ class Evaluation:
     segmentation: dict[str, Any] | None = None
 
 
-def require_output(folder: Path) -> None:
+def require_output(folder: Path, files: Sequence[str] = FILES) -> None:
     """Check before the work that the results can be written, and that no other program's files are in the way.
+
+    Parameters
+    ----------
+    folder
+        Folder of the results.
+    files
+        Their names; the first one is JSON that names the program.
 
     Raises
     ------
     UserError
         If a file cannot be written, or exists and is not from an earlier evaluation.
     """
-    for name in FILES:
+    for name in files:
         require_writable(folder / name)
-    existing = [name for name in FILES if (folder / name).exists()]
-    if existing and not _is_own(folder / SUMMARY):
+    existing = [name for name in files if (folder / name).exists()]
+    if existing and not _is_own(folder / files[0]):
         raise UserError(
             f"{folder}: has {', '.join(existing)}, and not by this program; give another --output or remove what is "
             "there"

@@ -114,7 +114,11 @@ class StoredResults:
         }
         try:
             with replacing(path) as temporary:
-                temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                temporary.write_text(
+                    json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                )
         except OSError as error:
             raise UserError(f"{path}: the result of the case cannot be written ({error.strerror})") from error
 

@@ -55,7 +55,7 @@ def add_settings(
         else:
             keywords["default"] = field.default
         parser.add_argument(
-            option.flag, help=_help(option, field.default, meanings.get(field.name, option.meaning)), **keywords
+            option.flag, help=_help(meanings.get(field.name, option.meaning), option, field.default), **keywords
         )
 
 
