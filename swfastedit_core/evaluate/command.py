@@ -248,6 +248,8 @@ def _compare(options: argparse.Namespace, _: TextIO) -> None:
     from swfastedit_core.evaluate.comparison_files import FILES, write_comparison
 
     require_output(options.output, FILES)
+    if options.compare[0].resolve() == options.compare[1].resolve():
+        raise UserError(f"--compare {options.compare[0]}: is both A and B, expected two different folders")
     scoring, skip = scoring_of(options), bool(options.skip_unpaired)
 
     def score(masks: Path) -> list[CaseResult]:

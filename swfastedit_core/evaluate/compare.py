@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swfastedit_core.errors import UserError
@@ -36,6 +36,8 @@ class Side:
     ----------
     path
         Folder of the masks or of the evaluation.
+    predictions
+        Where the masks came from, in words.
     results
         By case.
     rules, tolerance_mm, lesion_labels
@@ -43,6 +45,7 @@ class Side:
     """
 
     path: Path
+    predictions: str
     results: Mapping[str, CaseResult]
     rules: str
     tolerance_mm: float
@@ -99,6 +102,7 @@ def read_side(path: Path, score: Callable[[Path], list[CaseResult]], scoring: Sc
         return _read_evaluation(path)
     return Side(
         path=path,
+        predictions=str(path),
         results={one.case: one for one in score(path)},
         rules=scoring.rules,
         tolerance_mm=scoring.tolerance_mm,
@@ -143,6 +147,7 @@ def _read_evaluation(folder: Path) -> Side:
         values = summary["lesion_labels"]
         return Side(
             path=folder,
+            predictions=str(summary["predictions"]),
             results={one.case: one for one in read_table(folder / TABLE)},
             rules=str(summary["rules"]),
             tolerance_mm=float(summary["tolerance_mm"]),
@@ -209,10 +214,4 @@ def _require_same_labels(a: Side, b: Side) -> None:
 
 
 def _only(side: Side, cases: set[str]) -> Side:
-    return Side(
-        path=side.path,
-        results={case: side.results[case] for case in sorted(cases)},
-        rules=side.rules,
-        tolerance_mm=side.tolerance_mm,
-        lesion_labels=side.lesion_labels,
-    )
+    return replace(side, results={case: side.results[case] for case in sorted(cases)})

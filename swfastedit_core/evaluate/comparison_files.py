@@ -37,8 +37,8 @@ TITLES = {
 }
 COUNTS = ("predicted_lesions", "true_positives", "false_positives", "false_negatives")
 SEVERAL_TESTS = (
-    "Nine metrics are tested, and they depend on each other. p (Holm) is adjusted for the number of tests. A small p "
-    "value says that the masks differ, not that the difference matters: look at the difference and its interval. "
+    "These metrics are tested together, and they depend on each other. p (Holm) is adjusted for their number. A small "
+    "p value says that the masks differ, not that the difference matters: look at the difference and its interval. "
     "Choose the metric that decides before you look at the results."
 )
 
@@ -69,8 +69,10 @@ def comparison_values(compared: Compared) -> dict[str, Any]:
     described = definitions(scoring)
     return {
         "program": f"{PROGRAM} {__version__}",
-        "a": str(a.path),
-        "b": str(compared.b.path),
+        **{
+            name: {"folder": str(side.path), "predictions": side.predictions}
+            for name, side in (("a", compared.a), ("b", compared.b))
+        },
         "rules": a.rules,
         "tolerance_mm": a.tolerance_mm,
         "lesion_labels": list(a.lesion_labels) or ALL_VALUES,
