@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import launched
 from program import write_two_networks
 
 import process
@@ -42,6 +43,13 @@ def without_rights() -> tuple[str, ...]:
     if not shutil.which("setpriv") or subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may read and write everywhere")
     return before
+
+
+@pytest.fixture(scope="module")  # Playwright's event loop would be in the way of other modules
+def browser():
+    """Start a headless browser; skip the test where there is none."""
+    with launched() as one:
+        yield one
 
 
 @pytest.fixture

@@ -192,4 +192,5 @@ def _column(scores: Sequence[Scores], name: str) -> np.ndarray:
 
 def _defined(scores: Sequence[Scores], name: str) -> np.ndarray:
     column = _column(scores, name)
-    return column[np.isfinite(column)]
+    defined: np.ndarray = column[np.isfinite(column)]
+    return defined

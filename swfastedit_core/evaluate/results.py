@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -107,7 +108,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
         say(f"{folder / name}")
     failed = [result for result in evaluation.results if result.problem]
     for result in failed:
-        print(f"{result.case}: {result.problem}", file=stderr)
+        with suppress(OSError):
+            print(f"{result.case}: {result.problem}", file=stderr)
     if failed:
         raise UserError(f"no scores for {len(failed)} of {len(evaluation.results)} cases; the files hold the others")
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult
@@ -16,6 +17,7 @@ from swfastedit_core.system.atomic import replacing
 FILE = "metrics.csv"
 METRICS = tuple(field.name for field in fields(Scores))  # columns with numbers, in this order
 COUNTS = tuple(field.name for field in fields(Scores) if field.type == "int")
+ENCODING: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files can be no text
 COLUMNS = ("case", *METRICS, "seconds", "problem", "remark")
 
 
@@ -28,7 +30,7 @@ def write_table(results: Iterable[CaseResult], path: Path) -> None:
         If the file cannot be written.
     """
     try:
-        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", newline="", **ENCODING) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows(map(_row, results))
@@ -46,11 +48,13 @@ def read_table(path: Path) -> list[CaseResult]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-            return [_result(row) for row in rows]
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError("other columns")
+            return [_result(row) for row in reader]
     except OSError as error:
         raise UserError(f"{path}: the table cannot be read ({error.strerror})") from error
-    except (KeyError, ValueError, csv.Error) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: is not a table of this program, expected the columns {', '.join(COLUMNS)}") from error
 
 

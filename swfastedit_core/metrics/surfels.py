@@ -142,11 +142,15 @@ def _contours(code: int) -> list[list[Point]]:
 def _fan(contour: list[Point]) -> list[list[Point]]:
     """Return the triangles between one point of a contour and the others; of all points, the one with most area.
 
-    The contours of some codes are not flat, so areas differ. With this choice they are those of surface-distance.
+    Most contours are not flat, so that areas differ. Those with most area are the ones of surface-distance. In a
+    contour of seven points, which its table lacks, two points have most area, and other areas if voxels are no cubes;
+    the only point without such a partner keeps the mesh of a mirrored mask the same.
     """
     turned = [contour[i:] + contour[:i] for i in range(len(contour))]
     fans = [[[points[0], *points[i : i + 2]] for i in range(1, len(points) - 1)] for points in turned]
-    return max(fans, key=lambda fan: round(triangle_areas(np.array(fan)).sum(), 9))
+    areas = [round(float(triangle_areas(np.array(fan)).sum()), 9) for fan in fans]
+    single = [len(contour) == 7 and areas.count(area) == 1 for area in areas]
+    return max(zip(single, areas, fans, strict=True), key=lambda choice: choice[:2])[2]
 
 
 @cache

@@ -1,0 +1,269 @@
+// The pictures of a report: the projection that turns, the slices, and the lesion that is marked in all of them.
+"use strict";
+(async () => {
+  const element = (id) => document.getElementById(id);
+  const data = JSON.parse(element("report-data").textContent);
+  const { mip, slices } = data;
+  const lesions = new Map(data.lesions.map((lesion) => [lesion.number, lesion]));
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const state = { view: 0, slice: data.lesions[0]?.slice ?? Math.floor(slices.count / 2), marked: 0, timer: 0 };
+  const stage = element("stage");
+  const runs = { mip: pictures.decodeRuns(mip.runs), slices: pictures.decodeRuns(slices.runs) };
+  const shown = { mip: null, slice: null };
+  const sprites = { mip: await pictures.load(mip.sprite), slices: new Map() };
+  const checked = (id) => element(id)?.checked ?? false;
+
+  // The letters of patient sides at the ends of a picture's row: left (L), back (P), or both.
+  function sideLetters(view) {
+    const angle = (2 * Math.PI * view) / mip.views;
+    const parts = [[Math.cos(angle), "R", "L"], [Math.sin(angle), "A", "P"]];
+    parts.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]));
+    const kept = parts.filter(([part]) => Math.abs(part) > 0.38);
+    const letters = (sign) => kept.map(([part, low, high]) => (part * sign > 0 ? high : low)).join("");
+    return [letters(-1), letters(1)];
+  }
+
+  function viewName(view) {
+    const quarter = mip.views / 4;
+    const straight = ["Anterior view", "Left lateral view", "Posterior view", "Right lateral view"];
+    const oblique = ["Left anterior oblique", "Left posterior oblique", "Right posterior oblique", "Right anterior oblique"];
+    const names = view % quarter ? oblique : straight;
+    return `${names[Math.floor(view / quarter)]}, ${(view * 360) / mip.views}°`;
+  }
+
+  function drawMip() {
+    const half = mip.views / 2;
+    const index = state.view % half;
+    const mirrored = state.view >= half;
+    const canvas = element("mip");
+    shown.mip = pictures.lesionPixels(runs.mip, index, mip.rows, mip.columns, mirrored);
+    const tile = {
+      x: (index % mip.across) * mip.columns, y: Math.floor(index / mip.across) * mip.rows,
+      columns: mip.columns, rows: mip.rows,
+    };
+    const up = mip.slice_up_mm[0] + state.slice * mip.slice_up_mm[1];
+    const line = mip.rows - 0.5 - up / mip.pixel_mm[0];
+    const options = { mirrored, marked: state.marked, line };
+    pictures.draw(canvas, sprites.mip, tile, checked("outline-toggle") ? shown.mip : null, options);
+    const count = lesionNumbers.place(shown.mip.boxes, canvas, mip, state.marked, checked("number-toggle"));
+    const some = checked("number-toggle") && count < lesions.size;
+    element("number-note").textContent = some ? `${count} of ${lesions.size} numbers have room here` : "";
+    canvas.dataset.view = state.view;
+    canvas.dataset.ready = "true";
+    canvas.setAttribute("aria-valuenow", (state.view * 360) / mip.views);
+    canvas.setAttribute("aria-valuetext", viewName(state.view));
+    element("view-name").textContent = viewName(state.view);
+    [element("side-start").textContent, element("side-end").textContent] = sideLetters(state.view);
+  }
+
+  async function drawSlice() {
+    const slice = state.slice;
+    const perSprite = slices.across * slices.down;
+    const index = Math.floor(slice / perSprite);
+    if (!sprites.slices.has(index)) sprites.slices.set(index, pictures.load(slices.sprites[index]));
+    const image = await sprites.slices.get(index);
+    if (slice !== state.slice) return; // a later slice was asked for meanwhile
+    const place = slice % perSprite;
+    const tile = {
+      x: (place % slices.across) * slices.columns, y: Math.floor(place / slices.across) * slices.rows,
+      columns: slices.columns, rows: slices.rows,
+    };
+    const canvas = element("slice");
+    shown.slice = pictures.lesionPixels(runs.slices, slice, slices.rows, slices.columns, false);
+    const options = { marked: state.marked, filled: true };
+    pictures.draw(canvas, image, tile, checked("mask-toggle") ? shown.slice : null, options);
+    const mm = slices.first_mm + slice * slices.step_mm;
+    const numbers = Array.from(shown.slice.boxes.keys()).sort((a, b) => a - b);
+    const lesionText = numbers.length ? `, lesion${numbers.length > 1 ? "s" : ""} ${numbers.slice(0, 12).join(", ")}` : "";
+    const text = `Slice ${slice + 1} of ${slices.count}, ${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? "I" : "S"}`;
+    element("slice-name").textContent = text + lesionText + (numbers.length > 12 ? " …" : "");
+    canvas.setAttribute("aria-label", `Axial slice: ${text}${lesionText}`);
+    canvas.dataset.slice = slice;
+    canvas.dataset.ready = "true";
+    const input = element("slice-position");
+    input.value = slice;
+    input.setAttribute("aria-valuetext", text + lesionText);
+  }
+
+  function setView(view) {
+    state.view = ((view % mip.views) + mip.views) % mip.views;
+    drawMip();
+  }
+
+  function setSlice(slice) {
+    state.slice = Math.min(Math.max(slice, 0), slices.count - 1);
+    drawSlice();
+    drawMip(); // its line shows the slice
+  }
+
+  function stop() {
+    clearInterval(state.timer);
+    state.timer = 0;
+    element("play").setAttribute("aria-pressed", "false");
+    element("play").textContent = "Play";
+  }
+
+  function play() {
+    if (state.timer) {
+      stop();
+      return;
+    }
+    stop();
+    state.timer = setInterval(() => setView(state.view + 1), 120);
+    element("play").setAttribute("aria-pressed", "true");
+    element("play").textContent = "Pause";
+  }
+
+  function turnTo(view) {
+    stop();
+    const half = mip.views / 2;
+    const away = ((view - state.view + half + mip.views) % mip.views) - half;
+    if (calm.matches || !away) {
+      setView(view);
+      return;
+    }
+    let left = Math.abs(away);
+    state.timer = setInterval(() => {
+      setView(state.view + Math.sign(away));
+      left -= 1;
+      if (!left) stop();
+    }, 30);
+  }
+
+  const rowOf = (number) => document.querySelector(`#lesions tr[data-lesion="${number}"]`);
+
+  function scrollTo(row) {
+    const box = row.closest(".scroll");
+    const head = row.closest("table").tHead.offsetHeight;
+    const top = row.offsetTop - head;
+    if (top < box.scrollTop || row.offsetTop + row.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top;
+  }
+
+  // A lesion that is marked already is released. `keep` names the picture that stays as it is.
+  function mark(number, { keep = "" } = {}) {
+    const lesion = number === state.marked ? undefined : lesions.get(number);
+    const before = rowOf(state.marked);
+    before?.classList.remove("marked");
+    before?.removeAttribute("aria-current");
+    state.marked = lesion ? number : 0;
+    lesionNumbers.press(state.marked);
+    element("marked").textContent = lesion ? `Lesion ${number}: ${lesion.text}` : "No lesion is marked.";
+    if (lesion) {
+      rowOf(number).classList.add("marked");
+      rowOf(number).setAttribute("aria-current", "true");
+      if (keep !== "table") scrollTo(rowOf(number));
+      turnTo(lesion.view);
+    } else {
+      stop();
+    }
+    setSlice(lesion && keep !== "slice" ? lesion.slice : state.slice);
+  }
+
+  function showStage() {
+    const { top, bottom } = stage.getBoundingClientRect();
+    if (bottom > 120 && top < window.innerHeight - 120) return;
+    stage.scrollIntoView({ block: "nearest", behavior: calm.matches ? "auto" : "smooth" });
+  }
+
+  function connectTable() {
+    for (const row of document.querySelectorAll("#lesions tbody tr")) {
+      const number = Number(row.dataset.lesion);
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "show-lesion";
+      button.textContent = number;
+      button.setAttribute("aria-label", `Lesion ${number}: show in the pictures`);
+      row.cells[0].replaceChildren(button);
+      row.addEventListener("click", () => {
+        mark(number, { keep: "table" });
+        if (state.marked) showStage();
+      });
+    }
+  }
+
+  function connectDrag() {
+    let from = null;
+    let dragged = false;
+    stage.addEventListener("pointerdown", (event) => {
+      dragged = false;
+      if (event.button === 0) from = { x: event.clientX, view: state.view };
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      const moved = event.clientX - from.x;
+      if (!dragged && Math.abs(moved) < 5) return;
+      if (!dragged) {
+        dragged = true;
+        stop();
+        stage.setPointerCapture(event.pointerId);
+        stage.classList.add("dragged");
+      }
+      const pixels = Math.max(element("mip").clientWidth, 200) / (mip.views / 2); // the width is half a turn
+      setView(from.view - Math.round(moved / pixels));
+    });
+    const end = () => {
+      from = null;
+      stage.classList.remove("dragged");
+    };
+    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, end);
+    stage.addEventListener("click", (event) => { // the end of a drag is no click
+      if (dragged) event.stopPropagation();
+      dragged = false;
+    }, { capture: true });
+    element("mip").addEventListener("click", (event) => {
+      const number = pictures.lesionAt(shown.mip, element("mip"), event);
+      if (number) mark(number);
+    });
+  }
+
+  function connectKeys() {
+    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: mip.views / 4, PageDown: -mip.views / 4 };
+    element("mip").addEventListener("keydown", (event) => {
+      if (!(event.key in steps) && event.key !== "Home") return;
+      event.preventDefault();
+      stop();
+      setView(event.key === "Home" ? 0 : state.view + steps[event.key]);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && state.marked) mark(state.marked);
+    });
+  }
+
+  function connectControls() {
+    element("play").hidden = calm.matches;
+    calm.addEventListener("change", () => {
+      stop();
+      element("play").hidden = calm.matches;
+    });
+    element("play").addEventListener("click", play);
+    element("turn-back").addEventListener("click", () => { stop(); setView(state.view - 1); });
+    element("turn-on").addEventListener("click", () => { stop(); setView(state.view + 1); });
+    for (const id of ["outline-toggle", "number-toggle"]) element(id)?.addEventListener("change", drawMip);
+    element("mask-toggle")?.addEventListener("change", drawSlice);
+    element("slice-position").addEventListener("input", (event) => setSlice(Number(event.target.value)));
+    let wheel = 0;
+    element("slice").addEventListener("wheel", (event) => {
+      event.preventDefault();
+      wheel += event.deltaMode ? event.deltaY * 30 : event.deltaY;
+      const steps = Math.trunc(wheel / 30);
+      if (!steps) return;
+      wheel -= steps * 30;
+      setSlice(state.slice - Math.sign(steps) * Math.min(Math.abs(steps), 4));
+    }, { passive: false });
+    element("slice").addEventListener("click", (event) => {
+      const number = shown.slice && pictures.lesionAt(shown.slice, element("slice"), event);
+      if (number) mark(number, { keep: "slice" });
+    });
+  }
+
+  lesionNumbers.makeButtons(data.lesions, (number) => mark(number));
+  if (lesions.size) element("marked").textContent = "Click a number, a lesion or a row to mark it.";
+  connectTable();
+  connectDrag();
+  connectKeys();
+  connectControls();
+  const observer = new ResizeObserver(() => { drawMip(); drawSlice(); });
+  observer.observe(stage);
+  observer.observe(element("slice-stage"));
+  setSlice(state.slice);
+})();

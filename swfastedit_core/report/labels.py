@@ -1,0 +1,100 @@
+"""Places of lesion numbers beside their lesions, so that they cover neither each other nor a lesion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DISTANCES = (6, 12, 20, 32, 48, 68)  # pixels between a lesion's outline and its number
+DIRECTIONS = 16
+GAP = 2  # pixels around a number
+
+
+@dataclass(frozen=True)
+class Label:
+    """A number in a picture.
+
+    Attributes
+    ----------
+    number
+        Of the lesion.
+    box
+        Left, top, right, bottom of the text in pixels.
+    start, end
+        x, y of the line from the lesion's outline to the text.
+    """
+
+    number: int
+    box: tuple[int, int, int, int]
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+
+def place_labels(
+    boxes: dict[int, tuple[float, float, float, float]], sizes: dict[int, tuple[int, int]], occupied: np.ndarray
+) -> list[Label]:
+    """Place numbers beside lesions, those of the first lesions first; a number without room is left out.
+
+    Parameters
+    ----------
+    boxes
+        Left, top, right, bottom of each lesion in pixels, by number.
+    sizes
+        Width and height of each number's text.
+    occupied
+        bool [rows, columns]: pixels that no text may cover.
+    """
+    taken = np.array(occupied, dtype=bool)
+    texts = np.zeros_like(taken)
+    labels: list[Label] = []
+    for number, box in boxes.items():
+        label = _place(number, box, sizes[number], taken, texts)
+        if label is not None:
+            labels.append(label)
+            left, top, right, bottom = label.box
+            around = np.s_[max(0, top - GAP) : bottom + GAP, max(0, left - GAP) : right + GAP]
+            texts[around] = True
+            taken[around] = True
+            taken[_line(label.start, label.end, taken.shape)] = True
+    return labels
+
+
+def _place(
+    number: int,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    taken: np.ndarray,
+    texts: np.ndarray,
+) -> Label | None:
+    """Return the nearest free place for a number, on the side away from the middle first."""
+    rows, columns = taken.shape
+    left, top, right, bottom = box
+    x, y, half_x, half_y = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
+    outwards = 0.0 if x >= columns / 2 else np.pi
+    turns = sorted(2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS, key=lambda turn: min(turn, 2 * np.pi - turn))
+    for distance in DISTANCES:
+        for turn in turns:
+            cosine, sine = np.cos(outwards + turn), np.sin(outwards + turn)
+            start = (x + half_x * cosine, y + half_y * sine)
+            centre_x = x + (half_x + distance + size[0] / 2) * cosine
+            centre_y = y + (half_y + distance + size[1] / 2) * sine
+            x0, y0 = round(centre_x - size[0] / 2), round(centre_y - size[1] / 2)
+            x1, y1 = x0 + size[0], y0 + size[1]
+            if x0 < 0 or y0 < 0 or x1 > columns or y1 > rows or taken[y0:y1, x0:x1].any():
+                continue
+            end = (min(max(start[0], x0), x1), min(max(start[1], y0), y1))
+            if not texts[_line(start, end, taken.shape)].any():
+                return Label(number, (x0, y0, x1, y1), start, end)
+    return None
+
+
+def _line(
+    start: tuple[float, float], end: tuple[float, float], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the pixels on a line, those inside of the picture."""
+    count = int(np.ceil(np.hypot(end[0] - start[0], end[1] - start[1]))) + 1
+    columns = np.rint(np.linspace(start[0], end[0], count)).astype(int)
+    rows = np.rint(np.linspace(start[1], end[1], count)).astype(int)
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return rows[inside], columns[inside]

@@ -1,0 +1,133 @@
+"""report.html: a report as one page, without network or libraries."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.report.columns import lesion_columns, number_text, point_text, time_text, total_figures
+from swfastedit_core.report.display import Display, make_display
+from swfastedit_core.report.picture import draw_mip
+from swfastedit_core.report.record import Report
+from swfastedit_core.report.rotation import best_views, encode_rotation, rotate
+from swfastedit_core.report.slices import encode_slices
+from swfastedit_core.report.sprites import data_url
+from swfastedit_core.report.templates import render
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.volume import Volume
+
+PACKAGE, TEMPLATE = "swfastedit_core.report", "report.html.jinja"
+MAX_ROWS = 1000  # of the table: browsers get slow, and nobody reads more
+
+
+def write_page(
+    report: Report,
+    pet: Volume,
+    numbers_zyx: np.ndarray,
+    path: Path,
+    *,
+    suv_window: tuple[float, float] = (0.0, 10.0),
+    viewer: bool = False,
+) -> None:
+    """Write the page of a report.
+
+    Parameters
+    ----------
+    report
+        The figures; its lesions are the numbers in `numbers_zyx`.
+    pet
+        SUV.
+    numbers_zyx
+        Lesion numbers on the PET's grid, int32 [Z, Y, X]; 1 is the largest.
+    path
+        The file; it is complete or unchanged.
+    suv_window
+        The SUV shown white and black.
+    viewer
+        Whether to add NiiVue, with PET and mask.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, or NiiVue is not there.
+    """
+    page = make_page(report, pet, numbers_zyx, suv_window=suv_window, viewer=viewer)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: the page cannot be written ({error})") from error
+
+
+def make_page(
+    report: Report,
+    pet: Volume,
+    numbers_zyx: np.ndarray,
+    *,
+    suv_window: tuple[float, float] = (0.0, 10.0),
+    viewer: bool = False,
+) -> str:
+    """Return the page of a report; parameters as those of `write_page`."""
+    display = make_display(pet, numbers_zyx, [lesion.box for lesion in report.lesions], suv_window=suv_window)
+    picture = draw_mip(report, display, suv_window=suv_window)
+    section = None
+    if viewer:
+        from swfastedit_core.report.viewer import viewer_section
+
+        section = viewer_section(pet, numbers_zyx, suv_window=suv_window)
+    shown = report.lesions[:MAX_ROWS]
+    return render(
+        PACKAGE,
+        TEMPLATE,
+        report=report,
+        totals=total_figures(report.totals),
+        columns=lesion_columns(report),
+        lesions=shown,
+        suv_window=[f"{suv:.4g}" for suv in suv_window],
+        spacing=" × ".join(f"{mm:.4g}" for mm in report.spacing_mm),
+        size=" × ".join(map(str, report.size_xyz)),
+        created=time_text(report.created),
+        demonstration=any(terms.demonstration for terms in report.weights),
+        picture=_as_jpeg(picture),
+        picture_size=picture.size,
+        data=page_data(report, display),
+        viewer=section,
+        number_text=number_text,
+        point_text=point_text,
+    )
+
+
+def page_data(report: Report, display: Display) -> dict[str, Any]:
+    """Return what the script of the page draws: the projections, the slices, and where the lesions are in both."""
+    shown = report.lesions[:MAX_ROWS]
+    positions = display.positions(lesion.centroid_xyz for lesion in shown)
+    rotation = rotate(display, positions)
+    slices, factor = encode_slices(display)
+    lesions = [
+        {
+            "number": lesion.number,
+            "up": round(float(up), 2),
+            "back": round(float(back), 2),
+            "left": round(float(left), 2),
+            "view": view,
+            "slice": min(max(round(float(position[0])), 0), slices["count"] - 1),
+            "row": round(float((position[1] + 0.5) / factor), 2),
+            "column": round(float((position[2] + 0.5) / factor), 2),
+            "text": f"{lesion.volume_ml:.4g} ml, SUVmax {lesion.suv_max:.2f}, SUVpeak {lesion.suv_peak:.2f}",
+        }
+        for lesion, (up, back, left), view, position in zip(
+            shown, rotation.positions_mm, best_views(rotation.positions_mm), positions, strict=True
+        )
+    ]
+    return {"mip": encode_rotation(rotation), "slices": slices, "lesions": lesions}
+
+
+def _as_jpeg(picture: Image.Image) -> str:
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85, subsampling=0, optimize=True)
+    return data_url(stream.getvalue(), "image/jpeg")

@@ -1,0 +1,199 @@
+"""mip.png: projections from the front and from the left, with the lesions outlined and numbered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from scipy import ndimage
+
+from swfastedit_core.errors import UserError
+from swfastedit_core.report.display import Display, make_display
+from swfastedit_core.report.labels import place_labels
+from swfastedit_core.report.record import Report
+from swfastedit_core.system.atomic import replacing
+from swfastedit_core.volume import Volume
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+HEIGHT, WIDTH, PIXELS_PER_MM = 1000, 1300, 4.0  # of both projections together, at most
+MARGIN, HEAD, FOOT, BAR = 24, 62, 84, 96
+OUTLINE, TEXT, QUIET, BACKGROUND = "#c2002f", "#111820", "#55616d", "#ffffff"
+SCALE_BARS_MM = (200, 100, 50, 20, 10, 5)
+OUTLINE_FINER = 2  # outlines are drawn at this multiple of the picture's resolution, then reduced
+
+
+def write_mip(
+    report: Report,
+    pet: Volume,
+    numbers_zyx: np.ndarray,
+    path: Path,
+    *,
+    suv_window: tuple[float, float] = (0.0, 10.0),
+) -> None:
+    """Write the projections of a report as PNG.
+
+    Parameters
+    ----------
+    report
+        The figures; its lesions are the numbers in `numbers_zyx`.
+    pet
+        SUV.
+    numbers_zyx
+        Lesion numbers on the PET's grid, int32 [Z, Y, X]; 1 is the largest.
+    path
+        The file; it is complete or unchanged.
+    suv_window
+        The SUV shown white and black.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    display = make_display(pet, numbers_zyx, [lesion.box for lesion in report.lesions], suv_window=suv_window)
+    picture = draw_mip(report, display, suv_window=suv_window)
+    try:
+        with replacing(path) as temporary:
+            picture.save(temporary, format="PNG", compress_level=6)
+    except OSError as error:
+        raise UserError(f"{path}: the picture cannot be written ({error})") from error
+
+
+def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float]) -> Image.Image:
+    """Return the projections from the front and from the left, side by side, with marks, as an RGB image.
+
+    Parameters
+    ----------
+    report, suv_window
+        As in `write_mip`.
+    display
+        The scan, with the same SUV window.
+    """
+    height_mm, depth_mm, width_mm = (n * mm for n, mm in zip(display.grey.shape, display.voxel_mm, strict=True))
+    scale = min(HEIGHT / height_mm, WIDTH / (width_mm + depth_mm), PIXELS_PER_MM)
+    panels, numbered = [], set()
+    for axis, across_mm in ((1, width_mm), (2, depth_mm)):
+        size = max(1, round(across_mm * scale)), max(1, round(height_mm * scale))
+        # The feet are row 0 of the projection and the lowest row of the picture.
+        panel, shown = _panel(display.grey.max(axis=axis)[::-1], display.numbers.max(axis=axis)[::-1], size)
+        panels.append(panel)
+        numbered |= shown
+    front, side = panels
+    inner = front.width + side.width + 2 * MARGIN
+    picture = Image.new("RGB", (max(inner + BAR, 560) + 2 * MARGIN, front.height + HEAD + FOOT), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    x = MARGIN
+    for panel, title, sides in ((front, "Anterior view", "RL"), (side, "Left lateral view", "AP")):
+        picture.paste(panel, (x, HEAD))
+        draw.text((x, 10), title, font=_font(18), fill=TEXT)
+        draw.text((x, HEAD - 6), sides[0], font=_font(20), fill=TEXT, anchor="ls")
+        draw.text((x + panel.width, HEAD - 6), sides[1], font=_font(20), fill=TEXT, anchor="rs")
+        x += panel.width + 2 * MARGIN
+    _suv_bar(draw, (x, HEAD), min(front.height, 260), suv_window)
+    _foot(draw, picture, report, numbered=len(numbered), scale=scale, scale_bar_at=(MARGIN, HEAD + front.height + 16))
+    return picture
+
+
+def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, set[int]]:
+    """Return a projection of inverted grey with outlines and numbers, and which numbers are shown."""
+    panel = Image.fromarray(255 - grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    found = enumerate(ndimage.find_objects(numbers), 1)
+    lesions = {n: (where[0], where[1]) for n, where in found if where is not None}
+    outlines = _outlines(numbers, lesions, size)
+    panel.paste(OUTLINE, mask=outlines)
+    columns, rows = size[0] / numbers.shape[1], size[1] / numbers.shape[0]
+    boxes = {
+        n: (across.start * columns, down.start * rows, across.stop * columns, down.stop * rows)
+        for n, (down, across) in lesions.items()
+    }
+    font, draw = _font(15), ImageDraw.Draw(panel)
+    sizes = {n: (int(draw.textlength(str(n), font)) + 4, 15) for n in lesions}
+    inside = Image.fromarray(np.where(numbers, 255, 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    occupied = np.asarray(ImageChops.lighter(inside, outlines)) > 0
+    labels = place_labels(boxes, sizes, occupied)
+    for label in labels:
+        draw.line([label.start, label.end], fill=OUTLINE, width=1)
+    for label in labels:
+        left, top, right, bottom = label.box
+        draw.rounded_rectangle((left, top, right - 1, bottom - 1), 3, fill=BACKGROUND)
+        draw.text(((left + right) / 2, (top + bottom) / 2), str(label.number), font=font, fill=OUTLINE, anchor="mm")
+    return panel, {label.number for label in labels}
+
+
+def _outlines(numbers: np.ndarray, lesions: dict[int, tuple[slice, slice]], size: tuple[int, int]) -> Image.Image:
+    """Return the outlines of the lesions, white on black, smoothed within a pixel of the projection."""
+    fine = Image.new("L", (size[0] * OUTLINE_FINER, size[1] * OUTLINE_FINER))
+    across, down = fine.width / numbers.shape[1], fine.height / numbers.shape[0]
+    for number, (rows, columns) in lesions.items():
+        mask = Image.fromarray(np.pad(numbers[rows, columns] == number, 2).astype(np.uint8) * 255)
+        left, top = int((columns.start - 1) * across), int((rows.start - 1) * down)
+        right, bottom = int((columns.stop + 1) * across) + 1, int((rows.stop + 1) * down) + 1
+        part = (
+            max(0.0, left / across - columns.start + 2),
+            max(0.0, top / down - rows.start + 2),
+            min(float(mask.width), right / across - columns.start + 2),
+            min(float(mask.height), bottom / down - rows.start + 2),
+        )
+        inside = mask.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=part)
+        inside = inside.point([0] * 128 + [255] * 128)
+        ring = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(5)), inside)
+        fine.paste(255, (left, top), ring)
+    return fine.reduce(OUTLINE_FINER)
+
+
+def _suv_bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, suv_window: tuple[float, float]) -> None:
+    """Draw the scale of grey values with its SUV."""
+    x, y = corner
+    low, high = suv_window
+    for row in range(height):
+        grey = round(255 * row / max(height - 1, 1))
+        draw.line([(x, y + row), (x + 17, y + row)], fill=(grey, grey, grey))
+    draw.rectangle((x, y, x + 18, y + height), outline=QUIET)
+    steps = 5 if height > 120 else 1
+    for step in range(steps + 1):
+        value = high - (high - low) * step / steps
+        text = f"{value:.4g}"
+        at = y + height * step / steps
+        draw.line([(x + 18, at), (x + 23, at)], fill=QUIET)
+        draw.text((x + 27, at), text, font=_font(14), fill=TEXT, anchor="lm")
+    draw.text((x, y - 12), "SUV", font=_font(14), fill=TEXT, anchor="ls")
+
+
+def _foot(
+    draw: ImageDraw.ImageDraw,
+    picture: Image.Image,
+    report: Report,
+    *,
+    numbered: int,
+    scale: float,
+    scale_bar_at: tuple[int, int],
+) -> None:
+    """Draw the scale bar and the lines below the projections."""
+    x, y = scale_bar_at
+    length_mm = next((mm for mm in SCALE_BARS_MM if mm * scale <= 200), SCALE_BARS_MM[-1])
+    end = x + round(length_mm * scale)
+    draw.line([(x, y), (end, y)], fill=TEXT, width=2)
+    for tick in (x, end):
+        draw.line([(tick, y - 4), (tick, y + 5)], fill=TEXT, width=2)
+    draw.text((end + 10, y), f"{length_mm} mm", font=_font(14), fill=TEXT, anchor="lm")
+    name = report.pet.name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
+    lines = (f"{name} · {_lesions_text(len(report.lesions), numbered)}", "Research use only. Not a medical device.")
+    for row, line in enumerate(lines):
+        font, width = _font(14), picture.width - 2 * MARGIN
+        while draw.textlength(line, font) > width and len(line) > 8:
+            line = f"{line[: len(line) // 2 - 2]}…{line[len(line) // 2 + 1 :]}"
+        draw.text((x, y + 16 + 20 * row), line, font=font, fill=QUIET)
+
+
+def _lesions_text(count: int, numbered: int) -> str:
+    if not count:
+        return "no lesions"
+    if numbered < count:
+        return f"{count} lesions, {numbered} of them with room for their number; the table lists all"
+    return "1 lesion" if count == 1 else f"{count} lesions, numbered by volume"
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
