@@ -180,7 +180,7 @@ def _require_same_cases(a: Side, b: Side, *, skip_unpaired: bool) -> list[str]:
     alone = [(one, sorted(set(one.scores) - set(other.scores)), other) for one, other in ((a, b), (b, a))]
     both = set(a.scores) & set(b.scores)
     texts = [
-        f"{len(names)} cases have scores only in {one.path}: {name_some(names)}{_reason(names, other)}"
+        f"{_count(names)} scores only in {one.path}: {name_some(names)}{_reason(names, other)}"
         for one, names, other in alone
         if names
     ]
@@ -192,8 +192,12 @@ def _require_same_cases(a: Side, b: Side, *, skip_unpaired: bool) -> list[str]:
         )
     unscored = sorted((set(a.results) | set(b.results)) - set(a.scores) - set(b.scores))
     if unscored:
-        texts.append(f"{len(unscored)} cases have no scores on either side: {name_some(unscored)}")
+        texts.append(f"{_count(unscored)} no scores on either side: {name_some(unscored)}")
     return texts
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 case has" if len(names) == 1 else f"{len(names)} cases have"
 
 
 def _reason(names: Sequence[str], other: Side) -> str:

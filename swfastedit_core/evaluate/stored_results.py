@@ -77,7 +77,7 @@ class StoredResults:
             File that has the mask; without it, or if it changed, the result does not hold. None: no mask is wanted.
         """
         written = self._content(name)
-        if written.get("key") != key or (mask is not None and written.get("mask") != file_state(mask)):
+        if written.get("key") != key or (mask is not None and not _is_unchanged(mask, written.get("mask"))):
             return None
         try:
             return CaseResult(
@@ -131,6 +131,11 @@ class StoredResults:
         except (OSError, ValueError, RecursionError):
             return {}
         return written if isinstance(written, dict) else {}
+
+
+def _is_unchanged(mask: Path, state: object) -> bool:
+    """Whether a mask is there, and as it was when its result was stored; an empty state: it was not written then."""
+    return bool(state) and state == file_state(mask)
 
 
 def describe_networks(networks: Ensemble) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def test_rows_as_text(tmp_path):
     write_table(results, tmp_path / "metrics.csv")
     assert (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines() == [
         HEADER,
-        'p/s,0.3333333333333333,0.0,,0.5,1.0,0.6666666666666666,0.25,12.5,3.0,2.0,-1.0,2,1,1,0,1,12.35,,"odd, ""quoted"""',
+        "p/s,0.3333333333333333,0.0,,0.5,1.0,0.6666666666666666,0.25,12.5,3.0,2.0,-1.0,2,1,1,0,1,12.35,,"
+        '"odd, ""quoted"""',
         "bad,,,,,,,,,,,,,,,,,,is damaged,",
     ]
 
