@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from swfastedit_core import components
 from swfastedit_core.components import component_sizes, count_components, label_components, remove_small_components
 
 
@@ -64,3 +65,24 @@ def test_floor_keeps_components_of_exactly_its_size():
     assert kept.dtype == torch.bool
     assert remove_small_components(mask, min_voxels=2.5).numpy().tolist() == drawn("##...", "#....", ".....").tolist()
     assert remove_small_components(mask, min_voxels=4).sum().item() == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.25, 0.9])
+@pytest.mark.parametrize("min_voxels", [1, 2, 5.5, 40])
+def test_floor_on_a_gpu_equals_the_one_on_the_cpu(density, min_voxels, monkeypatch):
+    pytest.importorskip("cupy")
+    computed = []
+
+    def compute_with_cupy(array, compute):
+        computed.append(original(array, compute))
+        return computed[-1]
+
+    original = components.compute_with_cupy
+    monkeypatch.setattr(components, "compute_with_cupy", compute_with_cupy)
+    mask = torch.from_numpy(np.random.default_rng(0).random((40, 50, 60)) < density)
+    floored = remove_small_components(mask.cuda(), min_voxels=min_voxels)
+    assert floored.device.type == "cuda"
+    assert floored.dtype == torch.bool
+    assert torch.equal(floored.cpu(), remove_small_components(mask, min_voxels=min_voxels))
+    assert computed[0] is not None  # cupy did it

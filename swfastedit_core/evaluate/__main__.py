@@ -9,7 +9,7 @@ from swfastedit_core.system.command import run_command
 from swfastedit_core.system.limits import LeastMemory
 from swfastedit_core.system.supervisor import supervise
 
-LEAST = LeastMemory(address_space=1_000_000_000, data=400_000_000)  # bytes for libraries and small masks
+LEAST = LeastMemory(address_space=1_300_000_000, data=500_000_000)  # bytes for libraries and small masks
 
 
 def main(arguments: list[str] | None = None) -> int:

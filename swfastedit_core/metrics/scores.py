@@ -31,10 +31,11 @@ class Scores:
         By lesion, as autoPET V matches them (IoU of 0.1 or more); NaN where the divisor is 0, and if the label is
         empty.
     surface_dice
-        Share of both surfaces within a tolerance of the other one. Both empty: NaN. One empty: 0.
+        Share of both surfaces within a tolerance of the other one, as surface-distance (google-deepmind) defines it.
+        Both empty: NaN. One empty: 0.
     hd95_mm
-        95th percentile of the Hausdorff distance between border voxels, the larger of the two directions. One or both
-        empty: NaN.
+        95th percentile of the Hausdorff distance between border voxels, the larger of the two directions, as
+        grand-challenge-metrics defines it. One or both empty: NaN, so that means leave it out.
     label_ml, prediction_ml, volume_error_ml
         Volumes, and prediction minus label.
     label_lesions, predicted_lesions
@@ -85,7 +86,7 @@ def score_mask(
     Raises
     ------
     ValueError
-        If the shapes differ or the rules are not known.
+        If the shapes differ, the rules are not known or the tolerance is negative.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"label {truth.shape} and prediction {prediction.shape} differ in shape")
@@ -94,7 +95,7 @@ def score_mask(
     truth, prediction = _crop(truth, prediction)
     overlaps = overlap_components(truth, prediction)
     lesions = match_lesions(overlaps)
-    voxel_ml = math.prod(spacing_zyx_mm) / 1000
+    voxel_ml = math.prod(map(float, spacing_zyx_mm)) / 1000
     label_voxels, predicted_voxels = int(overlaps.label_voxels.sum()), int(overlaps.predicted_voxels.sum())
     empty = not label_voxels
     return Scores(

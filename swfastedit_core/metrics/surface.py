@@ -130,7 +130,8 @@ def _places(mask: np.ndarray) -> np.ndarray:
 
 def _distances(points: np.ndarray, goals: np.ndarray, *, limit_mm: float = math.inf) -> np.ndarray:
     """Return the distance of each point to the nearest goal; infinite from `limit_mm` on, and without goals."""
-    distances, _ = cKDTree(goals).query(points, distance_upper_bound=limit_mm)
+    tree = cKDTree(goals, balanced_tree=False, compact_nodes=False)  # as fast to search on a grid, faster to build
+    distances, _ = tree.query(points, distance_upper_bound=limit_mm)
     return np.asarray(distances)
 
 

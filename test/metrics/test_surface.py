@@ -88,7 +88,7 @@ def test_blobs_score_as_in_the_published_packages(seed):
     assert hd95_mm(truth, prediction, **options) == pytest.approx(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(masks=pairs_of_masks())
 def test_any_masks_score_as_in_the_published_packages(masks):
     truth, prediction = masks

@@ -139,8 +139,9 @@ def test_surface_and_volume_depend_on_no_axis_and_no_border(mask):
 
 
 def test_volume_is_exact_far_from_voxel_0():
-    far = mesh(VOXEL, CUBIC) + 1e7
-    assert mesh_volume(far) == pytest.approx(1 / 6, rel=1e-9)
+    spacing = (3.27, 2.04, 2.04)
+    far = np.add(mesh(VOXEL, spacing), (1e6, 2e6, 3e6))
+    assert mesh_volume(far) == pytest.approx(3.27 * 2.04 * 2.04 / 6, rel=1e-8)
 
 
 def test_surface_of_surfels_and_of_the_mesh_agree_on_blobs():
