@@ -21,10 +21,10 @@ def definitions(scoring: Scoring) -> dict[str, str]:
         "recall": "True positive lesions divided by all lesions of the label. Label empty: not defined.",
         "f1": "2 TP / (2 TP + FP + FN) of lesions. Of a cohort: by the sums of TP, FP and FN over all cases, false "
         "positives of empty labels included. Of a case with an empty label: not defined.",
-        "surface_dice": f"Share of both surfaces that lies within {scoring.tolerance_mm:g} mm of the other one, 0 to "
-        "1. Both empty: not defined; one empty: 0.",
-        "hd95_mm": "95th percentile of the distances between border voxels in mm, the larger of both directions. One "
-        "or both empty: not defined.",
+        "surface_dice": f"Share of both surfaces that lies within {scoring.tolerance_mm:g} mm of the other one, by "
+        "area, 0 to 1 (surface-distance, google-deepmind). Both empty: not defined; one empty: 0.",
+        "hd95_mm": "95th percentile of the distances between border voxels in mm, the larger of both directions "
+        "(grand-challenge-metrics; the one of surface-distance differs). One or both empty: not defined.",
         "label_ml": "Volume of the label in ml.",
         "prediction_ml": "Volume of the prediction in ml.",
         "volume_error_ml": "Volume of the prediction minus that of the label, in ml.",
