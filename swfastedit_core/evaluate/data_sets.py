@@ -6,18 +6,21 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from swfastedit_core.challenge.given import require_limits
 from swfastedit_core.challenge.network_options import DEFAULTS, NetworkOptions, add_network_options, network_options_of
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.cohort import Scoring
+from swfastedit_core.evaluate.cohort import CaseResult, Scoring
 from swfastedit_core.evaluate.pairs import name_some
 from swfastedit_core.evaluate.results import Evaluation, write_evaluation
 from swfastedit_core.system.command import Parser, path_argument, require_writable, say
 from swfastedit_core.train.arguments import add_settings
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import Source
+
+if TYPE_CHECKING:
+    from swfastedit_core.evaluate.segmenting import Outcome
 
 PROGRAM = "python -m swfastedit_core.evaluate"
 FIELDS = ("specs", "fold", "split_file", "skip_bad", "pet_channel", "ct_channel", "patient")  # of DataSettings
@@ -100,20 +103,11 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     how = Segmenting(
         options=networks_given.case,
         scoring=scoring,
-        predictions=options.save_predictions,
         overwrite=bool(options.overwrite),
         quiet=options.quiet,
     )
     outcome = evaluate_cases(cases, networks, how, stored=stored, say=say)
-    results = outcome.results
-    if settings.skip_bad and outcome.unusable:
-        results = [result for result in results if result.case not in outcome.unusable]
-        notes.append(
-            f"{len(outcome.unusable)} of {len(cases)} cases cannot be used and are left out (--skip-bad): "
-            f"{name_some(outcome.unusable)}"
-        )
-        if not results:
-            raise UserError(f"none of {len(cases)} cases can be used: {outcome.results[0].problem}")
+    results = _without_unusable(outcome, notes) if settings.skip_bad else outcome.results
     evaluation = Evaluation(
         labels=" ".join(settings.specs),
         predictions=", ".join(map(str, networks_given.weights)),
@@ -123,6 +117,19 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
         segmentation=_describe(networks_given, described, settings),
     )
     write_evaluation(evaluation, options.output, say=say, stderr=stderr)
+
+
+def _without_unusable(outcome: Outcome, notes: list[str]) -> list[CaseResult]:
+    """Leave out the cases whose data cannot be used, and note them."""
+    results = [result for result in outcome.results if result.case not in outcome.unusable]
+    if not results:
+        raise UserError(f"none of {len(outcome.results)} cases can be used: {outcome.results[0].problem}")
+    if outcome.unusable:
+        notes.append(
+            f"{len(outcome.unusable)} of {len(outcome.results)} cases cannot be used and are left out (--skip-bad): "
+            f"{name_some(outcome.unusable)}"
+        )
+    return results
 
 
 def network_options(options: argparse.Namespace) -> NetworkOptions:

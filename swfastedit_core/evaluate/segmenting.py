@@ -40,8 +40,6 @@ class Segmenting:
     ----------
     options, scoring
         How they are segmented and scored.
-    predictions
-        Folder for the masks; None: masks are not kept.
     overwrite
         Whether a mask may replace a file that is not a mask of this program.
     quiet
@@ -50,7 +48,6 @@ class Segmenting:
 
     options: CaseOptions
     scoring: Scoring
-    predictions: Path | None = None
     overwrite: bool = False
     quiet: bool = False
 

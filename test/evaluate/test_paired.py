@@ -13,12 +13,11 @@ from swfastedit_core.evaluate import paired
 from swfastedit_core.evaluate.paired import (
     Difference,
     compare_metrics,
-    holm,
     list_differing,
     mean_difference,
     pooled_f1,
-    wilcoxon,
 )
+from swfastedit_core.evaluate.signed_ranks import holm, wilcoxon
 from swfastedit_core.metrics.scores import Scores
 
 NAN = math.nan
