@@ -17,10 +17,15 @@ from swfastedit_core.evaluate.results import Evaluation, require_output, write_e
 from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
 
-DESCRIPTION = """Score masks against labels.
+DESCRIPTION = """Score masks against labels, or compare two sets of masks.
 
-Writes metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and metrics.html.
-docs/evaluation.md says what each metric is.
+--predictions DIR --labels DIR   score masks
+--weights PATH --data SPEC       segment data sets as process.py does, and score the masks; if it is interrupted, the
+                                 same command goes on
+--compare A B                    compare two sets of masks, or the results of two evaluations, case by case
+
+The first two write metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and
+metrics.html. docs/evaluation.md says what each metric is.
 """
 
 

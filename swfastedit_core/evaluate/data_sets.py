@@ -151,6 +151,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _data_settings(options: argparse.Namespace) -> DataSettings:
     from swfastedit_core.train.options import data_settings_of
 
+    if repeated := next((spec for spec in options.data if options.data.count(spec) > 1), None):
+        raise UserError(f"--data names {repeated} twice, expected each data set once")
     if options.split is not None and not options.split.is_file():
         raise UserError(f"--split {options.split}: no such file")
     return data_settings_of(argparse.Namespace(**_given(options)))

@@ -376,6 +376,7 @@ def test_cases_of_the_same_name_are_named_by_their_data_sets():
         (["--weights", "w", "--data", "images:d", "--labels", "l"], "--labels belongs to --predictions"),
         (["--weights", "w", "--data", "images:d", "--overlap", "1"], "--overlap 1.0, expected 0 or more and less than"),
         (["--weights", "w", "--data", "images:d", "--device", "tpu"], "--device tpu, expected auto, cpu, cuda or"),
+        (["--weights", "w", "--data", "images:d", "images:d"], "--data names images:d twice, expected each data set"),
         (["--weights", "w", "--data", "other:d"], "other:d: expected LAYOUT:PATH with LAYOUT one of autopet2, images"),
         (["--weights", "w", "--data", "images:d", "--fold", "5/5"], "fold '5/5': expected K/N"),
         (["--weights", "w", "--data", "images:d", "--split", "none.json"], "--split none.json: no such file"),
