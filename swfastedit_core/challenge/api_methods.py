@@ -12,6 +12,7 @@ from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
 from swfastedit_core.challenge.cases import add_cts, find_cases, require_memory
 from swfastedit_core.challenge.console import progress_bar
 from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_centric
+from swfastedit_core.challenge.network_options import NetworkOptions
 from swfastedit_core.challenge.options import Options
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import say
@@ -83,7 +84,7 @@ def refuse_calls(error: UserError, *, listening: socket.socket, stderr: TextIO) 
     serve(fail, listening=listening, stderr=stderr)
 
 
-def load(options: Options) -> tuple[Ensemble, dict[str, float]]:
+def load(options: NetworkOptions) -> tuple[Ensemble, dict[str, float]]:
     """Load the networks; return them, and the seconds that the start of the program and the loading took."""
     with collection_paused():
         from swfastedit_core.challenge.weights import default_weights, home_of_weights

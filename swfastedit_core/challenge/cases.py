@@ -16,6 +16,7 @@ from swfastedit_core.system.command import require_writable, say
 
 if TYPE_CHECKING:
     from swfastedit_core.engine.ensemble import Ensemble
+    from swfastedit_core.volume import Geometry
 
 FileId = tuple[int, int]
 
@@ -54,7 +55,6 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
         If a header cannot be used, or the mask could not be written or would replace a file that is not such a mask.
     """
     from swfastedit_core.files.geometry import read_geometry
-    from swfastedit_core.files.write import is_own_mask
     from swfastedit_core.report.files import require_free
 
     require_writable(case.mask)
@@ -63,14 +63,36 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
     own = [case.pet, *([case.ct] if case.ct else [])]
     for scan in own:
         read_geometry(scan, form=options.case.geometry)
-    present = file_id(case.mask)
+    require_replaceable(case.mask, scans={*others, *map(file_id, own)}, overwrite=options.overwrite)
+
+
+def require_replaceable(mask: Path, *, scans: Collection[FileId | None], overwrite: bool) -> None:
+    """Refuse to replace a file that is not a mask of this program.
+
+    Parameters
+    ----------
+    mask
+        The file to write; it may be missing.
+    scans
+        Files that are never replaced.
+    overwrite
+        Whether any other file may be replaced.
+
+    Raises
+    ------
+    UserError
+        If the file is a scan, or neither a mask of this program nor may be replaced.
+    """
+    from swfastedit_core.files.write import is_own_mask
+
+    present = file_id(mask)
     if present is None:
         return
-    if present in others or present in map(file_id, own):
-        raise UserError(f"{case.mask}: the mask would replace the scan; choose another --output")
-    if not options.overwrite and not is_own_mask(case.mask):
+    if present in scans:
+        raise UserError(f"{mask}: the mask would replace the scan; choose another --output")
+    if not overwrite and not is_own_mask(mask):
         raise UserError(
-            f"{case.mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
+            f"{mask}: the file exists and is no unchanged mask of this program; choose another --output, or "
             "replace it with --overwrite"
         )
 
@@ -152,22 +174,33 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
         If memory is too small for a scan, or a scan is too large for any machine.
     """
     from swfastedit_core.files.geometry import read_geometry
+
+    for case in cases:
+        require_memory_for(read_geometry(case.pet, form=options.case.geometry), networks, source=str(case.pet))
+
+
+def require_memory_for(grid: Geometry, networks: Ensemble, *, source: str) -> None:
+    """Refuse a scan on this grid if it cannot fit into memory at a network's spacing.
+
+    Raises
+    ------
+    UserError
+        As `require_memory`; begins with `source`.
+    """
     from swfastedit_core.preprocess import least_memory_bytes, place
     from swfastedit_core.system.memory import usable_memory_bytes
 
     usable = usable_memory_bytes()
-    for case in cases:
-        geometry = read_geometry(case.pet, form=options.case.geometry)
-        for network in networks:
-            try:
-                placement = place(geometry, network.config.preprocessing.spacing_mm)
-            except UserError as error:
-                raise UserError(f"{case.pet}: {error}") from error
-            needed = least_memory_bytes(placement)
-            if usable is not None and needed > usable:
-                shape = "×".join(map(str, placement.network_shape))
-                raise UserError(
-                    f"{case.pet}: out of memory: {shape} voxels at the network's spacing need more than "
-                    f"{needed / 1e9:.2f} GB, and {usable / 1e9:.2f} GB of memory are free; free some memory, or cut "
-                    "the scan"
-                )
+    for network in networks:
+        try:
+            placement = place(grid, network.config.preprocessing.spacing_mm)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
+        needed = least_memory_bytes(placement)
+        if usable is not None and needed > usable:
+            shape = "×".join(map(str, placement.network_shape))
+            raise UserError(
+                f"{source}: out of memory: {shape} voxels at the network's spacing need more than "
+                f"{needed / 1e9:.2f} GB, and {usable / 1e9:.2f} GB of memory are free; free some memory, or cut "
+                "the scan"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from swfastedit_core.challenge.port import OPTIONS
@@ -44,10 +44,21 @@ def read_words(parser: Parser, words: list[str]) -> dict[str, Any]:
     values = vars(parser.parse_intermixed_args(words[:end], argparse.Namespace(**dict.fromkeys(names))))
     if scans := words[end + 1 :]:
         values["scans"] = [*(values["scans"] or []), *map(path_argument, scans)]
-    for name, (fits, expected) in LIMITS.items():
-        if values[name] is not None and not fits(values[name]):
-            parser.error(f"--{name.replace('_', '-')} {values[name]}, expected {expected}")
+    require_limits(parser, values)
     return {name: value for name, value in values.items() if value not in (None, [])}
+
+
+def require_limits(parser: Parser, values: Mapping[str, Any]) -> None:
+    """Refuse a value beyond its limits. Options that are not there, or None, pass.
+
+    Raises
+    ------
+    UserError
+        Names the option, its value and the limits.
+    """
+    for name, (fits, expected) in LIMITS.items():
+        if values.get(name) is not None and not fits(values[name]):
+            parser.error(f"--{name.replace('_', '-')} {values[name]}, expected {expected}")
 
 
 def read_image_options(parser: Parser, baked_in: str) -> dict[str, Any]:

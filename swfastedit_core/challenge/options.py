@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.given import Once, read_image_options, read_words
 from swfastedit_core.challenge.interface import DATA_CENTRIC, INPUT, OUTPUT, TASKS
+from swfastedit_core.challenge.network_options import NetworkOptions, add_network_options, network_options_of
 from swfastedit_core.challenge.port import HOST, OPTIONS, PORT
 from swfastedit_core.system.command import Parser, path_argument
 
@@ -32,7 +32,7 @@ ignored.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(NetworkOptions):
     """The options of a command line; `process.py --help` explains them. `pets` is empty for the platform's folders."""
 
     input: Path
@@ -45,14 +45,7 @@ class Options:
     api_method: str
     host: str
     port: int
-    weights: tuple[Path, ...]
-    device: str
-    engine: str
-    precision: str
-    window_batch: int | None
-    case: CaseOptions
     overwrite: bool
-    quiet: bool
 
 
 def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -> Options:
@@ -94,20 +87,8 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
         api_method=options.api_method,
         host=options.host,
         port=options.port,
-        weights=tuple(options.weights or ()),
-        device=options.device,
-        engine=options.engine,
-        precision=options.precision,
-        window_batch=options.window_batch,
-        case=CaseOptions(
-            geometry=options.geometry,
-            full_grid=options.region == "full",
-            overlap=options.overlap,
-            majority=options.vote,
-            min_lesion_ml=options.min_lesion_ml,
-        ),
         overwrite=options.overwrite,
-        quiet=options.quiet,
+        **network_options_of(options),
     )
 
 
@@ -186,51 +167,7 @@ def _parser(program: str) -> Parser:
         help="checkpoint or folder of checkpoints; may be repeated, several are an ensemble "
         "(default: /opt/ml/model if anything is there, else weights/)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        choices=["auto", "openvino", "torch"],
-        help="library that runs the network (default: openvino on CPUs, torch on CUDA)",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        help="number format of the network (default: float16 on CUDA; on CPUs bfloat16 if they have "
-        "instructions for it, else float32)",
-    )
-    parser.add_argument(
-        "--region",
-        default="body",
-        choices=["body", "full"],
-        help="body: windows over the patient; full: the recipe's grid over the whole volume (default: %(default)s). "
-        "The masks differ, most with weights of a short training",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        default=CaseOptions.overlap,
-        help="share of a window that neighbours have in common (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--window-batch",
-        type=int,
-        metavar="N",
-        help="windows at a time; the program lowers it if memory runs out (default: the fastest number)",
-    )
-    parser.add_argument(
-        "--vote",
-        action="store_true",
-        help="combine an ensemble by majority vote (default: by the mean of probabilities)",
-    )
-    parser.add_argument(
-        "--min-lesion-ml",
-        type=float,
-        default=CaseOptions.min_lesion_ml,
-        metavar="ML",
-        help="clear connected components smaller than this (default: keep all)",
-    )
+    add_network_options(parser)
     parser.add_argument(
         "--geometry",
         default="auto",

@@ -65,12 +65,15 @@ class CaseResult:
         Why the case has no scores, in one line; empty if it has.
     remark
         What is odd about its files; empty if nothing is.
+    seconds
+        Time to read, segment and score it; None if it was not segmented.
     """
 
     case: str
     scores: Scores | None = None
     problem: str = ""
     remark: str = ""
+    seconds: float | None = None
 
 
 def score_cases(

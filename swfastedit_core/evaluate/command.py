@@ -6,21 +6,27 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_cases
+from swfastedit_core.evaluate.data_sets import PROGRAM, add_data_set_options, data_set_flags, score_data_sets
 from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
 from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
 from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
 from swfastedit_core.system.processors import limit_threads
 
-PROGRAM = "python -m swfastedit_core.evaluate"
-DESCRIPTION = """Score masks against labels.
+DESCRIPTION = """Score masks against labels, or compare two sets of masks.
 
-Writes metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and metrics.html.
-docs/evaluation.md says what each metric is.
+--predictions DIR --labels DIR   score masks
+--weights PATH --data SPEC       segment data sets as process.py does, and score the masks; if it is interrupted, the
+                                 same command goes on
+--compare A B                    compare two sets of masks, or the results of two evaluations, case by case
+
+The first two write metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and
+metrics.html. docs/evaluation.md says what each metric is.
 """
 
 
@@ -90,6 +96,16 @@ def _parser() -> Parser:
         action="store_true",
         default=None,
         help="bring a prediction on another grid to the label's; without it such a case is refused",
+    )
+    add_data_set_options(parser)
+    comparison = parser.add_argument_group("two sets of masks on the same labels")
+    comparison.add_argument(
+        "--compare",
+        type=path_argument,
+        nargs=2,
+        metavar=("A", "B"),
+        help="folders with the results of evaluations, or of masks, which need --labels; writes compare.csv, "
+        "compare.json, compare.png and compare.html",
     )
     _add_common(parser)
     return parser
@@ -165,7 +181,6 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("lesion_labels", "prediction_labels"):
         if 0 in (getattr(options, name) or ()):
             raise UserError(f"{_flag(name)} 0: is the background, expected the values of lesions")
-    require_output(options.output)
 
 
 def scoring_of(options: argparse.Namespace) -> Scoring:
@@ -182,6 +197,7 @@ def scoring_of(options: argparse.Namespace) -> Scoring:
 
 
 def _score_predictions(options: argparse.Namespace, stderr: TextIO) -> None:
+    require_output(options.output)
     scoring = scoring_of(options)
     pairing = find_pairs(
         options.labels, options.predictions, skip_unpaired=bool(options.skip_unpaired), output=options.output
@@ -229,6 +245,33 @@ def _notes(pairing: Pairing) -> tuple[str, ...]:
     )
 
 
+def _score_data_sets(options: argparse.Namespace, stderr: TextIO) -> None:
+    require_output(options.output)
+    score_data_sets(options, scoring_of(options), stderr=stderr)
+
+
+def _compare(options: argparse.Namespace, _: TextIO) -> None:
+    from swfastedit_core.evaluate.compare import compare_sides, read_side
+    from swfastedit_core.evaluate.comparison_files import FILES, write_comparison
+
+    require_output(options.output, FILES)
+    if options.compare[0].resolve() == options.compare[1].resolve():
+        raise UserError(f"--compare {options.compare[0]}: is both A and B, expected two different folders")
+    scoring, skip = scoring_of(options), bool(options.skip_unpaired)
+
+    def score(masks: Path) -> list[CaseResult]:
+        if options.labels is None:
+            raise UserError(f"--compare {masks}: holds no results of an evaluation; score its masks with --labels DIR")
+        pairing = find_pairs(options.labels, masks, skip_unpaired=skip, output=options.output)
+        return score_with_progress(pairing, scoring, workers=options.workers, quiet=options.quiet)
+
+    a, b = (read_side(path, score, scoring) for path in options.compare)
+    write_comparison(compare_sides(a, b, skip_unpaired=skip), options.output, say=say)
+
+
+OF_MASKS = ("--skip-unpaired", "--prediction-labels", "--resample", "--workers")
 MODES = (
-    Mode("--predictions", ("--labels",), ("--skip-unpaired", "--prediction-labels", "--resample"), _score_predictions),
+    Mode("--predictions", ("--labels",), OF_MASKS, _score_predictions),
+    Mode("--weights", ("--data",), data_set_flags(), _score_data_sets),
+    Mode("--compare", (), ("--labels", *OF_MASKS), _compare),
 )

@@ -77,25 +77,25 @@ def _plot_distributions(
         else:
             axes.boxplot([values], positions=[place], widths=0.5, showfliers=False, manage_ticks=False, **_BOX)
         shift = random.uniform(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
-        axes.plot(place + shift, values, **_points(len(values)))
+        axes.plot(place + shift, values, **points(len(values)))
     if limits:
         axes.set_ylim(limits)
     elif any(len(values) for values in columns):
-        _scale_volumes(axes, np.concatenate(columns), "y")
+        scale_volumes(axes, np.concatenate(columns), "y")
 
 
 def _plot_volumes(axes: Any, scores: Sequence[Scores]) -> None:
     label_ml, predicted_ml = (_column(scores, name) for name in ("label_ml", "prediction_ml"))
     axes.set(title="Volume", xlabel="label, ml", ylabel="prediction, ml")
     if not len(label_ml):
-        _say_nothing_to_plot(axes)
+        say_nothing_to_plot(axes)
         return
     both = np.concatenate([label_ml, predicted_ml])
     top = 1.3 * max(both.max(), LINEAR_ML)
     axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, linestyle="--", label="equal")
-    axes.plot(label_ml, predicted_ml, **_points(len(label_ml)))
+    axes.plot(label_ml, predicted_ml, **points(len(label_ml)))
     for axis in "xy":
-        _scale_volumes(axes, both, axis, top=top)
+        scale_volumes(axes, both, axis, top=top)
     axes.set_aspect("equal", adjustable="box")
     axes.legend(loc="upper left", frameon=False, fontsize="small")
 
@@ -109,10 +109,10 @@ def _plot_bland_altman(axes: Any, scores: Sequence[Scores]) -> None:
         ylabel="prediction minus label, ml",
     )
     if not len(label_ml):
-        _say_nothing_to_plot(axes)
+        say_nothing_to_plot(axes)
         return
     mean_ml, difference_ml = (label_ml + predicted_ml) / 2, predicted_ml - label_ml
-    axes.plot(mean_ml, difference_ml, **_points(len(mean_ml)))
+    axes.plot(mean_ml, difference_ml, **points(len(mean_ml)))
     bias = float(difference_ml.mean())
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.axhline(bias, color=ORANGE, linewidth=1.2, label=_signed(f"mean {bias:+.1f} ml"))
@@ -121,7 +121,7 @@ def _plot_bland_altman(axes: Any, scores: Sequence[Scores]) -> None:
         text = _signed(f"mean ± 1.96 SD: {bias - reach:+.1f} to {bias + reach:+.1f} ml")
         for place, label in ((bias - reach, text), (bias + reach, None)):
             axes.axhline(place, color=ORANGE, linewidth=1.0, linestyle="--", label=label)
-    _scale_volumes(axes, mean_ml, "x")
+    scale_volumes(axes, mean_ml, "x")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
     axes.legend(loc="upper left", frameon=False, fontsize="small")
@@ -132,13 +132,13 @@ def _plot_dice_by_volume(axes: Any, scores: Sequence[Scores]) -> None:
     axes.set(title="Dice by volume", xlabel="label, ml", ylabel="Dice", ylim=(-0.03, 1.03))
     defined = np.isfinite(dice)
     if not defined.any():
-        _say_nothing_to_plot(axes)
+        say_nothing_to_plot(axes)
         return
-    axes.plot(label_ml[defined], dice[defined], **_points(int(defined.sum())))
-    _scale_volumes(axes, label_ml[defined], "x")
+    axes.plot(label_ml[defined], dice[defined], **points(int(defined.sum())))
+    scale_volumes(axes, label_ml[defined], "x")
 
 
-def _scale_volumes(axes: Any, values: np.ndarray, axis: str, *, top: float | None = None) -> None:
+def scale_volumes(axes: Any, values: np.ndarray, axis: str, *, top: float | None = None) -> None:
     """Set an axis from 0 on: linear up to 1, then logarithmic if the values need it."""
     from matplotlib.ticker import ScalarFormatter
 
@@ -158,12 +158,14 @@ def _signed(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _say_nothing_to_plot(axes: Any) -> None:
+def say_nothing_to_plot(axes: Any) -> None:
+    """Write into empty axes that there is no case."""
     axes.text(0.5, 0.5, "no case", transform=axes.transAxes, ha="center", color=GREY)
     axes.set(xticks=[], yticks=[])
 
 
-def _points(count: int) -> dict[str, Any]:
+def points(count: int) -> dict[str, Any]:
+    """Return how this number of points looks, as keywords of ``plot``."""
     many = count > SCATTERED
     return {
         "linestyle": "none",

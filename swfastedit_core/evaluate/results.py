@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class Evaluation:
         By case.
     notes
         What holds for the whole cohort, such as cases that were left out.
+    segmentation
+        How the masks were made, as values for JSON; None if they are files.
     """
 
     labels: str
@@ -47,20 +49,28 @@ class Evaluation:
     scoring: Scoring
     results: tuple[CaseResult, ...]
     notes: tuple[str, ...] = ()
+    segmentation: dict[str, Any] | None = None
 
 
-def require_output(folder: Path) -> None:
+def require_output(folder: Path, files: Sequence[str] = FILES) -> None:
     """Check before the work that the results can be written, and that no other program's files are in the way.
+
+    Parameters
+    ----------
+    folder
+        Folder of the results.
+    files
+        Their names; the first one is JSON that names the program.
 
     Raises
     ------
     UserError
         If a file cannot be written, or exists and is not from an earlier evaluation.
     """
-    for name in FILES:
+    for name in files:
         require_writable(folder / name)
-    existing = [name for name in FILES if (folder / name).exists()]
-    if existing and not _is_own(folder / SUMMARY):
+    existing = [name for name in files if (folder / name).exists()]
+    if existing and not _is_own(folder / files[0]):
         raise UserError(
             f"{folder}: has {', '.join(existing)}, and not by this program; give another --output or remove what is "
             "there"
@@ -121,6 +131,7 @@ def summary_values(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         "program": f"{PROGRAM} {__version__}",
         "labels": evaluation.labels,
         "predictions": evaluation.predictions,
+        **({"segmentation": evaluation.segmentation} if evaluation.segmentation else {}),
         "rules": scoring.rules,
         "tolerance_mm": scoring.tolerance_mm,
         "lesion_labels": list(scoring.lesion_labels) or "all above 0",

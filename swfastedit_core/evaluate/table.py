@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ FILE = "metrics.csv"
 METRICS = tuple(field.name for field in fields(Scores))  # columns with numbers, in this order
 COUNTS = tuple(field.name for field in fields(Scores) if field.type == "int")
 ENCODING: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files can be no text
-COLUMNS = ("case", *METRICS, "problem", "remark")
+COLUMNS = ("case", *METRICS, "seconds", "problem", "remark")
 
 
 def write_table(results: Iterable[CaseResult], path: Path) -> None:
@@ -33,7 +33,7 @@ def write_table(results: Iterable[CaseResult], path: Path) -> None:
         with replacing(path) as temporary, temporary.open("w", newline="", **ENCODING) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            writer.writerows([result.case, *_cells(result), result.problem, result.remark] for result in results)
+            writer.writerows(map(_row, results))
     except OSError as error:
         raise UserError(f"{path}: the table cannot be written ({error.strerror})") from error
 
@@ -58,6 +58,11 @@ def read_table(path: Path) -> list[CaseResult]:
         raise UserError(f"{path}: is not a table of this program, expected the columns {', '.join(COLUMNS)}") from error
 
 
+def _row(result: CaseResult) -> list[float | int | str]:
+    seconds = "" if result.seconds is None else round(result.seconds, 2)
+    return [result.case, *_cells(result), seconds, result.problem, result.remark]
+
+
 def _cells(result: CaseResult) -> list[float | int | str]:
     if result.scores is None:
         return [""] * len(METRICS)
@@ -65,9 +70,23 @@ def _cells(result: CaseResult) -> list[float | int | str]:
     return ["" if math.isnan(value) else value for value in values]
 
 
+def scores_of(values: Mapping[str, float | str | None]) -> Scores:
+    """Return scores from the cells of a row, or from JSON's numbers; an empty one is not defined.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If a score is missing or is no number.
+    """
+    numbers = {name: math.nan if (value := values[name]) in ("", None) else float(value) for name in METRICS}
+    return Scores(**{name: int(value) if name in COUNTS else value for name, value in numbers.items()})  # type: ignore[arg-type] # the counts are integers
+
+
 def _result(row: dict[str, str]) -> CaseResult:
-    scores = None
-    if not row["problem"]:
-        values = {name: math.nan if row[name] == "" else float(row[name]) for name in METRICS}
-        scores = Scores(**{name: int(value) if name in COUNTS else value for name, value in values.items()})  # type: ignore[arg-type] # the counts are integers
-    return CaseResult(case=row["case"], scores=scores, problem=row["problem"], remark=row["remark"])
+    return CaseResult(
+        case=row["case"],
+        scores=None if row["problem"] else scores_of(row),
+        problem=row["problem"],
+        remark=row["remark"],
+        seconds=float(row["seconds"]) if row["seconds"] else None,
+    )

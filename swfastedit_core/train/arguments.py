@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import MISSING
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from swfastedit_core.system.command import path_argument
 from swfastedit_core.train.setting import Option, options_of, text_of
 
 S = TypeVar("S")
+NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 
 
-def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Container[str] | None = None) -> None:
+def add_settings(
+    parser: argparse._ActionsContainer,
+    kind: type,
+    *,
+    only: Container[str] | None = None,
+    only_given: bool = False,
+    meanings: Mapping[str, str] = NO_MEANINGS,
+) -> None:
     """Add the options of a settings class to a parser or to a group of it.
 
     Parameters
@@ -26,6 +34,10 @@ def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Contai
         The settings class.
     only
         Names of its fields; None takes all that have a flag.
+    only_given
+        Whether an option that is not given is None, whatever its default, and none is required.
+    meanings
+        Help texts of fields that mean something else here.
     """
     types = get_type_hints(kind)
     for field, option in options_of(kind):
@@ -36,11 +48,15 @@ def add_settings(parser: argparse._ActionsContainer, kind: type, *, only: Contai
             keywords["metavar"] = option.metavar
         if option.choices:
             keywords["choices"] = option.choices
-        if field.default is MISSING:
+        if only_given:
+            keywords["default"] = None
+        elif field.default is MISSING:
             keywords["required"] = True
         else:
             keywords["default"] = field.default
-        parser.add_argument(option.flag, help=_help(option, field.default), **keywords)
+        parser.add_argument(
+            option.flag, help=_help(meanings.get(field.name, option.meaning), option, field.default), **keywords
+        )
 
 
 def settings_of(kind: type[S], options: argparse.Namespace, **values: Any) -> S:
@@ -87,9 +103,9 @@ def _keywords_of_type(kind: Any) -> dict[str, Any]:
     return {"type": path_argument if kind is Path else kind}
 
 
-def _help(option: Option, default: object) -> str:
+def _help(meaning: str, option: Option, default: object) -> str:
     """Return the help text with the default, if there is one to show."""
     text = option.default_text
     if text is None and default is not MISSING and not isinstance(default, bool) and default not in (None, (), ""):
         text = text_of(default)
-    return option.meaning if text is None else f"{option.meaning} (default: {text})"
+    return meaning if text is None else f"{meaning} (default: {text})"

@@ -32,26 +32,27 @@ SCORES = Scores(
 )
 HEADER = (
     "case,dice,fpv_ml,fnv_ml,precision,recall,f1,surface_dice,hd95_mm,label_ml,prediction_ml,volume_error_ml,"
-    "label_lesions,predicted_lesions,true_positives,false_positives,false_negatives,problem,remark"
+    "label_lesions,predicted_lesions,true_positives,false_positives,false_negatives,seconds,problem,remark"
 )
 
 
 def test_rows_as_text(tmp_path):
     results = [
-        CaseResult(case="p/s", scores=SCORES, remark='odd, "quoted"'),
+        CaseResult(case="p/s", scores=SCORES, remark='odd, "quoted"', seconds=12.346),
         CaseResult(case="bad", problem="is damaged"),
     ]
     write_table(results, tmp_path / "metrics.csv")
     assert (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines() == [
         HEADER,
-        'p/s,0.3333333333333333,0.0,,0.5,1.0,0.6666666666666666,0.25,12.5,3.0,2.0,-1.0,2,1,1,0,1,,"odd, ""quoted"""',
-        "bad,,,,,,,,,,,,,,,,,is damaged,",
+        "p/s,0.3333333333333333,0.0,,0.5,1.0,0.6666666666666666,0.25,12.5,3.0,2.0,-1.0,2,1,1,0,1,12.35,,"
+        '"odd, ""quoted"""',
+        "bad,,,,,,,,,,,,,,,,,,is damaged,",
     ]
 
 
 def test_table_is_read_back(tmp_path):
     results = [
-        CaseResult(case="Müller, 1", scores=SCORES, remark="a\nb"),
+        CaseResult(case="Müller, 1", scores=SCORES, remark="a\nb", seconds=0.5),
         CaseResult(case="bad", problem="is damaged"),
     ]
     write_table(results, tmp_path / "metrics.csv")

@@ -23,7 +23,7 @@ from swfastedit_core.train.data.channels import describe_swap, looks_like_ct
 from swfastedit_core.train.data.duplicates import digest_of
 from swfastedit_core.train.data.findings import Finding
 from swfastedit_core.train.data.label_values import doubts_about_label
-from swfastedit_core.train.data.sources import Source, read_source
+from swfastedit_core.train.data.sources import Scan, Source, read_source
 
 FORMAT = 2  # of the cache; increase it when a finding changes
 
@@ -112,6 +112,17 @@ def examine(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> Finding:
     return replace(finding, remark="; ".join(filter(None, (*remarks, finding.remark))))
 
 
+def problem_of_values(scan: Scan, source: Source) -> str:
+    """Return why the values of a PET cannot be used: all are equal, or they are those of a CT; else empty."""
+    low, high = float(scan.pet.array_zyx.min()), float(scan.pet.array_zyx.max())
+    if low == high:
+        return f"{source.pet}: every voxel is {low:g}, there is no image in it"
+    if looks_like_ct(low, high):
+        assert source.pet
+        return describe_swap(source.pet, source.ct, low)
+    return ""
+
+
 def _phantom(source: Source, *, with_ct: bool) -> Finding:
     problem = "a phantom has no CT" if with_ct else ""
     return Finding(source.case, source.group, source.patient, problem=problem)
@@ -125,16 +136,12 @@ def _killed(source: Source) -> Finding:
 def _examine_voxels(finding: Finding, source: Source, *, with_ct: bool) -> Finding:
     scan = read_source(source, with_ct=with_ct)
     suv, label = scan.pet.array_zyx, scan.label.array_zyx
-    low, high = float(suv.min()), float(suv.max())
-    if low == high:
-        return replace(finding, problem=f"{source.pet}: every voxel is {low:g}, there is no image in it")
-    if looks_like_ct(low, high):
-        assert source.pet
-        return replace(finding, problem=describe_swap(source.pet, source.ct, low))
+    if problem := problem_of_values(scan, source):
+        return replace(finding, problem=problem)
     voxels = int(np.count_nonzero(label))
     return replace(
         finding,
-        suv_max=high,
+        suv_max=float(suv.max()),
         lesions=count_components(label),
         lesion_voxels=voxels,
         lesion_ml=voxels * scan.pet.geometry.voxel_ml,
@@ -151,12 +158,13 @@ def _one_line(text: str) -> str:
 
 def _key(source: Source, *, spacing_mm: Spacing, with_ct: bool) -> str:
     """Return the cache key of a case. It changes if a file or a setting changes."""
-    files = [_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
+    files = [file_state(path) for path in (source.pet, source.label, source.ct if with_ct else None)]
     content = json.dumps([FORMAT, asdict(source), spacing_mm, with_ct, files], default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _state(path: Path | None) -> list[str | int]:
+def file_state(path: Path | None) -> list[str | int]:
+    """Return name, size and time of a file, by which a change is noticed; empty if there is no such file."""
     try:
         return [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] if path else []
     except OSError:

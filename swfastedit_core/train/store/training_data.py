@@ -80,6 +80,31 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
     return Data(sets, training, held_out, cases, prepared.contents(held_out))
 
 
+def find_all_sources(data: DataSettings, *, remark: Say) -> list[Source]:
+    """List the cases of all data sets, with and without label.
+
+    Parameters
+    ----------
+    data
+        The data sets.
+    remark
+        Called with a sentence if the content of files decided what they are.
+
+    Raises
+    ------
+    UserError
+        As `find_sources`.
+    """
+    search = Search(ChannelNumbers(data.pet_channel, data.ct_channel), data.geometry, remark)
+    return [
+        source
+        for spec in data.specs
+        for source in find_sources(
+            spec, seed=data.seed, lesion_labels=data.lesion_labels, patient=data.patient, search=search
+        )
+    ]
+
+
 def survey_data(
     data: DataSettings, *, spacing_mm: Spacing, with_ct: bool, workers: int, say: Say, cache: Path | None = None
 ) -> tuple[list[Source], dict[Source, Finding]]:
@@ -98,14 +123,7 @@ def survey_data(
         If a data set has another layout, or cases cannot be used and may not be left out.
     """
     remarks: list[str] = []
-    search = Search(ChannelNumbers(data.pet_channel, data.ct_channel), data.geometry, remarks.append)
-    sources = [
-        source
-        for spec in data.specs
-        for source in find_sources(
-            spec, seed=data.seed, lesion_labels=data.lesion_labels, patient=data.patient, search=search
-        )
-    ]
+    sources = find_all_sources(data, remark=remarks.append)
     findings = survey(sources, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
     findings = remark_duplicates(remark_rare_values(findings))
     say("\n".join([table(findings), *(f"remark: {text}" for text in remarks)]))
