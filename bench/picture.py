@@ -15,8 +15,8 @@ from swfastedit_core import load_networks, segment
 from swfastedit_core.errors import UserError
 from swfastedit_core.metrics.overlap import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.report.figure import new_figure, save_figure
-from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, Mip, Plane, mip, plot_mip
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
+from swfastedit_core.report.pictures.projection import LABEL_COLOUR, MASK_COLOUR, Mip, Plane, mip, plot_mip
 from swfastedit_core.system.command import Parser, path_argument, require_writable, run_command, say
 from swfastedit_core.volume import Volume
 

@@ -88,15 +88,15 @@ def _figures(pair: Pair, _: Path) -> Work:
 
 
 def _mip(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report.picture import write_mip
+    from swfastedit_core.report.pictures.mip_picture import write_mip
 
     report, numbers_zyx = _report(pair)
     return lambda: write_mip(report, pair.pet, numbers_zyx, folder / "mip.png")
 
 
 def _rotation(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report.display import make_display
-    from swfastedit_core.report.rotation import encode_rotation, rotate
+    from swfastedit_core.report.pictures.display import make_display
+    from swfastedit_core.report.pictures.rotation import encode_rotation, rotate
 
     report, numbers_zyx = _report(pair)
 
@@ -111,7 +111,7 @@ def _rotation(pair: Pair, folder: Path) -> Work:
 
 
 def _page(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report.page import write_page
+    from swfastedit_core.report.page.report_page import write_page
 
     report, numbers_zyx = _report(pair)
     return lambda: write_page(report, pair.pet, numbers_zyx, folder / "report.html")
@@ -129,9 +129,9 @@ def _with_scan(pair: Pair) -> tuple[Report, Volume, np.ndarray]:
 
 
 def _viewer(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report import niivue
-    from swfastedit_core.report.lesions import number_lesions
-    from swfastedit_core.report.viewer import viewer_section
+    from swfastedit_core.report.figures.lesions import number_lesions
+    from swfastedit_core.report.page import niivue
+    from swfastedit_core.report.page.viewer import viewer_section
 
     niivue.read()
     numbers_zyx, _ = number_lesions(pair.label_zyx)

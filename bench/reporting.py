@@ -26,7 +26,7 @@ from bench.report_pair import load_pair, make_pair, save_pair
 from bench.report_parts import PARTS, Part, Result, median, table
 from bench.speed import large_grid
 from swfastedit_core.errors import UserError
-from swfastedit_core.report import niivue
+from swfastedit_core.report.page import niivue
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.memory import peak_memory_mb
 

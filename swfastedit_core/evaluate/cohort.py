@@ -14,7 +14,7 @@ from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
 from swfastedit_core.evaluate.pairs import Pair
 from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.files.nifti_forms import Form
-from swfastedit_core.masks import align, interpolate_mask, read_label_file, select_lesions
+from swfastedit_core.labels.masks import align, interpolate_mask, read_label_file, select_lesions
 from swfastedit_core.metrics.scores import TOLERANCE_MM, Scores, score_mask
 from swfastedit_core.resample import share_inside
 from swfastedit_core.system.memory import usable_memory_bytes

@@ -251,8 +251,8 @@ def _score_data_sets(options: argparse.Namespace, stderr: TextIO) -> None:
 
 
 def _compare(options: argparse.Namespace, _: TextIO) -> None:
-    from swfastedit_core.evaluate.compare import compare_sides, read_side
-    from swfastedit_core.evaluate.comparison_files import FILES, write_comparison
+    from swfastedit_core.evaluate.comparison.compare import compare_sides, read_side
+    from swfastedit_core.evaluate.comparison.files import FILES, write_comparison
 
     require_output(options.output, FILES)
     if options.compare[0].resolve() == options.compare[1].resolve():

@@ -12,7 +12,7 @@ from typing import Any
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult
-from swfastedit_core.report.templates import render
+from swfastedit_core.report.page.templates import render
 from swfastedit_core.system.atomic import replacing
 
 PACKAGE, TEMPLATE = "swfastedit_core.evaluate", "metrics.html.jinja"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from swfastedit_core.metrics.scores import Scores
-from swfastedit_core.report.figure import new_figure, save_figure
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#555555"
 DPI = 110

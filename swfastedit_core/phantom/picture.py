@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from swfastedit_core.phantom import Phantom
-from swfastedit_core.report.figure import new_figure, save_figure
-from swfastedit_core.report.projection import MASK_COLOUR, mip, plot_mip
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
+from swfastedit_core.report.pictures.projection import MASK_COLOUR, mip, plot_mip
 
 COLUMNS = 4
 WIDTH_MM = 560.0  # width of the shown part; air at both sides is cut off

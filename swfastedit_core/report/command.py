@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.files.nifti_forms import FORMS
-from swfastedit_core.report import niivue
 from swfastedit_core.report.files import PAGE, require_free
+from swfastedit_core.report.page import niivue
 from swfastedit_core.system.command import Parser, path_argument, say
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _check(options: argparse.Namespace) -> None:
 def _read(options: argparse.Namespace) -> tuple[Volume, Volume]:
     """Read the scan, and the mask on its grid."""
     from swfastedit_core.files.read import read_volume
-    from swfastedit_core.masks import align, read_label_file, select_lesions
+    from swfastedit_core.labels.masks import align, read_label_file, select_lesions
     from swfastedit_core.volume import Volume
 
     pet = read_volume(options.pet, form=options.geometry)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from swfastedit_core.report.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
+from swfastedit_core.report.figures.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
+from swfastedit_core.report.figures.find_liver import find_liver
+from swfastedit_core.report.figures.lesions import number_lesions
+from swfastedit_core.report.figures.liver import measure_liver, sphere_zyx
+from swfastedit_core.report.figures.measure import measure_lesions
 from swfastedit_core.report.files import PROGRAM
-from swfastedit_core.report.find_liver import find_liver
-from swfastedit_core.report.lesions import number_lesions
-from swfastedit_core.report.liver import measure_liver, sphere_zyx
-from swfastedit_core.report.measure import measure_lesions
 from swfastedit_core.report.record import Lesion, Liver, Point, Report, Totals, WeightsTerms
 from swfastedit_core.volume import Volume
 

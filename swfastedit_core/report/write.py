@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from swfastedit_core.report.files import FIGURES, LESIONS, MIP, PAGE
-from swfastedit_core.report.page import write_page
-from swfastedit_core.report.picture import write_mip
+from swfastedit_core.report.page.report_page import write_page
+from swfastedit_core.report.pictures.mip_picture import write_mip
 from swfastedit_core.report.record import Report
 from swfastedit_core.report.table import write_json, write_lesions_csv
 from swfastedit_core.volume import Volume

@@ -6,7 +6,7 @@ import pytest
 
 from bench import picture
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.report.projection import Mip
+from swfastedit_core.report.pictures.projection import Mip
 
 
 def test_air_around_the_body_and_the_lowest_part_are_cut_off():

@@ -45,7 +45,7 @@ def test_too_many_lesions_are_refused():
 
 
 def test_each_part_runs(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("swfastedit_core.report.niivue.read", lambda: "code")
+    monkeypatch.setattr("swfastedit_core.report.page.niivue.read", lambda: "code")
     for part in PARTS:
         folder = tmp_path / part.name
         folder.mkdir()

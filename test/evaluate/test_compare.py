@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from tiny_masks import mask, run_evaluate, write
 
-from swfastedit_core.evaluate import comparison_files
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring
+from swfastedit_core.evaluate.comparison import files as comparison_files
 from swfastedit_core.evaluate.results import Evaluation, summarise, summary_values, write_summary
 from swfastedit_core.evaluate.table import write_table
 from swfastedit_core.metrics.scores import Scores

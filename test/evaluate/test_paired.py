@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from swfastedit_core.evaluate import paired
-from swfastedit_core.evaluate.paired import (
+from swfastedit_core.evaluate.comparison import paired
+from swfastedit_core.evaluate.comparison.paired import (
     Difference,
     compare_metrics,
     list_differing,
     mean_difference,
     pooled_f1,
 )
-from swfastedit_core.evaluate.signed_ranks import holm, wilcoxon
+from swfastedit_core.evaluate.comparison.signed_ranks import holm, wilcoxon
 from swfastedit_core.metrics.scores import Scores
 
 NAN = math.nan

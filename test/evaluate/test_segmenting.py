@@ -30,7 +30,7 @@ from swfastedit_core.evaluate.cohort import CaseResult, Scoring
 from swfastedit_core.evaluate.segmenting import name_sources
 from swfastedit_core.evaluate.stored_results import StoredResults
 from swfastedit_core.files.write import is_own_mask
-from swfastedit_core.masks import read_label_file
+from swfastedit_core.labels.masks import read_label_file
 from swfastedit_core.metrics.scores import score_mask
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import Phantom

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from swfastedit_core.report.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
-from swfastedit_core.report.farthest import farthest_distance, farthest_of_two
-from swfastedit_core.report.lesions import number_lesions
+from swfastedit_core.report.figures.dissemination import body_surface_m2, dmax_of_centroids_mm, dmax_of_voxels_mm
+from swfastedit_core.report.figures.farthest import farthest_distance, farthest_of_two
+from swfastedit_core.report.figures.lesions import number_lesions
 from swfastedit_core.volume import Geometry
 
 TURNED = (0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from swfastedit_core.report.lesions import number_lesions
+from swfastedit_core.report.figures.lesions import number_lesions
 
 
 def test_lesions_are_numbered_by_size_and_then_by_position() -> None:

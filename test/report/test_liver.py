@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from places import CROPS, SHARED, STS_001, real
 
-from swfastedit_core.axes import Turn, turn_volume
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.read import read_label, read_volume
+from swfastedit_core.labels.axes import Turn, turn_volume
 from swfastedit_core.phantom import field_of_view, make_phantom, sample_patient
-from swfastedit_core.report.cells import CellGrid
-from swfastedit_core.report.find_liver import find_liver
-from swfastedit_core.report.liver import measure_liver, sphere_zyx
+from swfastedit_core.report.figures.cells import CellGrid
+from swfastedit_core.report.figures.find_liver import find_liver
+from swfastedit_core.report.figures.liver import measure_liver, sphere_zyx
 from swfastedit_core.volume import Geometry, Volume
 
 ACRIN = SHARED / "data" / "acrin_042"

@@ -3,11 +3,11 @@ import pytest
 from ibsi_phantom import IMAGE_ZYX, MASK_ZYX, MAXIMUM, MEAN, VOLUME_MM3
 from places import STS_001, real
 
-from swfastedit_core.axes import Turn, turn_volume
 from swfastedit_core.box import Box
 from swfastedit_core.files.read import read_label, read_volume
-from swfastedit_core.report.lesions import number_lesions
-from swfastedit_core.report.measure import measure_lesions
+from swfastedit_core.labels.axes import Turn, turn_volume
+from swfastedit_core.report.figures.lesions import number_lesions
+from swfastedit_core.report.figures.measure import measure_lesions
 from swfastedit_core.report.record import Lesion
 from swfastedit_core.volume import Geometry, Volume
 

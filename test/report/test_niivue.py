@@ -10,8 +10,8 @@ import pytest
 from clones import put
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report import niivue
 from swfastedit_core.report.__main__ import main
+from swfastedit_core.report.page import niivue
 
 CODE = b"const niivue = {};\n"
 NPM = """#!/bin/sh

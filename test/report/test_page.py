@@ -11,9 +11,9 @@ import pytest
 from example_report import example_report, scan_with_balls
 
 from swfastedit_core import UserError
-from swfastedit_core.report import page as page_module
-from swfastedit_core.report.columns import point_text, time_text, volume_text
-from swfastedit_core.report.page import make_page, write_page
+from swfastedit_core.report.page import report_page as page_module
+from swfastedit_core.report.page.columns import point_text, time_text, volume_text
+from swfastedit_core.report.page.report_page import make_page, write_page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&"
 BALLS = ((45, 12, 38, 4), (15, 26, 12, 3), (30, 20, 25, 2))

@@ -10,7 +10,7 @@ from accessibility import accessibility_faults
 from browser import PHONE, opened, read_pdf
 from example_report import example_report, scan_with_balls
 
-from swfastedit_core.report.page import write_page
+from swfastedit_core.report.page.report_page import write_page
 
 MARKUP = '<script>alert("run")</script>'
 FILE = "<img src=x onerror=alert(2)>&amp;.mha"

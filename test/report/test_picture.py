@@ -6,11 +6,11 @@ from example_report import example_report, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, UserError, Volume
-from swfastedit_core.report import picture as picture_module
-from swfastedit_core.report.display import make_display
-from swfastedit_core.report.labels import place_labels
-from swfastedit_core.report.picture import HEAD, MARGIN, draw_mip, write_mip
-from swfastedit_core.report.projection import mip
+from swfastedit_core.report.pictures import mip_picture as picture_module
+from swfastedit_core.report.pictures.display import make_display
+from swfastedit_core.report.pictures.mip_picture import HEAD, MARGIN, draw_mip, write_mip
+from swfastedit_core.report.pictures.number_labels import place_labels
+from swfastedit_core.report.pictures.projection import mip
 
 
 def drawn(pet, numbers, window=(0.0, 10.0), **changes):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from swfastedit_core import Geometry, UserError, Volume
-from swfastedit_core.report.figure import new_figure, save_figure
-from swfastedit_core.report.projection import Mip, mip, plot_mip
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
+from swfastedit_core.report.pictures.projection import Mip, mip, plot_mip
 
 # [Z, Y, X] along S, P, L: values rise towards the head, the back and the patient's left.
 ARRAY = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

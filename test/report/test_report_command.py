@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from swfastedit_core.axes import Turn, turn_volume
 from swfastedit_core.files.write import write_volume
+from swfastedit_core.labels.axes import Turn, turn_volume
 from swfastedit_core.report.__main__ import main
 from swfastedit_core.report.files import FILES
 from swfastedit_core.volume import Geometry, Volume

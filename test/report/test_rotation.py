@@ -9,8 +9,8 @@ from example_report import lesions_of, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.report.display import make_display
-from swfastedit_core.report.rotation import VIEWS, best_views, encode_rotation, rotate
+from swfastedit_core.report.pictures.display import make_display
+from swfastedit_core.report.pictures.rotation import VIEWS, best_views, encode_rotation, rotate
 
 LEFT_FRONT = (30, 12, 38, 3)  # z, y, x, radius: towards the patient's left and front
 RIGHT_BACK = (15, 26, 12, 2)

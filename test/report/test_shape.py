@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ibsi_phantom import MASK_ZYX, MAXIMUM_DIAMETER_MM, MESH_VOLUME_MM3, SPACING_ZYX_MM, SPHERICITY, SURFACE_MM2
 
-from swfastedit_core.report.shape import measure_shape
+from swfastedit_core.report.figures.shape import measure_shape
 
 
 def test_shape_of_the_ibsi_phantom_is_the_published_one() -> None:

@@ -9,11 +9,11 @@ from example_report import lesions_of, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.report import slices as slices_module
-from swfastedit_core.report.display import make_display
-from swfastedit_core.report.runs import encode_runs
-from swfastedit_core.report.slices import encode_slices
-from swfastedit_core.report.sprites import encode_sprites, tile
+from swfastedit_core.report.pictures import slices as slices_module
+from swfastedit_core.report.pictures.display import make_display
+from swfastedit_core.report.pictures.runs import encode_runs
+from swfastedit_core.report.pictures.slices import encode_slices
+from swfastedit_core.report.pictures.sprites import encode_sprites, tile
 
 
 def decoded(runs, shape):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from ibsi_phantom import GLOBAL_PEAK, IMAGE_ZYX, LOCAL_PEAK, MASK_ZYX, SPACING_ZYX_MM
 
-from swfastedit_core.report import suv_peak
-from swfastedit_core.report.suv_peak import RADIUS_MM, global_peak, local_peak, sphere_means, sphere_offsets
+from swfastedit_core.report.figures import suv_peak
+from swfastedit_core.report.figures.suv_peak import RADIUS_MM, global_peak, local_peak, sphere_means, sphere_offsets
 from swfastedit_core.volume import Geometry, Volume
 
 OUTSIDE_SUV = 5.0  # of the phantom's six voxels outside of the region: neighbours count for the published peaks

@@ -7,7 +7,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from swfastedit_core.report.templates import render
+from swfastedit_core.report.page.templates import render
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from swfastedit_core import Geometry, Volume
 from swfastedit_core.errors import UserError
-from swfastedit_core.report import niivue, viewer
+from swfastedit_core.report.page import niivue, viewer
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, -1.0)
 

@@ -13,8 +13,8 @@ from browser import opened
 from example_report import example_report, scan_with_balls
 from PIL import Image
 
-from swfastedit_core.report import niivue
-from swfastedit_core.report.page import write_page
+from swfastedit_core.report.page import niivue
+from swfastedit_core.report.page.report_page import write_page
 
 # In place of NiiVue's code: what a browser answers that is asked for WebGL 2.
 ANSWER = """const real = HTMLCanvasElement.prototype.getContext;

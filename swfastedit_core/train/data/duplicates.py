@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from swfastedit_core.axes import find_turn, turn_array
 from swfastedit_core.errors import UserError
+from swfastedit_core.labels.axes import find_turn, turn_array
 from swfastedit_core.train.data.findings import Finding
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.volume import Volume

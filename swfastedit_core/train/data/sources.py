@@ -9,7 +9,7 @@ from pathlib import Path
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.nifti_forms import Form
 from swfastedit_core.files.read import read_ct, read_volume
-from swfastedit_core.masks import align, read_label_file, resample_mask, select_lesions
+from swfastedit_core.labels.masks import align, read_label_file, resample_mask, select_lesions
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.resample import require_overlap, resample_ct
 from swfastedit_core.train.data.layouts import LAYOUTS, Files, Search, find_files

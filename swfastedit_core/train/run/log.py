@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swfastedit_core.report.figure import new_figure, save_figure
-from swfastedit_core.report.projection import LABEL_COLOUR, MASK_COLOUR, plot_mip
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
+from swfastedit_core.report.pictures.projection import LABEL_COLOUR, MASK_COLOUR, plot_mip
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.train.run.validation import Projection
 

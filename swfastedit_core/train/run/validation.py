@@ -16,7 +16,7 @@ from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.metrics.overlap import dice, false_negative_ml, false_positive_ml
 from swfastedit_core.pipeline import segment
-from swfastedit_core.report.projection import Mip, mip
+from swfastedit_core.report.pictures.projection import Mip, mip
 from swfastedit_core.train.data.sources import Scan, Source, read_source
 from swfastedit_core.volume import Volume
 

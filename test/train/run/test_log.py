@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from swfastedit_core import UserError
-from swfastedit_core.report.projection import Mip
+from swfastedit_core.report.pictures.projection import Mip
 from swfastedit_core.train.run import log
 from swfastedit_core.train.run.log import plot_curves, plot_projections
 from swfastedit_core.train.run.validation import Projection, Score

@@ -13,8 +13,8 @@ from scipy import ndimage
 from scipy.signal import fftconvolve
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report.cells import CellGrid
-from swfastedit_core.report.liver import RADIUS_MM, require_sphere_inside
+from swfastedit_core.report.figures.cells import CellGrid
+from swfastedit_core.report.figures.liver import RADIUS_MM, require_sphere_inside
 from swfastedit_core.report.record import Point
 from swfastedit_core.volume import Volume
 

@@ -7,9 +7,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from swfastedit_core.report.display import Display
-from swfastedit_core.report.runs import Runs, encode_runs
-from swfastedit_core.report.sprites import QUALITIES, data_url, encode_jpeg, sprite_grid, tile
+from swfastedit_core.report.pictures.display import Display
+from swfastedit_core.report.pictures.runs import Runs, encode_runs
+from swfastedit_core.report.pictures.sprites import QUALITIES, data_url, encode_jpeg, sprite_grid, tile
 
 VIEWS = 36
 SMALLEST_PIXEL_MM = 2.0  # smaller voxels are pooled: no screen shows them at the size of a patient

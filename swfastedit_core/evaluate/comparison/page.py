@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.compare import Compared
+from swfastedit_core.evaluate.comparison.compare import Compared
+from swfastedit_core.evaluate.comparison.paired import ABSOLUTE_VOLUME_ERROR, BETTER
 from swfastedit_core.evaluate.page import COLUMNS, PACKAGE, Column
-from swfastedit_core.evaluate.paired import ABSOLUTE_VOLUME_ERROR, BETTER
-from swfastedit_core.report.templates import render
+from swfastedit_core.report.page.templates import render
 from swfastedit_core.system.atomic import replacing
 
 TEMPLATE = "compare.html.jinja"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring
-from swfastedit_core.evaluate.paired import (
+from swfastedit_core.evaluate.comparison.paired import (
     Comparison,
     Differing,
     PooledF1,

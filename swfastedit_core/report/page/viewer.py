@@ -11,8 +11,8 @@ import numpy as np
 from isal import igzip
 from markupsafe import Markup
 
-from swfastedit_core.report import niivue
-from swfastedit_core.report.templates import render
+from swfastedit_core.report.page import niivue
+from swfastedit_core.report.page.templates import render
 from swfastedit_core.volume import Geometry, Volume
 
 CELL_MM = 4.0
@@ -66,7 +66,7 @@ def viewer_section(pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[fl
     numbers = numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.int16)
     spots = hottest_cells(suv, numbers, geometry)
     page = render(
-        "swfastedit_core.report",
+        "swfastedit_core.report.page",
         "viewer.html.jinja",
         code=Markup(_for_a_page(code)),
         version=niivue.VERSION,

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-BASE = "swfastedit_core.report"  # holds base.html.jinja, base.css and tables.js
+BASE = "swfastedit_core.report.page"  # holds base.html.jinja, base.css and tables.js
 FOLDER = "html"
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from swfastedit_core import __version__
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import Scoring
-from swfastedit_core.evaluate.compare import ALL_VALUES, Compared
-from swfastedit_core.evaluate.comparison_page import write_comparison_page
-from swfastedit_core.evaluate.comparison_plots import write_comparison_plots
+from swfastedit_core.evaluate.comparison.compare import ALL_VALUES, Compared
+from swfastedit_core.evaluate.comparison.page import write_comparison_page
+from swfastedit_core.evaluate.comparison.paired import ABSOLUTE_VOLUME_ERROR, BETTER, value_of
+from swfastedit_core.evaluate.comparison.plots import write_comparison_plots
 from swfastedit_core.evaluate.definitions import definitions
-from swfastedit_core.evaluate.paired import ABSOLUTE_VOLUME_ERROR, BETTER, value_of
 from swfastedit_core.evaluate.results import PROGRAM, write_summary
 from swfastedit_core.evaluate.summary import CONFIDENCE, RESAMPLES, SEED, Interval
 from swfastedit_core.metrics.scores import Scores

@@ -9,8 +9,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report.display import Display, make_display
-from swfastedit_core.report.labels import place_labels
+from swfastedit_core.report.pictures.display import Display, make_display
+from swfastedit_core.report.pictures.number_labels import place_labels
 from swfastedit_core.report.record import Report
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from swfastedit_core.evaluate.compare import Compared
-from swfastedit_core.evaluate.paired import BETTER, HIGHER, column
+from swfastedit_core.evaluate.comparison.compare import Compared
+from swfastedit_core.evaluate.comparison.paired import BETTER, HIGHER, column
 from swfastedit_core.evaluate.plots import (
     BLUE,
     DPI,
@@ -19,7 +19,7 @@ from swfastedit_core.evaluate.plots import (
     say_nothing_to_plot,
     scale_volumes,
 )
-from swfastedit_core.report.figure import new_figure, save_figure
+from swfastedit_core.report.pictures.plots import new_figure, save_figure
 
 SIZE_INCHES = (15.0, 7.4)
 SHARES = {"dice": "Dice", "surface_dice": "surface Dice", "f1": "lesion F1"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swfastedit_core.evaluate.signed_ranks import SignedRankTest, holm, wilcoxon
+from swfastedit_core.evaluate.comparison.signed_ranks import SignedRankTest, holm, wilcoxon
 from swfastedit_core.evaluate.summary import Interval, bootstrap_interval
 from swfastedit_core.metrics.scores import Scores
 

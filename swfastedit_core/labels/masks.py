@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from swfastedit_core.axes import find_turn, turn_volume
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.nifti_forms import Form
 from swfastedit_core.files.read import read_label
+from swfastedit_core.labels.axes import find_turn, turn_volume
 from swfastedit_core.resample import resample
 from swfastedit_core.volume import Geometry, Volume
 

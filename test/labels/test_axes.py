@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.axes import Turn, find_turn, turn_volume
+from swfastedit_core.labels.axes import Turn, find_turn, turn_volume
 
 ARRAY = np.arange(24).reshape(2, 3, 4)  # x, y, z: 4, 3, 2
 AXES = (0, -1, 0, 0, 0, 1, -1, 0, 0)  # x runs to the feet, y to the right, z to the back

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report.columns import (
+from swfastedit_core.report.page.columns import (
     lesion_columns,
     number_text,
     point_text,
@@ -18,17 +18,17 @@ from swfastedit_core.report.columns import (
     total_figures,
     volume_text,
 )
-from swfastedit_core.report.display import Display, make_display
-from swfastedit_core.report.picture import draw_mip
+from swfastedit_core.report.page.templates import render
+from swfastedit_core.report.pictures.display import Display, make_display
+from swfastedit_core.report.pictures.mip_picture import draw_mip
+from swfastedit_core.report.pictures.rotation import best_views, encode_rotation, rotate
+from swfastedit_core.report.pictures.slices import encode_slices
+from swfastedit_core.report.pictures.sprites import data_url
 from swfastedit_core.report.record import Lesion, Report
-from swfastedit_core.report.rotation import best_views, encode_rotation, rotate
-from swfastedit_core.report.slices import encode_slices
-from swfastedit_core.report.sprites import data_url
-from swfastedit_core.report.templates import render
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
 
-PACKAGE, TEMPLATE = "swfastedit_core.report", "report.html.jinja"
+PACKAGE, TEMPLATE = "swfastedit_core.report.page", "report.html.jinja"
 LIVER_RADIUS_MM = 15.0
 MAX_ROWS = 1000  # of the table: browsers get slow, and nobody reads more
 
@@ -85,7 +85,7 @@ def make_page(
     picture = draw_mip(report, display, suv_window=suv_window)
     section = None
     if viewer:
-        from swfastedit_core.report.viewer import viewer_section
+        from swfastedit_core.report.page.viewer import viewer_section
 
         section = viewer_section(pet, numbers_zyx, suv_window=suv_window)
     shown = report.lesions[:MAX_ROWS]

@@ -6,9 +6,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from swfastedit_core.report.display import Display
-from swfastedit_core.report.runs import Runs, encode_runs
-from swfastedit_core.report.sprites import data_url, encode_sprites, sprite_grid
+from swfastedit_core.report.pictures.display import Display
+from swfastedit_core.report.pictures.runs import Runs, encode_runs
+from swfastedit_core.report.pictures.sprites import data_url, encode_sprites, sprite_grid
 
 MAX_PIXELS = 20_000_000  # of all slices; beyond, 2 × 2 pixels are averaged
 MAX_BYTES = 3_000_000  # of the JPEGs; base64 adds a third

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from swfastedit_core.box import Box, triple
-from swfastedit_core.report.lesions import Foreground
+from swfastedit_core.report.figures.lesions import Foreground
+from swfastedit_core.report.figures.shape import measure_shape
+from swfastedit_core.report.figures.suv_peak import sphere_means
 from swfastedit_core.report.record import Lesion, Point
-from swfastedit_core.report.shape import measure_shape
-from swfastedit_core.report.suv_peak import sphere_means
 from swfastedit_core.volume import Geometry, Volume
 
 

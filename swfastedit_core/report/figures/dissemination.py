@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from swfastedit_core.report.farthest import farthest_distance, farthest_of_two
-from swfastedit_core.report.measure import to_patient_mm
+from swfastedit_core.report.figures.farthest import farthest_distance, farthest_of_two
+from swfastedit_core.report.figures.measure import to_patient_mm
 from swfastedit_core.volume import Geometry
 
 

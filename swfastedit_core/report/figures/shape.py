@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.metrics.surfels import mesh, mesh_volume, triangle_areas
-from swfastedit_core.report.farthest import farthest_distance
+from swfastedit_core.report.figures.farthest import farthest_distance
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from swfastedit_core import Geometry, UserError, Volume, write_volume
-from swfastedit_core.masks import align, read_label_file, resample_mask
+from swfastedit_core.labels.masks import align, read_label_file, resample_mask
 
 FILE = Path("label.nii.gz")
 

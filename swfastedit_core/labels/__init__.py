@@ -1,0 +1,1 @@
+"""Masks and labels: their values, and the way to the grid of a scan."""

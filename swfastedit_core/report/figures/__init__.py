@@ -1,0 +1,1 @@
+"""The figures of lesions and of the patient, as functions of arrays."""
