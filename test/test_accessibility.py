@@ -4,6 +4,8 @@ import pytest
 from accessibility import accessibility_faults
 from browser import opened
 
+pytestmark = pytest.mark.long  # a browser takes seconds
+
 GOOD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>x</title><link rel="icon" href="data:,">
 <body style="background:#fff;color:#000"><main><h1>One</h1><h2>Two</h2><p>text</p>{}</main>"""
 FAULTS = {

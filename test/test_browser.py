@@ -15,6 +15,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("html", "fault"), FAULTS.items())
+@pytest.mark.long
 def test_a_fault_of_a_page_is_seen(browser, tmp_path, html, fault):
     (tmp_path / "page.html").write_text(PAGE.format(html))
     with pytest.raises(AssertionError) as failure, opened(browser, tmp_path / "page.html") as page:
@@ -22,6 +23,7 @@ def test_a_fault_of_a_page_is_seen(browser, tmp_path, html, fault):
     assert fault in str(failure.value)
 
 
+@pytest.mark.long
 def test_data_inside_of_the_page_is_no_fault(browser, tmp_path):
     script = "<script>fetch('data:,x'); document.images[0].src = URL.createObjectURL(new Blob(['x']))</script>"
     (tmp_path / "page #1.html").write_text(PAGE.format(f'<img alt="" src="data:,">{script}'))

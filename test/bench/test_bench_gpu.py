@@ -15,6 +15,7 @@ from swfastedit_core import Geometry
 from swfastedit_core.engine.torch_norm import ChannelsLastNorm
 
 
+@pytest.mark.long
 def test_figures_for_a_gpu_can_be_measured_on_the_cpu(tmp_path, monkeypatch, narrow_checkpoint, capfd):
     monkeypatch.setattr(gpu, "random_weights", lambda path: shutil.copy(narrow_checkpoint, path))
     monkeypatch.setattr(gpu_trial, "DEMO_WEIGHTS", narrow_checkpoint)

@@ -90,6 +90,7 @@ def test_the_median_time_and_the_highest_memory_count():
     assert row == f"| {part.what} | 2.0 s | 10 s | 4.0 s | 0.01 GB | 3 GB | 3.0 MB |  |"
 
 
+@pytest.mark.long
 def test_the_command_prints_a_table_and_fails_above_a_limit(monkeypatch, tmp_path, capfd):
     pet = Volume(np.zeros((1, 1, 1), np.float32), Geometry((1, 1, 1), (1.0, 1.0, 1.0)))
     empty = Pair(pet, *(np.zeros((1, 1, 1), np.uint8) for _ in range(2)))
@@ -105,6 +106,7 @@ def test_the_command_prints_a_table_and_fails_above_a_limit(monkeypatch, tmp_pat
     assert capfd.readouterr().err == "above the limits: scores (seconds)\n"
 
 
+@pytest.mark.long
 def test_a_part_that_fails_is_named(tmp_path):
     with pytest.raises(UserError, match=r"^scores: .*pet\.npy"):
         reporting.measure(PARTS[0], tmp_path)

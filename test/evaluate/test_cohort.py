@@ -21,6 +21,7 @@ def pairs(tmp_path):
     return [Pair("good", label, label), Pair("damaged", label, damaged), Pair("missed", label, empty)]
 
 
+@pytest.mark.long
 def test_processes_give_the_results_of_this_process_in_the_same_order(pairs):
     told = []
     here = score_cases(pairs, Scoring(), workers=0, progress=told.append)

@@ -45,6 +45,7 @@ def test_command_refuses_in_one_line(arguments, reason, capfd, tmp_path, monkeyp
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.long
 def test_program_in_processes_is_interrupted_without_files(tmp_path):
     """400 cases take longer than the signal."""
     for number in range(2):

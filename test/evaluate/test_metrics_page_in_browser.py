@@ -8,6 +8,8 @@ from accessibility import accessibility_faults
 from browser import PHONE, opened, read_pdf
 from tiny_masks import mask, write
 
+pytestmark = pytest.mark.long  # a browser takes seconds
+
 MARKUP = "<img src=x onerror=alert(1)>&amp;"
 DOTS = {MARKUP: 10, "nine": 9, "two": 2, "none": 0}  # isolated voxels of the label
 

@@ -65,7 +65,11 @@ def red_share(page, name, *, of=(0.0, 1.0)):
     return page.evaluate(RED_SHARE, [name, *of])
 
 
-@pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param(PHONE, marks=pytest.mark.long), pytest.param({"color_scheme": "dark"}, marks=pytest.mark.long)],
+    ids=["desktop", "phone", "dark"],
+)
 def test_page_has_no_faults(browser, report_page, settings):
     with opened(browser, report_page, **settings) as page:
         ready(page)
@@ -73,6 +77,7 @@ def test_page_has_no_faults(browser, report_page, settings):
         assert accessibility_faults(page) == []
 
 
+@pytest.mark.long
 def test_a_report_without_lesions_has_no_faults(browser, tmp_path):
     scan, numbers = scan_with_balls()
     write_page(replace(example_report(scan, numbers), liver=None, weights=()), scan, numbers, tmp_path / "report.html")
@@ -110,6 +115,7 @@ def test_mouse_turns_the_projection(page):
     assert page.inner_text("#view-name").startswith("Left ")
 
 
+@pytest.mark.long
 def test_finger_turns_the_projection(browser, report_page):
     with opened(browser, report_page, **PHONE) as page:
         ready(page).locator("#mip").scroll_into_view_if_needed()
@@ -126,6 +132,7 @@ def test_finger_turns_the_projection(browser, report_page):
         assert page.evaluate("scrollY") == scrolled
 
 
+@pytest.mark.long
 def test_keys_turn_the_projection(page):
     page.focus("#mip")
     for key, view in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 35), ("PageUp", 8), ("Home", 0)):
@@ -134,6 +141,7 @@ def test_keys_turn_the_projection(page):
     assert page.get_attribute("#mip", "aria-valuetext") == "Anterior view, 0°"
 
 
+@pytest.mark.long
 def test_the_projection_plays_and_stops(browser, report_page):
     with opened(browser, report_page) as page:
         ready(page)
@@ -145,7 +153,7 @@ def test_the_projection_plays_and_stops(browser, report_page):
         assert number(page, "mip", "view") == stopped
 
 
-@pytest.mark.parametrize("column", ["MTV", "TLG"])
+@pytest.mark.parametrize("column", ["MTV", pytest.param("TLG", marks=pytest.mark.long)])
 def test_columns_are_sorted_by_number_both_ways(page, column):
     heading = page.locator("#lesions thead th", has_text=column).first
     index = heading.evaluate("heading => heading.cellIndex")
@@ -176,6 +184,7 @@ def test_a_click_on_a_number_marks_the_row_and_turns_to_the_lesion(page):
     assert marked.count() == 0
 
 
+@pytest.mark.long
 def test_a_row_shows_its_lesion_by_keyboard(page):
     page.locator("#lesions tr[data-lesion='1'] .show-lesion").press("Enter")
     assert page.locator("#lesions tr.marked").get_attribute("data-lesion") == "1"
@@ -184,6 +193,7 @@ def test_a_row_shows_its_lesion_by_keyboard(page):
     assert number_of.get_attribute("aria-pressed") == "true"
 
 
+@pytest.mark.long
 def test_sides_are_those_of_the_patient(page):
     """Lesion 1 is at the patient's right: left in the anterior view and on the slice, right in the posterior view."""
 
@@ -207,6 +217,7 @@ def test_sides_are_those_of_the_patient(page):
     assert right > 1.2 * left > 0
 
 
+@pytest.mark.long
 def test_slices_move_and_the_mask_is_shown_and_hidden(page):
     page.fill("#slice-position", "50")
     page.wait_for_selector('#slice[data-slice="50"]')
@@ -226,12 +237,14 @@ def test_slices_move_and_the_mask_is_shown_and_hidden(page):
     assert red_share(page, "slice") == 0
 
 
+@pytest.mark.long
 def test_outlines_of_the_projection_are_shown_and_hidden(page):
     assert red_share(page, "mip") > 0.001
     page.uncheck("#outline-toggle")
     assert red_share(page, "mip") < 0.001
 
 
+@pytest.mark.long
 def test_printed_page_has_the_picture_and_the_whole_table(page):
     text, end = read_pdf(page.pdf(prefer_css_page_size=True))
     for row in page.locator("#lesions tbody tr").all():
@@ -244,6 +257,7 @@ def test_printed_page_has_the_picture_and_the_whole_table(page):
     assert not page.is_visible("#mip")
 
 
+@pytest.mark.long
 def test_without_scripts_the_picture_and_the_table_are_there(browser, report_page):
     with opened(browser, report_page, java_script_enabled=False) as page:
         assert page.is_visible("#static-mip img")

@@ -135,6 +135,7 @@ def test_empty_mask_and_doubtful_scan(folder: Path, capfd: pytest.CaptureFixture
     assert lesions() == []
 
 
+@pytest.mark.long
 def test_the_program_runs_without_matplotlib(folder: Path) -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None; from swfastedit_core.report.__main__ import main; "

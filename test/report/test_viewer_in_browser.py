@@ -16,6 +16,8 @@ from PIL import Image
 from swfastedit_core.report.page import niivue
 from swfastedit_core.report.page.report_page import write_page
 
+pytestmark = pytest.mark.long  # a browser takes seconds
+
 # In place of NiiVue's code: what a browser answers that is asked for WebGL 2.
 ANSWER = """const real = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (name) { return name === "webgl2" ? %s : real.call(this, name); };"""
