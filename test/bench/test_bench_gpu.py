@@ -101,6 +101,7 @@ def test_setting_that_fails_leaves_the_others(monkeypatch):
     assert gpu_settings.timed("compiled", fails) == {"setting": "compiled", "failed": "RuntimeError: no compiler found"}
 
 
+@pytest.mark.long
 def test_figures_for_a_gpu_need_no_more_than_they_say():
     missing = ("SimpleITK", "monai", "openvino", "cupy", "lightning", "grand_challenge_metrics", "tqdm")
     code = f"import sys; sys.modules.update(dict.fromkeys({missing}, None)); import bench.gpu"

@@ -24,6 +24,7 @@ def test_operations_of_the_recipes_network_are_counted():
     assert gflop_per_window(one) * 1e9 == pytest.approx(2 * convolutions)
 
 
+@pytest.mark.long
 def test_program_is_run_as_users_run_it(tmp_path):
     run = run_program(SCAN, DEMO_WEIGHTS, tmp_path, "--overlap", "0")
     assert run.mask == tmp_path / SCAN.name

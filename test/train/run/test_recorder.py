@@ -174,9 +174,8 @@ def test_signal_within_a_step_ends_the_run_after_it(number, options, tmp_path, m
     assert assert_saved(run) == 4  # within step 3 it comes; the processes tell each other at the next one
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.long) for number in list(SIGNALS)[1:])]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("number", SIGNALS)
 def test_signal_lets_a_run_save_and_end(number, options, surveyed, tmp_path):
     """The whole group of processes gets it, those that make crops included, as from a terminal or a scheduler."""
     run = surveyed(tmp_path / "run")
@@ -401,7 +400,7 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     assert again["trainer"]["scaler"] == newest["trainer"]["scaler"]
 
 
-@pytest.mark.parametrize("loaders", ["0", "1"])
+@pytest.mark.parametrize("loaders", ["0", pytest.param("1", marks=pytest.mark.long)])
 def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypatch):
     train_step, held, alive = Trainer.train_step, [], []
 

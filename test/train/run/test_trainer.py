@@ -280,6 +280,7 @@ def test_step_whose_gradients_are_no_numbers_is_left_out_and_counted(trainer_of)
     assert trainer.skipped == 0
 
 
+@pytest.mark.long
 def test_bfloat16_learns_what_float32_learns(trainer_of):
     half = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, seed=5), launch_fabric(CPU, "bfloat16"), steps=8)
     full, (image, label) = trainer_of(), crop(0)
