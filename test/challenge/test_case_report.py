@@ -132,4 +132,7 @@ def test_scans_that_differ_in_the_ending_only_keep_it():
     folders = [str(case.report) for case in add_reports(cases, Path("masks"), options)]
 
     assert folders == [f"figures/{name}" for name in ("a.mha", "A.nii.gz", "b.c", "d/a", "e.txt", ".nii")]
+    names = ["a.mha", "a.mha.nii", "a.nii"]  # without its ending, the second has the name that the first keeps
+    found = add_reports([Case(pet=Path(name), mask=Path("masks", name)) for name in names], Path("masks"), options)
+    assert [case.report for case in found] == [Path("figures", name) for name in names]
     assert add_reports(cases, Path("masks"), parse(["a.mha"], baked_in="")) == cases
