@@ -100,7 +100,7 @@ def require_replaceable(mask: Path, *, scans: Collection[FileId | None], overwri
 def add_reports(cases: list[Case], masks: Path, options: Options) -> list[Case]:
     """Add the folder of the report of each scan, if reports are wanted: named as the mask, without its ending.
 
-    Names that differ only in the ending, or in case, keep the ending, and so does one that would be another's full name.
+    Names that differ only in the ending, or in case, keep the ending; so does one that without it is another's name.
 
     Parameters
     ----------
