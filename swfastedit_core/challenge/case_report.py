@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swfastedit_core.errors import DataWarning, UserError
+from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
 from swfastedit_core.report.record import WeightsTerms
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ def write_case_report(folder: Path, record: CaseRecord, mask: Volume, networks: 
     from swfastedit_core.report.compose import Origin, make_report
     from swfastedit_core.report.write import write_report
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # the record has them
-        pet = read_volume(record.pet, form=options.geometry)
     origin = Origin(
         pet=record.pet,
         mask=record.output,
@@ -50,10 +47,16 @@ def write_case_report(folder: Path, record: CaseRecord, mask: Volume, networks: 
         warnings=record.warnings,
     )
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # the record has them
+            pet = read_volume(record.pet, form=options.geometry)
         report, numbers_zyx = make_report(pet, mask.array_zyx, origin)
         write_report(report, pet, numbers_zyx, folder)
-    except UserError as error:
-        raise UserError(f"{error}; the mask {record.output} is written, the report is not complete") from error
+    except Exception as error:
+        if not isinstance(error, UserError) and not is_out_of_memory(error):
+            raise
+        reason = error if isinstance(error, UserError) else "out of memory"
+        raise UserError(f"{reason}; the mask {record.output} is written, the report is not complete") from error
 
 
 def _terms(networks: Ensemble) -> list[WeightsTerms]:

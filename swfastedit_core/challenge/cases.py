@@ -100,7 +100,7 @@ def require_replaceable(mask: Path, *, scans: Collection[FileId | None], overwri
 def add_reports(cases: list[Case], masks: Path, options: Options) -> list[Case]:
     """Add the folder of the report of each scan, if reports are wanted: named as the mask, without its ending.
 
-    Names that differ only in the ending, or in case, keep the ending.
+    Names that differ only in the ending, or in case, keep the ending; so does one that without it is another's name.
 
     Parameters
     ----------
@@ -115,9 +115,10 @@ def add_reports(cases: list[Case], masks: Path, options: Options) -> list[Case]:
         return cases
     names = [case.mask.relative_to(masks) for case in cases]
     short = [name.with_name(_without_ending(name)) for name in names]
-    often = Counter(str(name).casefold() for name in short)
+    used = Counter(str(stem).casefold() for stem in short)
+    used.update(str(name).casefold() for name, stem in zip(names, short, strict=True) if name != stem)
     return [
-        replace(case, report=options.report / (name if often[str(stem).casefold()] > 1 else stem))
+        replace(case, report=options.report / (name if used[str(stem).casefold()] > 1 else stem))
         for case, name, stem in zip(cases, names, short, strict=True)
     ]
 

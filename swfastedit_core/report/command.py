@@ -80,7 +80,7 @@ def _parser() -> Parser:
     parser.add_argument("--height-cm", type=float, metavar="CM", help="height of the patient, for SDmax")
     parser.add_argument("--weight-kg", type=float, metavar="KG", help="weight of the patient, for SDmax")
     parser.add_argument(
-        "--method", default=UNKNOWN_METHOD, metavar="TEXT", help="how the mask was made, for the report"
+        "--method", type=_line, default=UNKNOWN_METHOD, metavar="TEXT", help="how the mask was made, for the report"
     )
     parser.add_argument(
         "--lesion-labels",
@@ -118,7 +118,18 @@ def _point(text: str) -> tuple[float, float, float]:
         left, back, up = (float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}', expected three numbers such as -80,10,-400") from error
+    if not all(map(math.isfinite, (left, back, up))):
+        raise argparse.ArgumentTypeError(f"'{text}', expected three finite numbers")
     return left, back, up
+
+
+def _line(text: str) -> str:
+    """Return an argument as one line, for the pictures and the page."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("the text is not UTF-8") from error
+    return " ".join(text.split())
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.report.record import Lesion, Report
 from swfastedit_core.system.atomic import replacing
 
-DECIMALS = 4  # of the numbers in lesions.csv
+DIGITS = 7  # of the numbers in lesions.csv: small volumes in ml need digits, not decimals
 DEFINITIONS = {
     "lesion": "component of the mask; voxels that share a face or an edge belong together (18-connected)",
     "number": "by volume, 1 is the largest",
@@ -106,7 +106,7 @@ def _flat(value: object) -> list[object]:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return str(round(value, DECIMALS) + 0.0 if isinstance(value, float) else value)  # + 0.0: no -0.0
+    return str(float(f"{value:.{DIGITS}g}") + 0.0 if isinstance(value, float) else value)  # + 0.0: no -0.0
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 import SimpleITK as sitk
 from program import MASKS, assert_is_mask_of_the_scan, files, reports, scan
 
-from swfastedit_core.challenge.case import Case
+from swfastedit_core.challenge.case import Case, CaseOptions, CaseRecord
+from swfastedit_core.challenge.case_report import write_case_report
 from swfastedit_core.challenge.cases import add_reports
 from swfastedit_core.challenge.options import parse
+from swfastedit_core.errors import UserError
 from swfastedit_core.report.files import FILES
+from swfastedit_core.volume import Geometry, Volume
 
 
 @pytest.fixture
@@ -109,6 +113,23 @@ def test_mask_stays_when_the_report_fails(here, one, run, monkeypatch):
     assert np.any(assert_is_mask_of_the_scan("masks/c.mha"))
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"), [(UserError("x.mha: no such file"), "x.mha: no such"), (MemoryError(), "out of")]
+)
+def test_failed_report_says_that_the_mask_is_written(error, reason, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("swfastedit_core.files.read.read_volume", fail)
+    record = CaseRecord(
+        **dict.fromkeys((one.name for one in fields(CaseRecord)), 0)
+        | {"output": Path("m.mha"), "seconds": {"total": 1.0}, "ct": None}
+    )
+    mask = Volume(np.zeros((1, 1, 1), np.uint8), Geometry((1, 1, 1), (1.0, 1.0, 1.0)))
+    with pytest.raises(UserError, match=f"^{reason}.*; the mask m.mha is written, the report is not complete$"):
+        write_case_report(tmp_path, record, mask, [], CaseOptions())
+
+
 def test_other_files_are_not_replaced_and_nothing_is_segmented(here, one, run):
     Path("figures/c").mkdir(parents=True)
     Path("figures/c/report.html").write_text("mine")
@@ -132,4 +153,7 @@ def test_scans_that_differ_in_the_ending_only_keep_it():
     folders = [str(case.report) for case in add_reports(cases, Path("masks"), options)]
 
     assert folders == [f"figures/{name}" for name in ("a.mha", "A.nii.gz", "b.c", "d/a", "e.txt", ".nii")]
+    names = ["a.mha", "a.mha.nii", "a.nii"]  # without its ending, the second has the name that the first keeps
+    found = add_reports([Case(pet=Path(name), mask=Path("masks", name)) for name in names], Path("masks"), options)
+    assert [case.report for case in found] == [Path("figures", name) for name in names]
     assert add_reports(cases, Path("masks"), parse(["a.mha"], baked_in="")) == cases

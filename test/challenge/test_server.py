@@ -29,6 +29,7 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, w
 from swfastedit_core.engine.openvino_engine import OpenVinoEngine
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
+from swfastedit_core.report.files import FILES
 
 MASKS = Path("images/automated-petct-lesion-segmentation")
 CONFIG = CheckpointConfig(NetworkConfig("dynunet", (2,) * 6), Preprocessing((4.0, 4.0, 4.0)), window=(32, 32, 32))
@@ -97,6 +98,21 @@ def test_calls_with_changing_inputs_and_a_bad_one_between(serve):
     assert (code, err) == (0, f"{detail}\n")
     assert seconds < 3
     assert [json.loads(line)["lesion_voxels"] for line in out.splitlines() if line.startswith("{")] == sizes
+
+
+@pytest.mark.long
+def test_each_call_writes_a_report_if_reports_are_wanted(serve, tmp_path):
+    server = serve("--report", tmp_path / "reports")
+    server.ready()
+    for seed in (1, 2):
+        server.put(random_scan(seed), name="case.mha")
+        status, answer = server.ask("/invoke", "POST")
+        (record,) = answer["reports"]
+        assert (status, record["report"]) == (201, str(tmp_path / "reports/case"))
+        figures = json.loads((tmp_path / "reports/case/report.json").read_text())
+        assert sum(lesion["voxels"] for lesion in figures["lesions"]) == record["lesion_voxels"] > 0
+        assert sorted(path.name for path in (tmp_path / "reports/case").iterdir()) == sorted(FILES)
+    assert server.stop()[:1] == (0,)
 
 
 def test_each_call_reads_its_own_ct(serve, tmp_path):

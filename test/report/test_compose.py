@@ -104,6 +104,16 @@ def test_csv_has_a_row_for_each_lesion_with_units_in_the_header(tmp_path: Path) 
     assert (tmp_path / "lesions.csv").read_text() == ",".join(columns()) + "\n"
 
 
+def test_csv_keeps_the_digits_of_tiny_voxels(tmp_path: Path) -> None:
+    made = report()
+    tiny = replace(made.lesions[0], volume_ml=0.4**3 / 1000, centroid_mm=(-1234.5678, -0.0, 1 / 3))
+    write_lesions_csv(replace(made, lesions=(tiny,)), tmp_path / "lesions.csv")
+    (row,) = csv.DictReader((tmp_path / "lesions.csv").open(newline=""))
+
+    assert float(row["volume_ml"]) == pytest.approx(6.4e-5)
+    assert [row[f"centroid_{axis}_mm"] for axis in "lps"] == ["-1234.568", "0.0", "0.3333333"]
+
+
 def test_json_has_all_of_a_report_and_the_definitions(tmp_path: Path) -> None:
     terms = WeightsTerms(source="<script>.safetensors", licence="CC BY", attribution="Ä", demonstration=True)
     made = replace(report(liver_mm=None), weights=(terms,), warnings=("odd",))

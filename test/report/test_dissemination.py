@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def test_farthest_points_are_those_of_all_pairs(seed: int) -> None:
     assert farthest_of_two(sets) == pytest.approx(expected)
     points = np.concatenate(sets)
     assert farthest_distance(points) == pytest.approx(cdist(points, points).max())
+
+
+def test_thousands_of_lesions_need_no_table_of_all_pairs() -> None:
+    index = np.stack(np.unravel_index(np.arange(0, 40**3, 32), (40, 40, 40)), axis=1) * 3.0
+    sets = list(np.stack([index, index + 1.0], axis=1))  # 2,000 lesions of two voxels
+    expected = cdist(index, index + 1.0).max()
+    tracemalloc.start()
+    try:
+        assert farthest_of_two(sets) == pytest.approx(expected)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_random_masks_agree_with_all_pairs_of_voxels() -> None:

@@ -46,6 +46,18 @@ def test_figures_of_two_lesions_on_an_oblique_grid() -> None:
     assert small.liver_ratio_max is None
 
 
+def test_box_in_mm_is_that_of_the_voxels_on_an_oblique_grid() -> None:
+    grid = Geometry((9, 8, 4), (5.0, 10.0, 7.0), (100.0, 200.0, -300.0), TURNED)
+    mask = np.zeros(grid.shape_zyx, np.uint8)
+    mask[1, 2, 2:5] = mask[1, 3:6, 4] = mask[2, 2, 2] = 1  # an L: two corners of its box along x, y are empty
+
+    (lesion,) = measured(Volume(mask.astype(np.float32), grid), mask)
+
+    corners = (np.argwhere(mask)[:, None, ::-1] + np.array(list(np.ndindex(2, 2, 2))) - 0.5).reshape(-1, 3)
+    corners_mm = corners * grid.spacing_mm @ grid.axes_lps.T + grid.origin_mm
+    assert lesion.box_mm == (pytest.approx(corners_mm.min(axis=0)), pytest.approx(corners_mm.max(axis=0)))
+
+
 def test_volume_and_suv_of_the_ibsi_phantom() -> None:
     (lesion,) = measured(Volume(IMAGE_ZYX, Geometry((5, 4, 4), (2.0, 2.0, 2.0))), MASK_ZYX)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from places import ROOT
 
+from swfastedit_core.files.read import read_label, read_volume
 from swfastedit_core.files.write import write_volume
 from swfastedit_core.labels.axes import Turn, turn_volume
 from swfastedit_core.report.__main__ import main
@@ -72,6 +73,15 @@ def test_lesion_labels_and_small_lesions(folder: Path) -> None:
     assert [row["suv_max"] for row in lesions()] == ["12.0"]
 
 
+def test_names_and_texts_with_line_breaks(folder: Path) -> None:
+    write_volume(read_volume("pet.mha"), "pet\n'\".nrrd")
+    write_volume(read_label("mask.nii.gz"), "mask\n'\".nrrd")
+
+    assert run("--pet", "pet\n'\".nrrd", "--mask", "mask\n'\".nrrd", "--method", "by\nhand ") == 0
+    values = json.loads(Path("out/report.json").read_text())
+    assert (values["pet"], values["method"]) == ("pet\n'\".nrrd", "by hand")
+
+
 def test_height_and_weight_give_sdmax(folder: Path) -> None:
     assert run("--height-cm", "170", "--weight-kg", "70") == 0
     values = json.loads(Path("out/report.json").read_text())
@@ -84,6 +94,8 @@ def test_height_and_weight_give_sdmax(folder: Path) -> None:
     ("options", "reason"),
     [
         (("--liver", "1,2"), "three numbers such as -80,10,-400"),
+        (("--liver=0,inf,0",), "three finite numbers"),
+        (("--method", "caf\udce9"), "--method: the text is not UTF-8"),
         (("--liver=0,0,900",), "give a point in the right lobe"),
         (("--suv-window", "7", "7"), "the lower one first"),
         (("--suv-window", "0", "inf"), "the lower one first"),

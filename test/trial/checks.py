@@ -8,15 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-
 from trial.containers import Outcome
 from trial.image import Check, Image, check_config
 from trial.limits import GIB, Limits
+from trial.output import ExpectedFiles, check_output
 
-GEOMETRY_MM = 1e-3
-MIN_DICE = 0.95  # the expected mask may be from another machine: processors round bfloat16 differently
 MAX_CUDA = (12, 6)  # the driver of the platform's T4 does not run newer versions
 T4 = "sm_75"
 ONES = 27.0  # the sum that the probe computes
@@ -38,23 +34,17 @@ class Expected:
     ----------
     pet
         The scan, whose grid the mask must have; None if the image has to refuse the case.
-    socket
-        Folder of the mask below /output.
+    files
+        The files that must lie in /output.
     success
         Exit code or HTTP status of a success.
-    mask_folder
-        Folder with a mask to compare by Dice; None leaves the comparison out.
-    json_values
-        Names and contents of JSON files that must lie in /output.
     engine_changes
         Changes that the engine itself makes in every container, as it lists them.
     """
 
     pet: Path | None
-    socket: Path
+    files: ExpectedFiles
     success: int = 0
-    mask_folder: Path | None = None
-    json_values: tuple[tuple[str, object], ...] = ()
     engine_changes: frozenset[str] = frozenset()
 
     @property
@@ -122,7 +112,7 @@ def check_outcome(outcome: Outcome, limits: Limits, expected: Expected, output: 
         _check_code(outcome, expected, outcome.code == expected.success, f"{expected.success}"),
         Check("stderr empty", not outcome.stderr.strip(), outcome.last_line),
     ]
-    return [*checks, *_check_output(expected, expected.pet, output)]
+    return [*checks, *check_output(output, expected.files, expected.pet)]
 
 
 def _check_code(outcome: Outcome, expected: Expected, passed: bool, codes: str) -> Check:
@@ -163,67 +153,6 @@ def _detail(answer: bytes) -> object:
         return json.loads(text)["detail"]
     except (ValueError, KeyError, TypeError):
         return text or "nothing"
-
-
-def _check_output(expected: Expected, pet: Path, output: Path) -> list[Check]:
-    folder = output / expected.socket
-    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    names = ", ".join(path.name for path in found) or "nothing"
-    checks = [Check("exactly one .mha", [path.suffix for path in found] == [".mha"], f"{expected.socket}: {names}")]
-    for name, value in expected.json_values:
-        content = (output / name).read_text() if (output / name).is_file() else "nothing"
-        checks.append(Check(name, content == json.dumps(value), content))
-    masks = [path for path in found if path.suffix == ".mha"]
-    if masks:
-        checks += _check_mask(masks[0], pet, expected.mask_folder)
-    return checks
-
-
-def _check_mask(file: Path, pet: Path, mask_folder: Path | None) -> list[Check]:
-    try:
-        mask = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        return [Check("mask can be read", False, str(error).splitlines()[-1])]
-    array = sitk.GetArrayFromImage(mask)
-    values = np.unique(array)
-    pixel_type = mask.GetPixelIDTypeAsString()
-    right = mask.GetPixelID() == sitk.sitkUInt8 and set(values.tolist()) <= {0, 1}
-    shown = " ".join(f"{value:g}" for value in values[:4])
-    checks = [Check("mask is uint8 of 0 and 1", right, f"{pixel_type}: {shown}"), _check_geometry(mask, pet)]
-    if mask_folder is not None:
-        checks.append(_check_dice(array, mask_folder))
-    return checks
-
-
-def _check_geometry(mask: sitk.Image, pet: Path) -> Check:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(pet))
-    reader.ReadImageInformation()
-    pairs = (
-        ("size", mask.GetSize(), reader.GetSize()),
-        ("spacing", mask.GetSpacing(), reader.GetSpacing()),
-        ("origin", mask.GetOrigin(), reader.GetOrigin()),
-        ("direction", mask.GetDirection(), reader.GetDirection()),
-    )
-    wrong = [
-        f"{name} {a}, the PET's is {b}"
-        for name, a, b in pairs
-        if len(a) != len(b) or not np.allclose(a, b, rtol=0, atol=GEOMETRY_MM)
-    ]
-    return Check("geometry equals the PET's", not wrong, "; ".join(wrong))
-
-
-def _check_dice(mask: np.ndarray, folder: Path) -> Check:
-    from swfastedit_core.metrics.overlap import agreement_dice  # imports torch
-
-    files = sorted(folder.rglob("*.mha"))
-    if len(files) != 1:
-        return Check("Dice against expected_output", False, f"{folder} holds {len(files)} masks, expected one")
-    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(files[0])))
-    if truth.shape != mask.shape:
-        return Check("Dice against expected_output", False, f"shape {mask.shape}, expected {truth.shape}")
-    value = agreement_dice(truth, mask)
-    return Check("Dice against expected_output", value >= MIN_DICE, f"{value:.4f}, expected {MIN_DICE} at least")
 
 
 def failures(checks: Sequence[Check]) -> list[Check]:

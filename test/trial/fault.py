@@ -40,6 +40,8 @@ def write_mask(pet: sitk.Image, name: str, fault: str) -> None:
         sitk.WriteImage(mask, str(SOCKET / "mask.nii.gz"))
     elif fault != "nothing":
         sitk.WriteImage(mask, str(SOCKET / name))
+    if fault == "stray file":
+        Path("/output/notes.txt").touch()
     if fault == "two files":
         sitk.WriteImage(mask, str(SOCKET / "second.mha"))
 

@@ -12,6 +12,7 @@ from trial.checks import CREATED, Expected, check_image, check_outcome
 from trial.containers import Engine, Outcome
 from trial.image import Check, Image
 from trial.limits import REPORTS, Folders, Limits, check_limits, temporary_folders
+from trial.output import ExpectedFiles
 from trial.server import Server, start_server
 
 PROBE = (Path(__file__).parent / "probe.py").read_text()
@@ -19,6 +20,7 @@ SOCKETS = {
     "autopet2": Path("images/automated-petct-lesion-segmentation"),
     "autopet4": Path("images/tumor-lesion-segmentation"),
 }
+OUTPUT = Path("/output")
 CALLS = ("test/input", "truncated PET", "left-handed PET")  # in this order, by one server
 SIGTERM_CODES = (0, 143)
 SIGTERM_SECONDS = 5.0
@@ -102,8 +104,8 @@ class Trial:
         valid = [case for case in self.cases if case.valid]
         if valid and self.model is not None:
             yield self._exec_row(valid[0], name="model tarball", model=self.model)
-            sockets = ("--task", "autopet4", "--data-centric", "true")
-            yield self._exec_row(valid[0], name="autoPET IV sockets", extra=sockets)
+            sockets = ("--task", "autopet4", "--data-centric", "true", "--report", "/output/reports")
+            yield self._exec_row(valid[0], name="autoPET IV sockets, report", extra=sockets)
 
     def _exec_row(self, case: Case, *, name: str = "", extra: Sequence[str] = (), model: Path | None = None) -> Row:
         with temporary_folders() as folders:
@@ -153,9 +155,14 @@ class Trial:
     def _expected(self, case: Case, pet: Path, extra: Sequence[str], success: int) -> Expected:
         task = self.image.option("--task", *extra) or "autopet2"
         data_centric = self.image.option("--data-centric", *extra)
-        values = () if data_centric is None else (("data-centric-model.json", data_centric == "true"),)
-        socket = SOCKETS.get(task, SOCKETS["autopet2"])  # the container refuses an unknown task
-        return Expected(pet if case.valid else None, socket, success, case.expected, values, self.engine_changes)
+        reports = Path(self.image.option("--report", *extra) or "/tmp")
+        files = ExpectedFiles(
+            socket=SOCKETS.get(task, SOCKETS["autopet2"]),  # the container refuses an unknown task
+            mask_folder=case.expected,
+            json_values=() if data_centric is None else (("data-centric-model.json", data_centric == "true"),),
+            report=reports.relative_to(OUTPUT) / pet.stem if reports.is_relative_to(OUTPUT) else None,
+        )
+        return Expected(pet if case.valid else None, files, success, self.engine_changes)
 
 
 def _health_row(health: Outcome) -> Row:

@@ -8,7 +8,10 @@ import SimpleITK as sitk
 from trial.checks import Expected, check_outcome, failures
 from trial.containers import Outcome
 from trial.image import Check
+from trial.output import REPORT, ExpectedFiles
 from trial_examples import LIMITS, SOCKET
+
+FILES = ExpectedFiles(SOCKET)
 
 REASON = b"scan.mha: truncated, 5 bytes of voxel data\n"
 
@@ -18,10 +21,10 @@ def failed(outcome, expected, output):
 
 
 def test_right_outcome_passes_every_check(pet, output):
-    expected = Expected(pet, SOCKET, mask_folder=output)
+    expected = Expected(pet, ExpectedFiles(SOCKET, mask_folder=output))
     checks = check_outcome(Outcome(0), LIMITS, expected, output)
     assert failures(checks) == []
-    assert len({check.name for check in checks}) == len(checks) == 13
+    assert len({check.name for check in checks}) == len(checks) == 14
     assert checks[-1].found == "1.0000, expected 0.95 at least"
 
 
@@ -45,7 +48,7 @@ def test_right_outcome_passes_every_check(pet, output):
     ],
 )
 def test_check_names_each_fault_of_an_exec(outcome, names, pet, output):
-    assert failed(outcome, Expected(pet, SOCKET, engine_changes=frozenset({"A /input", "C /opt"})), output) == names
+    assert failed(outcome, Expected(pet, FILES, engine_changes=frozenset({"A /input", "C /opt"})), output) == names
 
 
 @pytest.mark.parametrize(
@@ -67,18 +70,18 @@ def test_check_names_each_fault_of_an_exec(outcome, names, pet, output):
     ],
 )
 def test_check_names_each_fault_of_a_call(outcome, names, pet, output):
-    assert failed(outcome, Expected(pet, SOCKET, success=201), output) == names
+    assert failed(outcome, Expected(pet, FILES, success=201), output) == names
 
 
 def test_failed_check_says_what_was_found(pet, output):
     dead = Outcome(
         4, stderr=b"loading\nno weights in x\n \n", server_exit_code=4, changes=frozenset({"A /a", "A /ab", "A /a/b"})
     )
-    found = {c.name: c.found for c in check_outcome(dead, LIMITS, Expected(pet, SOCKET, success=201), output)}
+    found = {c.name: c.found for c in check_outcome(dead, LIMITS, Expected(pet, FILES, success=201), output)}
     assert found["server keeps running"] == "it ended with exit code 4; no weights in x"
     assert found["HTTP status"] == "4, expected 201; no weights in x"
     assert found["only /output and /tmp written"] == "/a/b, /ab"
-    found = {c.name: c.found for c in check_outcome(Outcome(137), LIMITS, Expected(pet, SOCKET), output)}
+    found = {c.name: c.found for c in check_outcome(Outcome(137), LIMITS, Expected(pet, FILES), output)}
     assert found["memory"] == "exit code 137; limit 16 GiB"
     assert found["exit code"] == "137, expected 0"
 
@@ -113,7 +116,7 @@ def test_check_names_each_fault_of_a_mask(edit, names, pet, output, tmp_path):
     folder.mkdir()
     (folder / "mask.mha").write_bytes((output / SOCKET / "mask.mha").read_bytes())
     edit_file(output / SOCKET / "mask.mha", edit)
-    assert failed(Outcome(0), Expected(pet, SOCKET, mask_folder=folder), output) == names
+    assert failed(Outcome(0), Expected(pet, ExpectedFiles(SOCKET, mask_folder=folder)), output) == names
 
 
 @pytest.mark.parametrize(
@@ -132,20 +135,20 @@ def test_dice_against_the_expected_mask(expected, found, dice, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(sitk.GetImageFromArray(np.array([[values]], dtype=np.uint8)), str(file))
     checks = check_outcome(
-        Outcome(0), LIMITS, Expected(files[0], SOCKET, mask_folder=files[2].parent), tmp_path / "output"
+        Outcome(0), LIMITS, Expected(files[0], ExpectedFiles(SOCKET, mask_folder=files[2].parent)), tmp_path / "output"
     )
     assert checks[-1] == Check("Dice against expected_output", float(dice) >= 0.95, f"{dice}, expected 0.95 at least")
 
 
 def test_expected_mask_must_be_one_file(pet, output, tmp_path):
-    expected = Expected(pet, SOCKET, mask_folder=tmp_path / "none")
+    expected = Expected(pet, ExpectedFiles(SOCKET, mask_folder=tmp_path / "none"))
     (check,) = failures(check_outcome(Outcome(0), LIMITS, expected, output))
     assert check.found == f"{tmp_path / 'none'} holds 0 masks, expected one"
 
 
 def test_missing_doubled_and_unreadable_files_fail(pet, output):
     mask = output / SOCKET / "mask.mha"
-    expected = Expected(pet, SOCKET, json_values=(("data-centric-model.json", True),))
+    expected = Expected(pet, ExpectedFiles(SOCKET, json_values=(("data-centric-model.json", True),)))
     assert failed(Outcome(0), expected, output) == ["data-centric-model.json"]
     (output / "data-centric-model.json").write_text("true")
     assert failed(Outcome(0), expected, output) == []
@@ -158,9 +161,37 @@ def test_missing_doubled_and_unreadable_files_fail(pet, output):
     assert failed(Outcome(0), expected, output) == ["exactly one .mha"]
 
 
+def test_files_that_nobody_asked_for_fail(pet, output):
+    (output / "reports/pet").mkdir(parents=True)
+    for name in REPORT:
+        (output / "reports/pet" / name).write_text("x")
+    (check,) = failures(check_outcome(Outcome(0), LIMITS, Expected(pet, FILES), output))
+    assert (check.name, check.found) == (
+        "no other file in /output",
+        "reports/pet/lesions.csv, reports/pet/mip.png, reports/pet/report.html",
+    )
+
+
+def test_report_must_be_complete_and_fit_the_mask(pet, output):
+    folder = output / "reports/pet"
+    folder.mkdir(parents=True)
+    for name in REPORT:
+        (folder / name).write_text("x")
+    (folder / "report.json").write_text(json.dumps({"lesions": [{"voxels": 5}, {"voxels": 4}]}))  # the mask has 9
+    expected = Expected(pet, ExpectedFiles(SOCKET, report=folder.relative_to(output)))
+    assert failed(Outcome(0), expected, output) == []
+    (folder / "report.json").write_text(json.dumps({"lesions": [{"voxels": 5}]}))
+    assert failed(Outcome(0), expected, output) == ["report"]
+    (folder / "report.json").write_text("{}")
+    assert failed(Outcome(0), expected, output) == ["report"]
+    (folder / "mip.png").write_text("")
+    (output / "notes.txt").write_text("")
+    assert failed(Outcome(0), expected, output) == ["no other file in /output", "report"]
+
+
 def test_refusal_needs_one_useful_line_and_no_output(output, tmp_path):
     (tmp_path / "empty").mkdir()
-    expected = Expected(None, SOCKET)
+    expected = Expected(None, FILES)
     assert failed(Outcome(1, stderr=REASON), expected, tmp_path / "empty") == []
     assert failed(Outcome(0, stderr=REASON), expected, tmp_path / "empty") == ["exit code"]
     assert failed(Outcome(1, stderr=REASON), expected, output) == ["no output after a failure"]
@@ -170,7 +201,7 @@ def test_refusal_needs_one_useful_line_and_no_output(output, tmp_path):
 
 def test_refused_call_needs_the_same_reason_in_answer_and_stderr(tmp_path):
     def failed_call(outcome):
-        return failed(outcome, Expected(None, SOCKET, success=201), tmp_path)
+        return failed(outcome, Expected(None, FILES, success=201), tmp_path)
 
     right = json.dumps({"detail": REASON.decode().strip()}).encode()
     assert failed_call(Outcome(422, stderr=REASON, answer=right)) == []

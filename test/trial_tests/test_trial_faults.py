@@ -88,6 +88,7 @@ def test_image_without_a_fault_passes(with_fault):
         ("float mask", ["mask is uint8 of 0 and 1: 32-bit float"], ()),
         ("values", ["mask is uint8 of 0 and 1: 8-bit unsigned integer: 0 2"], ()),
         ("two files", ["exactly one .mha"], ()),
+        ("stray file", ["no other file in /output: notes.txt"], ()),
         ("nifti", ["exactly one .mha"], ()),
         ("nothing", ["exactly one .mha"], ()),
         ("wrong spacing", ["geometry equals the PET's: spacing"], ()),
@@ -203,7 +204,17 @@ def test_mask_that_differs_and_a_model_that_is_not_used_are_found(with_fault, tm
     done = run_trial(with_fault("none"), "exec", "--only", "test/input", "--model", str(tmp_path / "model.tar.gz"))
     dice = "Dice against expected_output: 0.0000"
     socket = "exactly one .mha: images/tumor-lesion-segmentation: nothing"
-    assert_fails(done, dice, dice, "mounted model used", socket, "data-centric-model.json: nothing")
+    other = "no other file in /output: images/automated-petct-lesion-segmentation/"
+    assert_fails(
+        done,
+        dice,
+        dice,
+        "mounted model used",
+        socket,
+        other,
+        "data-centric-model.json: nothing",
+        "report: no lesions.csv",
+    )
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,17 @@ def test_exec_rows_run_the_baked_in_options_and_check_the_output(tmp_path):
     assert [(check.name, check.found) for check in failures(model.checks)] == [
         ("mounted model used", "the log names no file in /opt/ml/model")
     ]
-    assert sockets.name == "exec: autoPET IV sockets"
-    assert [(check.name, check.found) for check in failures(sockets.checks)] == [("data-centric-model.json", "false")]
+    assert sockets.name == "exec: autoPET IV sockets, report"
+    assert [(check.name, check.found) for check in failures(sockets.checks)] == [
+        ("data-centric-model.json", "false"),
+        ("report", "no lesions.csv, mip.png, report.html, report.json"),
+    ]
     method = ["python", "--api-method", "exec"]
-    assert engine.programs == [method, method, [*method, "--task", "autopet4", "--data-centric", "true"]]
+    assert engine.programs == [
+        method,
+        method,
+        [*method, "--task", "autopet4", "--data-centric", "true", "--report", "/output/reports"],
+    ]
 
 
 def test_case_that_is_segmented_instead_of_refused_fails():

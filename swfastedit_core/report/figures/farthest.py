@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
 FEW = 50  # points for which the hull takes longer than their distances
-ROWS = 2**11  # points whose distances to all others are computed at a time
+ROWS = 2**8  # points whose distances to all others are computed at a time
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:
@@ -44,7 +44,8 @@ def farthest_distance(points: np.ndarray) -> float:
 def farthest_of_two(sets: Sequence[np.ndarray]) -> float:
     """Return the longest distance of two points that belong to different sets.
 
-    The pairs of sets come in the order of an upper bound of their distance. So most pairs need no distance of points.
+    Pairs of sets whose spheres cannot be farther apart than the farthest centres are left out; the others come in the
+    order of this upper bound. So most pairs need no distance of points.
 
     Parameters
     ----------
@@ -55,14 +56,30 @@ def farthest_of_two(sets: Sequence[np.ndarray]) -> float:
     radii = np.array(
         [np.linalg.norm(points - centre, axis=1).max() for points, centre in zip(sets, centres, strict=True)]
     )
-    first, second = np.triu_indices(len(sets), 1)
-    bounds = np.linalg.norm(centres[first] - centres[second], axis=1) + radii[first] + radii[second]
-    longest = 0.0
+    longest = farthest_distance(centres) * (1 - 1e-9)  # of two sets, some points are as far apart as their centres
+    pairs, bounds = _pairs_beyond(longest, centres, radii)
     for pair in np.argsort(-bounds, kind="stable"):
         if bounds[pair] <= longest:
             break
-        longest = max(longest, _longest(hull_points(sets[first[pair]]), hull_points(sets[second[pair]])))
+        first, second = pairs[pair]
+        longest = max(longest, _longest(hull_points(sets[first]), hull_points(sets[second])))
     return longest
+
+
+def _pairs_beyond(mm: float, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of spheres with points farther apart than `mm`, int64 [N, 2], and their longest distances [N].
+
+    Pairs are checked by rows: the distances of all pairs of thousands of spheres need gigabytes.
+    """
+    pairs, bounds = [], []
+    for first in range(0, len(centres), ROWS):
+        rows = slice(first, first + ROWS)
+        reach = cdist(centres[rows], centres) + radii[rows, None] + radii
+        row, column = np.nonzero(reach > mm)
+        once = column > row + first
+        pairs.append(np.stack([row + first, column], axis=1)[once])
+        bounds.append(reach[row[once], column[once]])
+    return np.concatenate(pairs), np.concatenate(bounds)
 
 
 def _longest(one: np.ndarray, other: np.ndarray) -> float:

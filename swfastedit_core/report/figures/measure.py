@@ -38,7 +38,8 @@ def measure_lesions(pet: Volume, numbers_zyx: np.ndarray, count: int) -> tuple[L
     centroids_mm = to_patient_mm(centroids_xyz, grid)
     lesions = []
     for lesion, box_zyx in enumerate(voxels.boxes_zyx()):
-        shape = measure_shape(numbers_zyx[box_zyx] == lesion + 1, spacing_zyx_mm=grid.spacing_mm[::-1])
+        mask_zyx = numbers_zyx[box_zyx] == lesion + 1
+        shape = measure_shape(mask_zyx, spacing_zyx_mm=grid.spacing_mm[::-1])
         box = Box(triple(side.start for side in box_zyx[::-1]), triple(side.stop for side in box_zyx[::-1]))
         volume_ml = float(sizes[lesion] * grid.voxel_ml)
         lesions.append(
@@ -55,7 +56,7 @@ def measure_lesions(pet: Volume, numbers_zyx: np.ndarray, count: int) -> tuple[L
                 longest_diameter_mm=shape.longest_diameter_mm,
                 centroid_mm=point(centroids_mm[lesion]),
                 centroid_xyz=point(centroids_xyz[lesion]),
-                box_mm=_box_mm(box, grid),
+                box_mm=_box_mm(mask_zyx, box, grid),
                 box=box,
             )
         )
@@ -74,9 +75,12 @@ def point(values: np.ndarray) -> Point:
     return x, y, z
 
 
-def _box_mm(box: Box, grid: Geometry) -> tuple[Point, Point]:
-    """Return the lowest and the highest patient coordinates of the outer faces of a box of voxels."""
-    low, high = np.array(box.start) - 0.5, np.array(box.stop) - 0.5
-    corners = np.array([[(low, high)[side][axis] for axis, side in enumerate(sides)] for sides in np.ndindex(2, 2, 2)])
-    corners_mm = to_patient_mm(corners, grid)
-    return point(corners_mm.min(axis=0)), point(corners_mm.max(axis=0))
+def _box_mm(mask_zyx: np.ndarray, box: Box, grid: Geometry) -> tuple[Point, Point]:
+    """Return the lowest and the highest patient coordinates of the outer faces of voxels, of a mask in its box."""
+    z, y = np.nonzero(mask_zyx.any(axis=2))  # rows along x: no voxel is farther out than the first or the last of a row
+    first = mask_zyx.argmax(axis=2)[z, y]
+    last = mask_zyx.shape[2] - 1 - mask_zyx[:, :, ::-1].argmax(axis=2)[z, y]
+    ends_xyz = np.stack([np.concatenate([first, last]), np.tile(y, 2), np.tile(z, 2)], axis=1)
+    ends_mm = to_patient_mm(ends_xyz + np.array(box.start), grid)
+    half_mm = np.abs(grid.axes_lps) @ np.array(grid.spacing_mm) / 2  # of a voxel, along L, P, S
+    return point(ends_mm.min(axis=0) - half_mm), point(ends_mm.max(axis=0) + half_mm)

@@ -181,7 +181,8 @@ def _foot(
     for tick in (x, end):
         draw.line([(tick, y - 4), (tick, y + 5)], fill=TEXT, width=2)
     draw.text((end + 10, y), f"{length_mm} mm", font=_font(17), fill=TEXT, anchor="lm")
-    name = report.pet.name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
+    name = " ".join(report.pet.name.split())  # in one line
+    name = name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
     lines = (f"{name} · {_lesions_text(len(report.lesions), numbered)}", "Research use only. Not a medical device.")
     for row, line in enumerate(lines):
         font, width = _font(17), picture.width - 2 * MARGIN
