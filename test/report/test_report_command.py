@@ -67,7 +67,7 @@ def test_lesion_labels_and_small_lesions(folder: Path) -> None:
     assert run("--lesion-labels", "1", "7", "--min-lesion-ml", "0.2") == 0
     assert [row["suv_max"] for row in lesions()] == ["6.0"]
     values = json.loads(Path("out/report.json").read_text())
-    assert values["method"] == "not told (--method); components smaller than 0.2 ml left out"
+    assert values["method"] == "not given (--method); components smaller than 0.2 ml left out"
     assert run("--lesion-labels", "7") == 0  # an older report is replaced
     assert [row["suv_max"] for row in lesions()] == ["12.0"]
 
@@ -84,6 +84,7 @@ def test_height_and_weight_give_sdmax(folder: Path) -> None:
     ("options", "reason"),
     [
         (("--liver", "1,2"), "three numbers such as -80,10,-400"),
+        (("--liver", "-80,10,-400"), "with '=' if it is negative, such as --liver=-80,10,-400"),
         (("--liver=0,0,900",), "give a point in the right lobe"),
         (("--suv-window", "7", "7"), "the lower one first"),
         (("--suv-window", "0", "inf"), "the lower one first"),
