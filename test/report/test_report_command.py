@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,18 @@ def test_the_program_runs_without_matplotlib(folder: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (folder / "out" / "report.html").is_file()
+
+
+def test_script_of_the_docs_writes_the_totals_of_all_patients(folder: Path) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"), re.DOTALL)
+    for name in "patient/study", "other":
+        assert run("--output", f"reports/{name}") == 0
+
+    exec(script, {})
+
+    with Path("patients.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["lesions"], row["sdmax_voxels_per_m"]) for row in rows] == [
+        ("other", "3", ""),
+        ("patient/study", "3", ""),
+    ]
