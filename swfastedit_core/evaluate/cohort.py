@@ -192,7 +192,9 @@ def _require_same_grid(stored: Geometry, grid: Geometry, path: Path) -> None:
     try:
         align(empty, grid, path, what="prediction", of="label")
     except UserError as error:
-        raise UserError(f"{error}; --resample brings it over") from error
+        raise UserError(
+            f"{error}; of one patient? then --resample brings the prediction to the label's grid"
+        ) from error
 
 
 def _read_mask(path: Path, lesions: Sequence[int], form: Form, *, what: str) -> Volume:

@@ -111,7 +111,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
         with suppress(OSError):
             print(" ".join(f"{result.case}: {result.problem}".split()), file=stderr)
     if failed:
-        raise UserError(f"no scores for {len(failed)} of {len(evaluation.results)} cases; the files hold the others")
+        cases = f"{len(failed)} of {len(evaluation.results)} cases"
+        raise UserError(f"no scores for {cases}; {'the files hold the others' if scores else 'see the reasons above'}")
 
 
 def write_summary(values: dict[str, Any], path: Path) -> None:
@@ -174,7 +175,7 @@ def short_table(summary: Summary, scoring: Scoring) -> list[str]:
         (f"surface Dice, {scoring.tolerance_mm:g} mm", _mean(summary.metrics["surface_dice"], "{:.3f}")),
         ("HD95, mm", _mean(summary.metrics["hd95_mm"], "{:.1f}")),
     ]
-    empty = f"{summary.empty_labels} labels and {summary.empty_predictions} predictions are empty"
+    empty = f"empty labels: {summary.empty_labels}, empty predictions: {summary.empty_predictions}"
     return [
         f"{'':<22} {'mean':>9}  {'95 % interval':<20} cases",
         *(f"{name:<22} {cells}" for name, cells in rows),

@@ -52,7 +52,7 @@ def require_no_other_file(path: Path) -> None:
     start = _start(path)
     kind = wrong_kind(path)
     if kind is None and start[DICOM_AT:].startswith(DICOM):
-        kind = "is a single DICOM file; convert its series to one volume in SUV first"
+        kind = "is a single DICOM file; first convert a series to one volume in SUV, an RTSTRUCT or SEG to a mask"
     if kind is None and start.startswith(ZIP):
         kind = "is a zip archive; unpack it first"
     if kind is not None:

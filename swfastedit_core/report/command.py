@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.files.nifti_forms import FORMS
@@ -26,7 +26,7 @@ DESCRIPTION = """Measure the lesions of a scan: lesions.csv, report.json, mip.pn
 The mask may be of any origin. It lies on the PET's voxels; the order of its axes may differ. docs/report.md says what
 each figure is. Research use only.
 """
-UNKNOWN_METHOD = "not told (--method)"
+UNKNOWN_METHOD = "not given (--method)"
 
 
 def run(arguments: list[str]) -> None:
@@ -55,8 +55,17 @@ def _fetch_viewer(arguments: list[str]) -> None:
     say(f"{niivue.fetch()}: NiiVue {niivue.VERSION}")
 
 
+class _Parser(Parser):
+    """A parser that says how a point with negative numbers is written."""
+
+    def error(self, message: str) -> NoReturn:
+        if message == "argument --liver: expected one argument":  # of '--liver -80,10,-400', too
+            message += ", with '=' if it is negative, such as --liver=-80,10,-400"
+        super().error(message)
+
+
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pet", type=path_argument, required=True, metavar="FILE", help="scan in SUV")
     parser.add_argument(
         "--mask", type=path_argument, required=True, metavar="FILE", help="mask or label of the lesions"

@@ -111,7 +111,7 @@ def test_command_prints_progress_a_table_and_its_files(scored):
     assert [line.split()[0] for line in lines[4:10]] == ["Dice", "FPV,", "FNV,", "lesion", "surface", "HD95,"]
     assert lines[4].split()[1:] == ["0.444", "–", "1"]
     assert lines[8].startswith("surface Dice, 5 mm ")
-    assert lines[10] == "3 of 3 cases scored; 2 labels and 1 predictions are empty"
+    assert lines[10] == "3 of 3 cases scored; empty labels: 2, empty predictions: 1"
     assert lines[11:] == [str(output / name) for name in FILES]
     assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
 
@@ -157,7 +157,7 @@ def test_another_grid_is_refused_or_resampled(capfd, tmp_path):
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith(f"a: {tmp_path / 'masks' / 'a.mha'}: the prediction's grid, 16×6×4 voxels of 1×2×2.5 mm")
-    assert first.endswith("--resample brings it over")
+    assert first.endswith("--resample brings the prediction to the label's grid")
     assert last == "no scores for 1 of 2 cases; the files hold the others"
     assert rows(tmp_path / "o")["b"]["dice"] == 1
     assert run(capfd, *files, "--resample").returncode == 0
@@ -190,7 +190,7 @@ def test_without_any_score_the_files_say_so(capfd, tmp_path):
     write(mask(CUBE), tmp_path / "label.mha")
     (tmp_path / "p.mha").write_bytes(b"")
     files = "--labels", tmp_path / "label.mha", "--predictions", tmp_path / "p.mha", "--output", tmp_path / "o"
-    assert refused(capfd, *files) == "no scores for 1 of 1 cases; the files hold the others"
+    assert refused(capfd, *files) == "no scores for 1 of 1 cases; see the reasons above"
     values = summary(tmp_path / "o")
     assert values["metrics"]["dice"]["mean"] is None
     assert values["lesions"]["f1"] == {"value": None, "interval": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_lesion_labels_and_small_lesions(folder: Path) -> None:
     assert run("--lesion-labels", "1", "7", "--min-lesion-ml", "0.2") == 0
     assert [row["suv_max"] for row in lesions()] == ["6.0"]
     values = json.loads(Path("out/report.json").read_text())
-    assert values["method"] == "not told (--method); components smaller than 0.2 ml left out"
+    assert values["method"] == "not given (--method); components smaller than 0.2 ml left out"
     assert run("--lesion-labels", "7") == 0  # an older report is replaced
     assert [row["suv_max"] for row in lesions()] == ["12.0"]
 
@@ -96,6 +97,7 @@ def test_height_and_weight_give_sdmax(folder: Path) -> None:
         (("--liver", "1,2"), "three numbers such as -80,10,-400"),
         (("--liver=0,inf,0",), "three finite numbers"),
         (("--method", "caf\udce9"), "--method: the text is not UTF-8"),
+        (("--liver", "-80,10,-400"), "with '=' if it is negative, such as --liver=-80,10,-400"),
         (("--liver=0,0,900",), "give a point in the right lobe"),
         (("--suv-window", "7", "7"), "the lower one first"),
         (("--suv-window", "0", "inf"), "the lower one first"),
@@ -160,3 +162,18 @@ def test_the_program_runs_without_matplotlib(folder: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (folder / "out" / "report.html").is_file()
+
+
+def test_script_of_the_docs_writes_the_totals_of_all_patients(folder: Path) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"), re.DOTALL)
+    for name in "patient/study", "other":
+        assert run("--output", f"reports/{name}") == 0
+
+    exec(script, {})
+
+    with Path("patients.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["lesions"], row["sdmax_voxels_per_m"]) for row in rows] == [
+        ("other", "3", ""),
+        ("patient/study", "3", ""),
+    ]

@@ -151,7 +151,7 @@ def _short_table(compared: Compared) -> list[str]:
             f"{name:<20} {_number(a):>9} {_number(b):>9} {_number(gain):>9}  {_interval(pair):<20} {p:>9} {count}"
             for name, a, b, gain, pair, p, count in rows
         ),
-        f"{cases} cases compared; the Dice of {len(compared.differing)} differs most, listed in {PAGE}"
+        f"{cases} cases compared; {PAGE} lists the cases whose Dice differs most: {len(compared.differing)}"
         if compared.differing
         else f"{cases} cases compared; no Dice differs",
     ]

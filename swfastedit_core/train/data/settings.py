@@ -45,7 +45,8 @@ class DataSettings:
 
     specs: tuple[str, ...] = required_setting(
         "--data",
-        f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)}, or phantom:N for N synthetic scans",
+        f"data sets, each LAYOUT:DIR with LAYOUT one of {', '.join(LAYOUTS)} (docs/training.md; images: imagesTr and "
+        "labelsTr in DIR), or phantom:N for N synthetic scans",
         metavar="SPEC",
         names_files=True,
     )

@@ -121,7 +121,10 @@ def find_sources(
     """
     layout_name, _, place = spec.partition(":")
     if not place or layout_name not in (*LAYOUTS, PHANTOM):
-        raise UserError(f"{spec}: expected LAYOUT:PATH with LAYOUT one of {', '.join(LAYOUTS)}, or {PHANTOM}:N")
+        layouts = f"{', '.join(LAYOUTS)}, or {PHANTOM}:N"
+        raise UserError(
+            f"{spec}: expected LAYOUT:PATH with LAYOUT one of {layouts}; images:DIR takes imagesTr and labelsTr in DIR"
+        )
     if layout_name == PHANTOM:
         return _phantoms(spec, place, seed)
     if 0 in lesion_labels:

@@ -246,7 +246,8 @@ def test_path_may_hold_colons(tmp_path):
 def test_unknown_layout_is_refused(spec, tmp_path):
     message = refused(spec.format(tmp_path))
     assert message.endswith(
-        "expected LAYOUT:PATH with LAYOUT one of autopet2, images, hecktor, challenge, or phantom:N"
+        "expected LAYOUT:PATH with LAYOUT one of autopet2, images, hecktor, challenge, or phantom:N; "
+        "images:DIR takes imagesTr and labelsTr in DIR"
     )
 
 
