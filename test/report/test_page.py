@@ -71,7 +71,7 @@ def test_table_has_a_row_for_each_lesion_with_its_figures(scan, text):
     page, report = Page(text), example_report(*scan)
     heading, *rows = page.rows
     assert heading[:3] == ["No.", "MTV ml", "SUVmax"]
-    assert heading[-2:] == ["SUVmax / liver", "SUVmean / liver"]
+    assert heading[-2:] == ["SUVmax / liver (guess)", "SUVmean / liver (guess)"]
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert sum(float(row[1]) for row in rows) == pytest.approx(report.totals.mtv_ml, abs=0.1)
     assert rows[0][2] == "8.00"
@@ -161,6 +161,7 @@ def test_marks_of_weights_and_liver(scan, text):
     weights = tuple(replace(terms, demonstration=False) for terms in report.weights)
     other = make_page(replace(report, liver=sure, weights=weights, warnings=(), body_surface_m2=None), *scan)
     assert "Guess:" not in other
+    assert Page(other).rows[0][-2:] == ["SUVmax / liver", "SUVmean / liver"]
     assert "Outside of 1.3 to 3.0" in other
     assert "Demonstration weights." not in other
     assert "body surface area, which is not known" in other
@@ -169,7 +170,14 @@ def test_marks_of_weights_and_liver(scan, text):
 def test_report_without_liver_has_no_ratios(scan):
     page = Page(make_page(example_report(*scan, liver=None, liver_note="no liver in the scan"), *scan))
     assert "liver" not in "".join(page.rows[0])
-    assert "no liver in the scan" in page.text
+    assert "No liver in the scan." in page.text
+    assert "There is no liver reference" not in page.text
+
+
+def test_notes_end_with_one_full_stop(scan):
+    page = Page(make_page(example_report(*scan, liver_note="a guess: check it.", method="by hand."), *scan))
+    assert "Guess: A guess: check it.\n" in page.text
+    assert "Mask made by: by hand. Compare" in page.text
 
 
 def test_report_without_lesions_says_so():
@@ -199,7 +207,14 @@ def test_file_is_written_or_the_error_names_it(scan, tmp_path):
 
 
 def test_figures_as_text():
-    assert [volume_text(ml) for ml in (1437.26, 10.0, 9.996, 0.031, None)] == ["1437.3", "10.0", "10.00", "0.03", "–"]
+    assert [volume_text(ml) for ml in (1437.26, 10.0, 9.5, 0.031, 0.0, None)] == [
+        "1437.3",
+        "10.0",
+        "9.50",
+        "0.03",
+        "0",
+        "–",
+    ]
     assert point_text((-12.4, 30.6, -0.2)) == "12 R, 31 P, 0 I"
     assert time_text("2026-11-30T05:04:00+00:00") == "30 November 2026, 05:04 UTC"
     assert time_text("yesterday") == "yesterday"

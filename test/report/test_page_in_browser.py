@@ -244,6 +244,20 @@ def test_printed_page_has_the_picture_and_the_whole_table(page):
     assert not page.is_visible("#mip")
 
 
+def test_the_headings_of_a_long_table_are_printed_on_each_page(page):
+    page.add_style_tag(content="@page { size: 210mm 90mm }")
+    text, _ = read_pdf(page.pdf(prefer_css_page_size=True))
+    assert text.count("Sphericity") >= 2
+
+
+def test_arrows_are_no_part_of_the_name_of_a_heading(page):
+    """As the browser tells it to a screen reader."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    names = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
+    assert {"No.", "MTV ml", "SUVmax", "Longest diameter mm"} <= set(names)
+    assert not [name for name in names if set(name) & set("↑↓↕")]
+
+
 def test_without_scripts_the_picture_and_the_table_are_there(browser, report_page):
     with opened(browser, report_page, java_script_enabled=False) as page:
         assert page.is_visible("#static-mip img")
