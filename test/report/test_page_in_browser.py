@@ -141,7 +141,7 @@ def test_the_projection_plays_and_stops(browser, report_page):
         page.wait_for_selector('#mip[data-view="2"]')
         page.click("#play")
         stopped = number(page, "mip", "view")
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(200)  # the views change every 120 ms
         assert number(page, "mip", "view") == stopped
 
 
@@ -248,6 +248,56 @@ def test_the_headings_of_a_long_table_are_printed_on_each_page(page):
     page.add_style_tag(content="@page { size: 210mm 90mm }")
     text, _ = read_pdf(page.pdf(prefer_css_page_size=True))
     assert text.count("Sphericity") >= 2
+
+
+def test_line_of_a_number_starts_at_the_lesion_also_where_it_does_not_fill_its_box(page):
+    """Lesion 3 is an L: a wall at the left and a floor. A line from the right meets the wall in the middle row."""
+    start = page.evaluate("""() => {
+      const pixels = new Uint16Array(12 * 12);
+      for (let i = 1; i <= 10; i += 1) pixels[i * 12 + 1] = pixels[10 * 12 + i] = 3;
+      const lesions = { pixels, width: 12, rows: 10, columns: 10 };
+      return lesionNumbers.meetLesion(lesions, 3, { x: 10, y: 5 }, { x: 5, y: 5 });
+    }""")
+    assert 0.5 <= start["x"] <= 1
+    assert start["y"] == 5
+
+
+def test_a_drag_that_is_released_outside_of_the_picture_ends(page):
+    """The pointer leaves the picture before the drag begins: the picture does not follow it when it comes back."""
+    box = page.locator("#stage").bounding_box()
+    x, y = box["x"] + 2, box["y"] + box["height"] * 0.3
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 20, y)
+    page.mouse.up()
+    page.mouse.move(x + box["width"] / 2, y, steps=4)
+    assert number(page, "mip", "view") == 0
+
+
+def test_figures_can_be_selected_without_marking_the_lesion(page):
+    page.locator("#lesions tr[data-lesion='2']").scroll_into_view_if_needed()
+    cell = page.locator("#lesions tr[data-lesion='2'] td").first.bounding_box()
+    y = cell["y"] + cell["height"] / 2
+    page.mouse.move(cell["x"] + 2, y)
+    page.mouse.down()
+    page.mouse.move(cell["x"] + cell["width"] + 30, y, steps=3)
+    page.mouse.up()
+    assert page.evaluate("getSelection().toString()").strip()
+    assert page.locator("#lesions tr.marked").count() == 0
+    page.click("#lesions tr[data-lesion='2'] .show-lesion")
+    assert page.locator("#lesions tr.marked").count() == 1
+
+
+def test_without_a_turning_picture_the_still_one_is_shown(browser, report_page, tmp_path):
+    """The sprite cannot be decoded: the still picture takes its place, and the console has the error."""
+    path = tmp_path / "report.html"
+    start = '"sprite":"data:image/jpeg;base64,'
+    path.write_text(report_page.read_text().replace(start, f"{start}AA"))
+    seen = []
+    with pytest.raises(AssertionError, match="script: "), opened(browser, path) as page:
+        seen = [page.wait_for_selector("#static-mip img", timeout=3000), page.is_visible("#mip")]
+    assert seen[0] is not None
+    assert not seen[1]
 
 
 def test_arrows_are_no_part_of_the_name_of_a_heading(page):

@@ -9,7 +9,7 @@ from swfastedit_core import Geometry, UserError, Volume
 from swfastedit_core.report.pictures import mip_picture as picture_module
 from swfastedit_core.report.pictures.display import make_display
 from swfastedit_core.report.pictures.mip_picture import HEAD, MARGIN, draw_mip, write_mip
-from swfastedit_core.report.pictures.number_labels import place_labels
+from swfastedit_core.report.pictures.number_labels import Label, place_labels, reach_lesion
 from swfastedit_core.report.pictures.projection import mip
 
 
@@ -73,6 +73,14 @@ def test_outline_lies_around_the_lesion_and_leaves_it_free():
     line = red(front[int(rows.mean())])
     assert line[: int(columns.min()) + 2].any()
     assert line[int(columns.max()) - 2 :].any()
+
+
+def test_line_starts_at_the_lesion_also_where_it_does_not_fill_its_box():
+    numbers = np.zeros((20, 20), int)
+    numbers[4:16, 4], numbers[15, 4:16] = 1, 1  # a wall at the left and a floor
+    label = Label(1, (70, 20, 90, 30), start=(64.0, 24.0), end=(70.0, 24.0))
+    assert reach_lesion(label, numbers, (4.0, 4.0)).start == (62.0, 62.0)  # the floor's right end
+    assert reach_lesion(label, numbers, (4.0, 4.0)).end == (70.0, 30.0)
 
 
 def test_number_without_room_is_left_out():

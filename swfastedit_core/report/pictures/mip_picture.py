@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.report.pictures.display import Display, make_display
-from swfastedit_core.report.pictures.number_labels import place_labels
+from swfastedit_core.report.pictures.number_labels import place_labels, reach_lesion
 from swfastedit_core.report.record import Report
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.volume import Volume
@@ -115,7 +115,7 @@ def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tupl
     sizes = {n: (int(draw.textlength(str(n), font)) + 6, 18) for n in lesions}
     inside = Image.fromarray(np.where(numbers, 255, 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     occupied = np.asarray(ImageChops.lighter(inside, outlines)) > 0
-    labels = place_labels(boxes, sizes, occupied)
+    labels = [reach_lesion(label, numbers, (columns, rows)) for label in place_labels(boxes, sizes, occupied)]
     for label in labels:
         draw.line([label.start, label.end], fill=OUTLINE, width=1)
     for label in labels:
