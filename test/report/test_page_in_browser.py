@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from accessibility import accessibility_faults
 from browser import PHONE, opened, read_pdf
-from example_report import example_report, scan_with_balls
-
-from swfastedit_core.report.page.report_page import write_page
+from example_report import example_report, page_of, scan_with_balls
 
 MARKUP = '<script>alert("run")</script>'
 FILE = "<img src=x onerror=alert(2)>&amp;.mha"
@@ -38,7 +36,7 @@ def example():
 def report_page(example, tmp_path_factory):
     scan, numbers, report = example
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_page(report, scan, numbers, path)
+    path.write_text(page_of(report, scan, numbers), encoding="utf-8")
     return path
 
 
@@ -75,7 +73,8 @@ def test_page_has_no_faults(browser, report_page, settings):
 
 def test_a_report_without_lesions_has_no_faults(browser, tmp_path):
     scan, numbers = scan_with_balls()
-    write_page(replace(example_report(scan, numbers), liver=None, weights=()), scan, numbers, tmp_path / "report.html")
+    report = example_report(scan, numbers, liver=None, weights=())
+    (tmp_path / "report.html").write_text(page_of(report, scan, numbers), encoding="utf-8")
     with opened(browser, tmp_path / "report.html") as page:
         assert accessibility_faults(ready(page)) == []
 
@@ -87,7 +86,7 @@ def test_markup_in_names_stays_text(browser, example, tmp_path):
         report, pet=Path(FILE), mask=Path(FILE), method=MARKUP, liver_note=MARKUP, warnings=(MARKUP,),
         weights=(terms,), processing={MARKUP: MARKUP}, program=MARKUP, created=MARKUP,
     )  # fmt: skip
-    write_page(report, scan, numbers, tmp_path / "report.html")
+    (tmp_path / "report.html").write_text(page_of(report, scan, numbers), encoding="utf-8")
     with opened(browser, tmp_path / "report.html") as page:
         ready(page)
         assert page.title() == f"PET report: {FILE}"

@@ -14,7 +14,7 @@ from example_report import example_report, scan_with_balls
 from PIL import Image
 
 from swfastedit_core.report.page import niivue
-from swfastedit_core.report.page.report_page import write_page
+from swfastedit_core.report.write import write_report
 
 # In place of NiiVue's code: what a browser answers that is asked for WebGL 2.
 ANSWER = """const real = HTMLCanvasElement.prototype.getContext;
@@ -41,7 +41,7 @@ def is_red(rgb):
 
 def write(example, folder):
     scan, numbers, report = example
-    write_page(report, scan, numbers, folder / "report.html", viewer=True)
+    write_report(report, scan, numbers, folder, viewer=True)
     return folder / "report.html"
 
 
