@@ -82,8 +82,7 @@ def reach_lesion(label: Label, numbers: np.ndarray, size: tuple[float, float]) -
     rows, columns = np.nonzero(numbers == label.number)
     left, top, right, bottom = label.box
     across, down = (columns + 0.5) * size[0], (rows + 0.5) * size[1]
-    distance = np.hypot(across - np.clip(across, left, right), down - np.clip(down, top, bottom))
-    nearest = int(distance.argmin())
+    nearest = int(np.hypot(across - (left + right) / 2, down - (top + bottom) / 2).argmin())
     start = float(across[nearest]), float(down[nearest])
     return replace(label, start=start, end=(min(max(start[0], left), right), min(max(start[1], top), bottom)))
 
