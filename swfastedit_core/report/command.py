@@ -26,7 +26,7 @@ DESCRIPTION = """Measure the lesions of a scan: lesions.csv, report.json, mip.pn
 The mask may be of any origin. It lies on the PET's voxels; the order of its axes may differ. docs/report.md says what
 each figure is. Research use only.
 """
-UNKNOWN_METHOD = "not stated (give it by --method)"
+UNKNOWN_METHOD = "not given (--method)"
 
 
 def run(arguments: list[str]) -> None:

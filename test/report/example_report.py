@@ -142,3 +142,10 @@ def scan_with_balls(
     array[mask] = suv
     geometry = Geometry(shape_zyx[::-1], (4.0, 4.0, 5.0), origin_mm=(-100.0, -80.0, -900.0))
     return Volume(array, geometry), number_by_size(mask)
+
+
+def wait_until_drawn(page):
+    """Wait until the pictures are drawn."""
+    for name in ("mip", "slice"):
+        page.wait_for_selector(f"#{name}[data-ready]")
+    return page

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 from accessibility import accessibility_faults
-from browser import PHONE, opened, read_pdf
-from example_report import example_report, page_of, scan_with_balls
+from browser import PHONE, opened
+from example_report import example_report, page_of, scan_with_balls, wait_until_drawn
 
 MARKUP = '<script>alert("run")</script>'
 FILE = "<img src=x onerror=alert(2)>&amp;.mha"
-# Twelve lesions. The two largest are at the patient's right side and at the left side, the others one above another.
-BALLS = [(50, 20, 12, 4.2), (50, 20, 38, 3.6), (5, 20, 25, 3.0), *((11 + 4 * i, 20, 25, 1.0) for i in range(9))]
 RED_SHARE = """([id, x0, x1]) => {
   const canvas = document.getElementById(id);
   const width = Math.round(canvas.width * (x1 - x0));
@@ -24,34 +22,6 @@ RED_SHARE = """([id, x0, x1]) => {
   for (let i = 0; i < data.length; i += 4) if (data[i] > data[i + 1] + 20 && data[i] > data[i + 2] + 20) red += 1;
   return red / (data.length / 4);
 }"""
-
-
-@pytest.fixture(scope="module")
-def example():
-    scan, numbers = scan_with_balls(*BALLS)
-    return scan, numbers, example_report(scan, numbers)
-
-
-@pytest.fixture(scope="module")
-def report_page(example, tmp_path_factory):
-    scan, numbers, report = example
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page_of(report, scan, numbers), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def page(browser, report_page):
-    # Less motion: the projection turns to a lesion at once.
-    with opened(browser, report_page, reduced_motion="reduce") as page:
-        yield ready(page)
-
-
-def ready(page):
-    """Wait until the pictures are drawn."""
-    for name in ("mip", "slice"):
-        page.wait_for_selector(f"#{name}[data-ready]")
-    return page
 
 
 def number(page, name, attribute):
@@ -66,7 +36,7 @@ def red_share(page, name, *, of=(0.0, 1.0)):
 @pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])
 def test_page_has_no_faults(browser, report_page, settings):
     with opened(browser, report_page, **settings) as page:
-        ready(page)
+        wait_until_drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
         assert accessibility_faults(page) == []
 
@@ -76,7 +46,7 @@ def test_a_report_without_lesions_has_no_faults(browser, tmp_path):
     report = example_report(scan, numbers, liver=None, weights=())
     (tmp_path / "report.html").write_text(page_of(report, scan, numbers), encoding="utf-8")
     with opened(browser, tmp_path / "report.html") as page:
-        assert accessibility_faults(ready(page)) == []
+        assert accessibility_faults(wait_until_drawn(page)) == []
 
 
 def test_markup_in_names_stays_text(browser, example, tmp_path):
@@ -88,7 +58,7 @@ def test_markup_in_names_stays_text(browser, example, tmp_path):
     )  # fmt: skip
     (tmp_path / "report.html").write_text(page_of(report, scan, numbers), encoding="utf-8")
     with opened(browser, tmp_path / "report.html") as page:
-        ready(page)
+        wait_until_drawn(page)
         assert page.title() == f"PET report: {FILE}"
         assert page.get_by_text(FILE).count() >= 2
         assert page.get_by_text(MARKUP).count() >= 7
@@ -111,7 +81,7 @@ def test_mouse_turns_the_projection(page):
 
 def test_finger_turns_the_projection(browser, report_page):
     with opened(browser, report_page, **PHONE) as page:
-        ready(page).locator("#mip").scroll_into_view_if_needed()
+        wait_until_drawn(page).locator("#mip").scroll_into_view_if_needed()
         box = page.locator("#mip").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         send = page.context.new_cdp_session(page).send
@@ -135,7 +105,7 @@ def test_keys_turn_the_projection(page):
 
 def test_the_projection_plays_and_stops(browser, report_page):
     with opened(browser, report_page) as page:
-        ready(page)
+        wait_until_drawn(page)
         page.click("#play")
         page.wait_for_selector('#mip[data-view="2"]')
         page.click("#play")
@@ -225,28 +195,23 @@ def test_slices_move_and_the_mask_is_shown_and_hidden(page):
     assert red_share(page, "slice") == 0
 
 
+def test_the_place_of_the_liver_is_shown_and_hidden(page):
+    def drawn():
+        return page.evaluate("document.getElementById('mip').toDataURL()")
+
+    place = page.evaluate("JSON.parse(document.getElementById('report-data').text).liver.slice")
+    page.fill("#slice-position", str(place))
+    before = drawn()
+    page.click("#show-liver")
+    assert (drawn() == before, page.get_attribute("#show-liver", "aria-pressed")) == (False, "true")
+    page.click("#show-liver")
+    assert (drawn() == before, page.get_attribute("#show-liver", "aria-pressed")) == (True, "false")
+
+
 def test_outlines_of_the_projection_are_shown_and_hidden(page):
     assert red_share(page, "mip") > 0.001
     page.uncheck("#outline-toggle")
     assert red_share(page, "mip") < 0.001
-
-
-def test_printed_page_has_the_picture_and_the_whole_table(page):
-    text, end = read_pdf(page.pdf(prefer_css_page_size=True))
-    for row in page.locator("#lesions tbody tr").all():
-        assert "".join(row.inner_text().split()) in text
-    assert text.count("SUVpeak") >= 2  # heading and note
-    assert end <= 1
-    assert ("Researchuseonly" in text, "click" in text) == (True, False)
-    page.emulate_media(media="print")
-    assert page.is_visible("#static-mip img")
-    assert not page.is_visible("#mip")
-
-
-def test_the_headings_of_a_long_table_are_printed_on_each_page(page):
-    page.add_style_tag(content="@page { size: 210mm 90mm }")
-    text, _ = read_pdf(page.pdf(prefer_css_page_size=True))
-    assert text.count("Sphericity") >= 2
 
 
 def test_line_of_a_number_starts_at_the_lesion_also_where_it_does_not_fill_its_box(page):
@@ -287,28 +252,9 @@ def test_figures_can_be_selected_without_marking_the_lesion(page):
     assert page.locator("#lesions tr.marked").count() == 1
 
 
-def test_without_a_turning_picture_the_still_one_is_shown(browser, report_page, tmp_path):
-    """The sprite cannot be decoded: the still picture takes its place, and the console has the error."""
-    path = tmp_path / "report.html"
-    start = '"sprite":"data:image/jpeg;base64,'
-    path.write_text(report_page.read_text().replace(start, f"{start}AA"))
-    seen = []
-    with pytest.raises(AssertionError, match="script: "), opened(browser, path) as page:
-        seen = [page.wait_for_selector("#static-mip img", timeout=3000), page.is_visible("#mip")]
-    assert seen[0] is not None
-    assert not seen[1]
-
-
 def test_arrows_are_no_part_of_the_name_of_a_heading(page):
     """As the browser tells it to a screen reader."""
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     names = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
     assert {"No.", "MTV ml", "SUVmax", "Longest diameter mm"} <= set(names)
     assert not [name for name in names if set(name) & set("↑↓↕")]
-
-
-def test_without_scripts_the_picture_and_the_table_are_there(browser, report_page):
-    with opened(browser, report_page, java_script_enabled=False) as page:
-        assert page.is_visible("#static-mip img")
-        assert page.locator("#lesions tbody tr").count() == len(BALLS)
-        assert not page.is_visible("#mip")

@@ -67,7 +67,7 @@ def test_lesion_labels_and_small_lesions(folder: Path) -> None:
     assert run("--lesion-labels", "1", "7", "--min-lesion-ml", "0.2") == 0
     assert [row["suv_max"] for row in lesions()] == ["6.0"]
     values = json.loads(Path("out/report.json").read_text())
-    assert values["method"] == "not stated (give it by --method); components smaller than 0.2 ml left out"
+    assert values["method"] == "not given (--method); components smaller than 0.2 ml left out"
     assert run("--lesion-labels", "7") == 0  # an older report is replaced
     assert [row["suv_max"] for row in lesions()] == ["12.0"]
 

@@ -170,7 +170,8 @@ def _foot(
 
 
 def _foot_lines(report: Report, display: Display, *, numbered: int) -> list[str]:
-    name = report.pet.name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
+    name = " ".join(report.pet.name.split())  # in one line
+    name = name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
     first = f"{name} · {_lesions_text(len(report.lesions), numbered)}"
     return [first, *filter(None, [display.tilt_text()]), "Research use only. Not a medical device."]
 

@@ -198,10 +198,11 @@
     element("mask-toggle")?.addEventListener("change", drawSlice);
     element("slice-position").addEventListener("input", (event) => setSlice(Number(event.target.value)));
     element("show-liver")?.addEventListener("click", () => {
-      state.liver = true;
-      turnTo(0);
-      setSlice(data.liver.slice);
-      showStage();
+      state.liver = !state.liver;
+      element("show-liver").setAttribute("aria-pressed", String(state.liver));
+      if (state.liver) turnTo(0);
+      setSlice(state.liver ? data.liver.slice : state.slice);
+      if (state.liver) showStage();
     });
     let wheel = 0;
     element("slice").addEventListener("wheel", (event) => {
