@@ -13,6 +13,7 @@ import numpy as np
 from bench.report_pair import Pair
 
 if TYPE_CHECKING:
+    from swfastedit_core.report.pictures.display import Display
     from swfastedit_core.report.record import Report
     from swfastedit_core.volume import Volume
 
@@ -81,6 +82,15 @@ def _report(pair: Pair) -> tuple[Report, np.ndarray]:
     return make_report(pair.pet, pair.label_zyx, origin)
 
 
+def _report_to_show(pair: Pair) -> tuple[Report, Callable[[], Display]]:
+    """Return a report, and what makes its display."""
+    from swfastedit_core.report.pictures.display import make_display
+
+    report, numbers_zyx = _report(pair)
+    boxes = [lesion.box for lesion in report.lesions]
+    return report, lambda: make_display(pair.pet, numbers_zyx, boxes, suv_window=SUV_WINDOW)
+
+
 def _figures(pair: Pair, _: Path) -> Work:
     import swfastedit_core.report.compose  # noqa: F401 # its time is not that of the work
 
@@ -88,23 +98,21 @@ def _figures(pair: Pair, _: Path) -> Work:
 
 
 def _mip(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report.pictures.mip_picture import write_mip
+    from swfastedit_core.report.pictures.mip_picture import draw_mip, save_mip
 
-    report, numbers_zyx = _report(pair)
-    return lambda: write_mip(report, pair.pet, numbers_zyx, folder / "mip.png")
+    report, display = _report_to_show(pair)
+    return lambda: save_mip(draw_mip(report, display()), folder / "mip.png")
 
 
 def _rotation(pair: Pair, folder: Path) -> Work:
-    from swfastedit_core.report.pictures.display import make_display
     from swfastedit_core.report.pictures.rotation import encode_rotation, rotate
 
-    report, numbers_zyx = _report(pair)
+    report, display = _report_to_show(pair)
 
     def work() -> None:
-        boxes = [lesion.box for lesion in report.lesions]
-        display = make_display(pair.pet, numbers_zyx, boxes, suv_window=SUV_WINDOW)
-        points = display.positions(lesion.centroid_xyz for lesion in report.lesions)
-        sprite = encode_rotation(rotate(display, points))["sprite"]
+        shown = display()
+        points = shown.positions(lesion.centroid_xyz for lesion in report.lesions)
+        sprite = encode_rotation(rotate(shown, points))["sprite"]
         (folder / "sprite.jpg").write_bytes(base64.b64decode(sprite.partition(",")[2]))
 
     return work
@@ -112,9 +120,11 @@ def _rotation(pair: Pair, folder: Path) -> Work:
 
 def _page(pair: Pair, folder: Path) -> Work:
     from swfastedit_core.report.page.report_page import write_page
+    from swfastedit_core.report.pictures.mip_picture import draw_mip
 
-    report, numbers_zyx = _report(pair)
-    return lambda: write_page(report, pair.pet, numbers_zyx, folder / "report.html")
+    report, display = _report_to_show(pair)
+    picture = draw_mip(report, display())
+    return lambda: write_page(report, display(), picture, folder / "report.html", viewer=None)
 
 
 def _whole(pair: Pair, folder: Path) -> Work:

@@ -92,5 +92,6 @@ def read_pdf(content: bytes) -> tuple[str, float]:
     for page in PdfDocument(content):
         words = page.get_textpage()
         text += "".join(words.get_text_range().split())
-        end = max(end, *(words.get_rect(number)[2] / page.get_width() for number in range(words.count_rects())))
+        ends = (words.get_rect(number)[2] / page.get_width() for number in range(words.count_rects()))
+        end = max([end, *ends])
     return text, end

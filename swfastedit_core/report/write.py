@@ -8,7 +8,9 @@ import numpy as np
 
 from swfastedit_core.report.files import FIGURES, LESIONS, MIP, PAGE
 from swfastedit_core.report.page.report_page import write_page
-from swfastedit_core.report.pictures.mip_picture import write_mip
+from swfastedit_core.report.page.viewer import viewer_section
+from swfastedit_core.report.pictures.display import make_display
+from swfastedit_core.report.pictures.mip_picture import draw_mip, save_mip
 from swfastedit_core.report.record import Report
 from swfastedit_core.report.table import write_json, write_lesions_csv
 from swfastedit_core.volume import Volume
@@ -41,9 +43,12 @@ def write_report(
     Raises
     ------
     UserError
-        If a file cannot be written.
+        If a file cannot be written, or NiiVue is not there.
     """
     write_json(report, folder / FIGURES)  # first: it marks the folder as one of this program
     write_lesions_csv(report, folder / LESIONS)
-    write_mip(report, pet, numbers_zyx, folder / MIP, suv_window=suv_window)
-    write_page(report, pet, numbers_zyx, folder / PAGE, suv_window=suv_window, viewer=viewer)
+    display = make_display(pet, numbers_zyx, [lesion.box for lesion in report.lesions], suv_window=suv_window)
+    picture = draw_mip(report, display)
+    save_mip(picture, folder / MIP)
+    section = viewer_section(pet, numbers_zyx, suv_window=suv_window) if viewer else None
+    write_page(report, display, picture, folder / PAGE, viewer=section)

@@ -10,6 +10,9 @@ from scipy import ndimage
 
 from swfastedit_core.box import Box, triple
 from swfastedit_core.components import NEIGHBOURS
+from swfastedit_core.report.page.report_page import make_page
+from swfastedit_core.report.pictures.display import Display, make_display
+from swfastedit_core.report.pictures.mip_picture import draw_mip
 from swfastedit_core.report.record import Lesion, Liver, Report, Totals, WeightsTerms
 from swfastedit_core.volume import Geometry, Volume
 
@@ -111,6 +114,20 @@ def example_report(scan: Volume, numbers_zyx: np.ndarray, **changes: object) -> 
     return replace(report, **changes)
 
 
+def display_of(pet: Volume, numbers_zyx: np.ndarray, suv_window: tuple[float, float] = (0.0, 10.0)) -> Display:
+    """Return what a report shows of a scan."""
+    boxes = [lesion.box for lesion in lesions_of(pet, numbers_zyx)]
+    return make_display(pet, numbers_zyx, boxes, suv_window=suv_window)
+
+
+def page_of(
+    report: Report, pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[float, float] = (0.0, 10.0)
+) -> str:
+    """Return the page of a report."""
+    display = display_of(pet, numbers_zyx, suv_window)
+    return make_page(report, display, draw_mip(report, display), viewer=None)
+
+
 def scan_with_balls(
     *balls: tuple[float, float, float, float], shape_zyx: tuple[int, int, int] = (60, 40, 50), suv: float = 8.0
 ) -> tuple[Volume, np.ndarray]:
@@ -125,3 +142,10 @@ def scan_with_balls(
     array[mask] = suv
     geometry = Geometry(shape_zyx[::-1], (4.0, 4.0, 5.0), origin_mm=(-100.0, -80.0, -900.0))
     return Volume(array, geometry), number_by_size(mask)
+
+
+def wait_until_drawn(page):
+    """Wait until the pictures are drawn."""
+    for name in ("mip", "slice"):
+        page.wait_for_selector(f"#{name}[data-ready]")
+    return page

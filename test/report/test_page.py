@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_report import example_report, scan_with_balls
+from example_report import display_of, example_report, page_of, scan_with_balls
 
-from swfastedit_core import UserError
+from swfastedit_core import UserError, Volume
 from swfastedit_core.report.page import report_page as page_module
 from swfastedit_core.report.page.columns import point_text, time_text, volume_text
-from swfastedit_core.report.page.report_page import make_page, write_page
+from swfastedit_core.report.page.report_page import write_page
+from swfastedit_core.report.pictures.mip_picture import LINE, draw_mip
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&"
 BALLS = ((45, 12, 38, 4), (15, 26, 12, 3), (30, 20, 25, 2))
@@ -64,14 +65,14 @@ def scan():
 
 @pytest.fixture(scope="module")
 def text(scan):
-    return make_page(example_report(*scan), *scan)
+    return page_of(example_report(*scan), *scan)
 
 
 def test_table_has_a_row_for_each_lesion_with_its_figures(scan, text):
     page, report = Page(text), example_report(*scan)
     heading, *rows = page.rows
     assert heading[:3] == ["No.", "MTV ml", "SUVmax"]
-    assert heading[-2:] == ["SUVmax / liver", "SUVmean / liver"]
+    assert heading[-2:] == ["SUVmax / liver (guess)", "SUVmean / liver (guess)"]
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert sum(float(row[1]) for row in rows) == pytest.approx(report.totals.mtv_ml, abs=0.1)
     assert rows[0][2] == "8.00"
@@ -123,14 +124,14 @@ def test_liver_reference_has_its_place_in_the_pictures(scan):
     pet, numbers = scan
     report = example_report(*scan)
     centre_mm = (-100.0 + 20 * 4, -80.0 + 15 * 4, -900.0 + 40 * 5)
-    data = data_of(make_page(replace(report, liver=replace(report.liver, centre_mm=centre_mm)), pet, numbers))
+    data = data_of(page_of(replace(report, liver=replace(report.liver, centre_mm=centre_mm)), pet, numbers))
     first = data["lesions"][0]  # at z, y, x 45, 12, 38
     liver = data["liver"]
     assert first["slice"] - liver["slice"] == 5
     assert (first["column"] - liver["column"], first["row"] - liver["row"]) == pytest.approx((18, -3))
     assert (first["left"] - liver["left"], first["back"] - liver["back"]) == pytest.approx((72, -12))
     assert first["up"] - liver["up"] == pytest.approx(25.0)
-    assert data_of(make_page(replace(report, liver=None), pet, numbers))["liver"] is None
+    assert data_of(page_of(replace(report, liver=None), pet, numbers))["liver"] is None
 
 
 def test_hostile_names_stay_text(scan):
@@ -145,8 +146,8 @@ def test_hostile_names_stay_text(scan):
         created=EVIL,
     )
     hostile = replace(hostile, weights=tuple(replace(terms, attribution=EVIL) for terms in hostile.weights))
-    page = Page(make_page(hostile, *scan))
-    assert len(page.of("script")) == len(Page(make_page(example_report(*scan), *scan)).of("script"))
+    page = Page(page_of(hostile, *scan))
+    assert len(page.of("script")) == len(Page(page_of(example_report(*scan), *scan)).of("script"))
     assert not [image for image in page.of("img") if image["src"] == "x"]
     assert page.text.count(EVIL) >= 7
 
@@ -159,22 +160,30 @@ def test_marks_of_weights_and_liver(scan, text):
     report = example_report(*scan)
     sure = replace(report.liver, guessed=False, in_range=False, suv_mean=3.4)
     weights = tuple(replace(terms, demonstration=False) for terms in report.weights)
-    other = make_page(replace(report, liver=sure, weights=weights, warnings=(), body_surface_m2=None), *scan)
+    other = page_of(replace(report, liver=sure, weights=weights, warnings=(), body_surface_m2=None), *scan)
     assert "Guess:" not in other
+    assert Page(other).rows[0][-2:] == ["SUVmax / liver", "SUVmean / liver"]
     assert "Outside of 1.3 to 3.0" in other
     assert "Demonstration weights." not in other
     assert "body surface area, which is not known" in other
 
 
 def test_report_without_liver_has_no_ratios(scan):
-    page = Page(make_page(example_report(*scan, liver=None, liver_note="no liver in the scan"), *scan))
+    page = Page(page_of(example_report(*scan, liver=None, liver_note="no liver in the scan"), *scan))
     assert "liver" not in "".join(page.rows[0])
-    assert "no liver in the scan" in page.text
+    assert "No liver in the scan." in page.text
+    assert "There is no liver reference" not in page.text
+
+
+def test_notes_end_with_one_full_stop(scan):
+    page = Page(page_of(example_report(*scan, liver_note="a guess: check it.", method="by hand."), *scan))
+    assert "Guess: A guess: check it.\n" in page.text
+    assert "Mask made by: by hand. Compare" in page.text
 
 
 def test_report_without_lesions_says_so():
     pet, numbers = scan_with_balls()
-    text = make_page(example_report(pet, numbers), pet, numbers)
+    text = page_of(example_report(pet, numbers), pet, numbers)
     page = Page(text)
     assert "The mask has no lesions." in page.text
     assert not page.of("table")
@@ -184,30 +193,55 @@ def test_report_without_lesions_says_so():
 
 def test_long_tables_end_with_the_largest_lesions(scan, monkeypatch):
     monkeypatch.setattr(page_module, "MAX_ROWS", 2)
-    page = Page(make_page(example_report(*scan), *scan))
+    page = Page(page_of(example_report(*scan), *scan))
     assert len(page.rows) == 3
     assert "The 2 largest of 3 lesions" in page.text
 
 
 def test_file_is_written_or_the_error_names_it(scan, tmp_path):
-    report = example_report(*scan)
-    write_page(report, *scan, tmp_path / "new" / "report.html")
+    report, display = example_report(*scan), display_of(*scan)
+    picture = draw_mip(report, display)
+    write_page(report, display, picture, tmp_path / "new" / "report.html", viewer=None)
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"report\.html: the page cannot be written"):
-        write_page(report, *scan, tmp_path / "file" / "report.html")
+        write_page(report, display, picture, tmp_path / "file" / "report.html", viewer=None)
 
 
 def test_figures_as_text():
-    assert [volume_text(ml) for ml in (1437.26, 10.0, 9.996, 0.031, None)] == ["1437.3", "10.0", "10.00", "0.03", "–"]
+    assert [volume_text(ml) for ml in (1437.26, 10.0, 9.5, 0.031, 0.0, None)] == [
+        "1437.3",
+        "10.0",
+        "9.50",
+        "0.03",
+        "0",
+        "–",
+    ]
     assert point_text((-12.4, 30.6, -0.2)) == "12 R, 31 P, 0 I"
     assert time_text("2026-11-30T05:04:00+00:00") == "30 November 2026, 05:04 UTC"
     assert time_text("yesterday") == "yesterday"
 
 
+@pytest.mark.parametrize(("degrees", "tilt"), [(0, ""), (1, ""), (15, "15°"), (40, "40°")])
+def test_pictures_of_an_oblique_scan_say_so(scan, degrees, tilt):
+    """The scan is turned around the long axis; the views follow it."""
+    pet, numbers = scan
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    direction = (cosine, -sine, 0.0, sine, cosine, 0.0, 0.0, 0.0, 1.0)
+    pet = Volume(pet.array_zyx, replace(pet.geometry, direction=direction))
+    report, display = example_report(pet, numbers), display_of(pet, numbers)
+    note = f"Oblique scan: pictures follow its axes, {tilt} from the patient's." if tilt else ""
+    assert display.tilt_text() == note
+    page = Page(page_of(report, pet, numbers))
+    assert page.text.count("Oblique scan") == (2 if tilt else 0)
+    assert not tilt or note in page.text
+    straight = draw_mip(report, display_of(*scan))
+    assert draw_mip(report, display).height - straight.height == (LINE if tilt else 0)
+
+
 def test_suv_window_scales_the_pictures(scan):
-    narrow = make_page(example_report(*scan), *scan, suv_window=(0.0, 4.0))
+    narrow = page_of(example_report(*scan), *scan, suv_window=(0.0, 4.0))
     assert "SUV 4 and above is black" in narrow
     assert np.not_equal(
-        data_of(narrow)["mip"]["sprite"], data_of(make_page(example_report(*scan), *scan))["mip"]["sprite"]
+        data_of(narrow)["mip"]["sprite"], data_of(page_of(example_report(*scan), *scan))["mip"]["sprite"]
     )

@@ -2,22 +2,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example_report import example_report, scan_with_balls
+from example_report import display_of, example_report, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, UserError, Volume
 from swfastedit_core.report.pictures import mip_picture as picture_module
-from swfastedit_core.report.pictures.display import make_display
-from swfastedit_core.report.pictures.mip_picture import HEAD, MARGIN, draw_mip, write_mip
-from swfastedit_core.report.pictures.number_labels import place_labels
+from swfastedit_core.report.pictures.mip_picture import HEAD, MARGIN, draw_mip, save_mip
+from swfastedit_core.report.pictures.number_labels import Label, place_labels, reach_lesion
 from swfastedit_core.report.pictures.projection import mip
 
 
 def drawn(pet, numbers, window=(0.0, 10.0), **changes):
     """Return the display and the picture as an array, [rows, columns, RGB]."""
     report = example_report(pet, numbers, **changes)
-    display = make_display(pet, numbers, [lesion.box for lesion in report.lesions], suv_window=window)
-    return display, np.asarray(draw_mip(report, display, suv_window=window)).astype(int)
+    display = display_of(pet, numbers, window)
+    return display, np.asarray(draw_mip(report, display)).astype(int)
 
 
 def panels(display, picture):
@@ -73,6 +72,14 @@ def test_outline_lies_around_the_lesion_and_leaves_it_free():
     line = red(front[int(rows.mean())])
     assert line[: int(columns.min()) + 2].any()
     assert line[int(columns.max()) - 2 :].any()
+
+
+def test_line_starts_at_the_lesion_also_where_it_does_not_fill_its_box():
+    numbers = np.zeros((20, 20), int)
+    numbers[4:16, 4], numbers[15, 4:16] = 1, 1  # a wall at the left and a floor
+    label = Label(1, (70, 20, 90, 30), start=(64.0, 24.0), end=(70.0, 24.0))
+    assert reach_lesion(label, numbers, (4.0, 4.0)).start == (62.0, 62.0)  # the floor's right end
+    assert reach_lesion(label, numbers, (4.0, 4.0)).end == (70.0, 30.0)
 
 
 def test_number_without_room_is_left_out():
@@ -134,16 +141,26 @@ def test_flat_and_long_scans_keep_a_picture_of_moderate_size(spacing_mm):
     )
 
 
+def test_scale_of_suv_of_one_slice_has_room():
+    """The numbers at its ends are not one upon another."""
+    pet, numbers = scan_with_balls(shape_zyx=(1, 40, 50))
+    display, picture = drawn(pet, numbers)
+    _, side, _ = panels(display, picture)
+    bar = picture[HEAD:, -MARGIN - 104 :]
+    frame = np.abs(bar - (85, 97, 109)).max(axis=2) < 20
+    assert side.shape[0] < 30
+    assert np.ptp(np.nonzero(frame.any(axis=1))[0]) >= 80
+
+
 def test_scan_without_lesions_has_no_outline_and_file_is_a_png(tmp_path):
     pet, numbers = scan_with_balls()
-    write_mip(example_report(pet, numbers), pet, numbers, tmp_path / "new" / "mip.png")
+    save_mip(draw_mip(example_report(pet, numbers), display_of(pet, numbers)), tmp_path / "new" / "mip.png")
     with Image.open(tmp_path / "new" / "mip.png") as picture:
         assert picture.format == "PNG"
         assert not red(np.asarray(picture).astype(int)).any()
 
 
 def test_unwritable_picture_is_a_user_error(tmp_path):
-    pet, numbers = scan_with_balls()
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"mip\.png: the picture cannot be written"):
-        write_mip(example_report(pet, numbers), pet, numbers, tmp_path / "file" / "mip.png")
+        save_mip(Image.new("RGB", (2, 2)), tmp_path / "file" / "mip.png")

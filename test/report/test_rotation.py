@@ -5,11 +5,10 @@ import io
 
 import numpy as np
 import pytest
-from example_report import lesions_of, scan_with_balls
+from example_report import display_of, lesions_of, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, Volume
-from swfastedit_core.report.pictures.display import make_display
 from swfastedit_core.report.pictures.rotation import VIEWS, best_views, encode_rotation, rotate
 
 LEFT_FRONT = (30, 12, 38, 3)  # z, y, x, radius: towards the patient's left and front
@@ -18,7 +17,7 @@ RIGHT_BACK = (15, 26, 12, 2)
 
 def rotated(pet, numbers, window=(0.0, 10.0)):
     lesions = lesions_of(pet, numbers)
-    display = make_display(pet, numbers, [lesion.box for lesion in lesions], suv_window=window)
+    display = display_of(pet, numbers, window)
     return display, rotate(display, display.positions(lesion.centroid_xyz for lesion in lesions))
 
 

@@ -5,12 +5,11 @@ import io
 
 import numpy as np
 import pytest
-from example_report import lesions_of, scan_with_balls
+from example_report import display_of, lesions_of, scan_with_balls
 from PIL import Image
 
 from swfastedit_core import Geometry, Volume
 from swfastedit_core.report.pictures import slices as slices_module
-from swfastedit_core.report.pictures.display import make_display
 from swfastedit_core.report.pictures.runs import encode_runs
 from swfastedit_core.report.pictures.slices import encode_slices
 from swfastedit_core.report.pictures.sprites import encode_sprites, tile
@@ -29,10 +28,6 @@ def decoded(runs, shape):
     ):
         pictures[picture, start : start + length] = number
     return pictures.reshape(shape)
-
-
-def display_of(pet, numbers):
-    return make_display(pet, numbers, [lesion.box for lesion in lesions_of(pet, numbers)], suv_window=(0.0, 10.0))
 
 
 def images(encoded):

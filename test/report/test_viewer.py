@@ -95,6 +95,12 @@ def test_the_section_has_pet_and_lesions_and_the_licence(code):
     assert "Copyright (c) 2021, Niivue" in page
 
 
+def test_a_number_that_int16_cannot_hold_is_still_a_lesion(code):
+    page = section(40_000)
+    assert decoded(re.search(r'id="viewer-lesions">([^<]*)<', page)[1]).get_fdata().max() == 32_767
+    assert "SUV 0 is white, SUV 10 and above is black" in page
+
+
 def test_without_lesions_there_is_no_mask(code):
     page = section(0)
     assert 'id="viewer-lesions"></script>' in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from browser import opened
 from example_report import example_report, scan_with_balls
 from PIL import Image
 
+from swfastedit_core import Volume
 from swfastedit_core.report.page import niivue
-from swfastedit_core.report.page.report_page import write_page
+from swfastedit_core.report.write import write_report
 
 pytestmark = pytest.mark.long  # a browser takes seconds
 
@@ -29,6 +31,9 @@ needs_niivue = pytest.mark.skipif(not FILE.is_file(), reason=f"NiiVue is not the
 @pytest.fixture(scope="module")
 def example():
     scan, numbers = scan_with_balls((50, 20, 12, 4.2), (10, 20, 25, 2.0))  # lesion 1 is at the patient's right side
+    cosine, sine = 0.8, 0.6  # of an oblique scan: the viewer's place is wrong if it is not by the affine
+    direction = (1.0, 0.0, 0.0, 0.0, cosine, -sine, 0.0, sine, cosine)
+    scan = Volume(scan.array_zyx, replace(scan.geometry, direction=direction))
     return scan, numbers, example_report(scan, numbers)
 
 
@@ -43,7 +48,7 @@ def is_red(rgb):
 
 def write(example, folder):
     scan, numbers, report = example
-    write_page(report, scan, numbers, folder / "report.html", viewer=True)
+    write_report(report, scan, numbers, folder, viewer=True)
     return folder / "report.html"
 
 

@@ -50,9 +50,11 @@ def number_text(value: float | None, digits: int) -> str:
 
 
 def volume_text(ml: float | None) -> str:
-    """Return a volume or TLG: more digits where it is small."""
+    """Return a volume or TLG: more digits where it is small, none for 0."""
     if ml is None:
         return MISSING
+    if ml == 0:
+        return "0"
     return f"{ml:.1f}" if ml >= 10 else f"{ml:.2f}"
 
 
@@ -99,8 +101,10 @@ def lesion_columns(report: Report) -> list[Column]:
         ),
     ]
     if report.liver is not None:
-        columns.append(column("SUVmax / liver", "", "ratio to the liver's SUVmean", 2, lambda x: x.liver_ratio_max))
-        columns.append(column("SUVmean / liver", "", "ratio to the liver's SUVmean", 2, lambda x: x.liver_ratio_mean))
+        liver = "liver (guess)" if report.liver.guessed else "liver"
+        ratio = "ratio to the SUVmean of the liver reference"
+        columns.append(column(f"SUVmax / {liver}", "", ratio, 2, lambda x: x.liver_ratio_max))
+        columns.append(column(f"SUVmean / {liver}", "", ratio, 2, lambda x: x.liver_ratio_mean))
     return columns
 
 

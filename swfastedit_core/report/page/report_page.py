@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from swfastedit_core.errors import UserError
@@ -19,52 +20,40 @@ from swfastedit_core.report.page.columns import (
     volume_text,
 )
 from swfastedit_core.report.page.templates import render
-from swfastedit_core.report.pictures.display import Display, make_display
-from swfastedit_core.report.pictures.mip_picture import draw_mip
+from swfastedit_core.report.pictures.display import Display
 from swfastedit_core.report.pictures.rotation import best_views, encode_rotation, rotate
 from swfastedit_core.report.pictures.slices import encode_slices
 from swfastedit_core.report.pictures.sprites import data_url
 from swfastedit_core.report.record import Lesion, Report
 from swfastedit_core.system.atomic import replacing
-from swfastedit_core.volume import Volume
 
 PACKAGE, TEMPLATE = "swfastedit_core.report.page", "report.html.jinja"
 LIVER_RADIUS_MM = 15.0
 MAX_ROWS = 1000  # of the table: browsers get slow, and nobody reads more
 
 
-def write_page(
-    report: Report,
-    pet: Volume,
-    numbers_zyx: np.ndarray,
-    path: Path,
-    *,
-    suv_window: tuple[float, float] = (0.0, 10.0),
-    viewer: bool = False,
-) -> None:
-    """Write the page of a report.
+def write_page(report: Report, display: Display, picture: Image.Image, path: Path, *, viewer: Markup | None) -> None:
+    """Write the page of a report; the file is complete or unchanged.
 
     Parameters
     ----------
     report
-        The figures; its lesions are the numbers in `numbers_zyx`.
-    pet
-        SUV.
-    numbers_zyx
-        Lesion numbers on the PET's grid, int32 [Z, Y, X]; 1 is the largest.
+        The figures; its lesions are the numbers in the display.
+    display
+        The scan.
+    picture
+        From `draw_mip`, for print and for browsers without scripts.
     path
-        The file; it is complete or unchanged.
-    suv_window
-        The SUV shown white and black.
+        The file.
     viewer
-        Whether to add NiiVue, with PET and mask.
+        From `viewer_section`; None: the page has no viewer.
 
     Raises
     ------
     UserError
-        If the file cannot be written, or NiiVue is not there.
+        If the file cannot be written.
     """
-    page = make_page(report, pet, numbers_zyx, suv_window=suv_window, viewer=viewer)
+    page = make_page(report, display, picture, viewer=viewer)
     try:
         with replacing(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
@@ -72,22 +61,8 @@ def write_page(
         raise UserError(f"{path}: the page cannot be written ({error})") from error
 
 
-def make_page(
-    report: Report,
-    pet: Volume,
-    numbers_zyx: np.ndarray,
-    *,
-    suv_window: tuple[float, float] = (0.0, 10.0),
-    viewer: bool = False,
-) -> str:
+def make_page(report: Report, display: Display, picture: Image.Image, *, viewer: Markup | None) -> str:
     """Return the page of a report; parameters as those of `write_page`."""
-    display = make_display(pet, numbers_zyx, [lesion.box for lesion in report.lesions], suv_window=suv_window)
-    picture = draw_mip(report, display, suv_window=suv_window)
-    section = None
-    if viewer:
-        from swfastedit_core.report.page.viewer import viewer_section
-
-        section = viewer_section(pet, numbers_zyx, suv_window=suv_window)
     shown = report.lesions[:MAX_ROWS]
     return render(
         PACKAGE,
@@ -96,7 +71,8 @@ def make_page(
         totals=total_figures(report.totals),
         columns=lesion_columns(report),
         lesions=shown,
-        suv_window=[f"{suv:.4g}" for suv in suv_window],
+        suv_window=[f"{suv:.4g}" for suv in display.suv_window],
+        tilt=display.tilt_text(),
         spacing=" × ".join(f"{mm:.4g}" for mm in report.spacing_mm),
         size=" × ".join(map(str, report.size_xyz)),
         created=time_text(report.created),
@@ -104,7 +80,7 @@ def make_page(
         picture=_as_jpeg(picture),
         picture_size=picture.size,
         data=page_data(report, display),
-        viewer=section,
+        viewer=viewer,
         number_text=number_text,
         point_text=point_text,
     )

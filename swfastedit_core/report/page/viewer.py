@@ -18,6 +18,7 @@ from swfastedit_core.volume import Geometry, Volume
 CELL_MM = 4.0
 MAX_CELLS = 14_000_000  # a graphics card takes 8 bytes a cell
 STEPS = 255  # of SUV, as uint8
+LAST_NUMBER = 32767  # of a lesion, as int16; higher ones become this one
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NIFTI_HEADER = np.dtype(
     [
@@ -63,6 +64,7 @@ def viewer_section(pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[fl
     step = (high - low) / STEPS
     suv = largest(_quantised(pet.array_zyx, low=low, step=step), factors_xyz)
     numbers = largest(numbers_zyx, factors_xyz)
+    numbers = np.minimum(numbers, LAST_NUMBER)
     numbers = numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.int16)
     spots = hottest_cells(suv, numbers, geometry)
     page = render(

@@ -15,6 +15,7 @@ from swfastedit_core.volume import Geometry, Volume
 
 MARGIN_MM = 12.0  # around lesions
 LAST_NUMBER = 65535
+SMALLEST_TILT_DEGREES = 2.0  # smaller ones are those of any patient in the scanner
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Display:
         Which voxels of the file these are.
     placement
         How the axes of the file lie in the patient.
+    suv_window
+        The SUV of grey value 0 and 255.
     """
 
     grey: np.ndarray
@@ -46,6 +49,19 @@ class Display:
     geometry: Geometry
     box: Box
     placement: Placement
+    suv_window: tuple[float, float]
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Largest angle between an axis of the grid and the patient's axis closest to it."""
+        cosines = [abs(self.geometry.axes_lps[patient, file]) for patient, file in enumerate(self.placement.file_axis)]
+        return float(np.degrees(np.arccos(min(1.0, *cosines))))
+
+    def tilt_text(self) -> str:
+        """Return a note for readers if the grid is oblique; empty if not."""
+        if self.tilt_degrees < SMALLEST_TILT_DEGREES:
+            return ""
+        return f"Oblique scan: pictures follow its axes, {self.tilt_degrees:.0f}° from the patient's."
 
     def positions(self, centroids_xyz: Iterable[tuple[float, float, float]]) -> np.ndarray:
         """Return positions in `grey` of positions in the file's voxels.
@@ -122,6 +138,7 @@ def make_display(
         geometry,
         box,
         placement,
+        suv_window,
     )
 
 

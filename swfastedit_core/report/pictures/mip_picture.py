@@ -9,52 +9,31 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
 from swfastedit_core.errors import UserError
-from swfastedit_core.report.pictures.display import Display, make_display
-from swfastedit_core.report.pictures.number_labels import place_labels
+from swfastedit_core.report.pictures.display import Display
+from swfastedit_core.report.pictures.number_labels import place_labels, reach_lesion
 from swfastedit_core.report.record import Report
 from swfastedit_core.system.atomic import replacing
-from swfastedit_core.volume import Volume
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 HEIGHT, WIDTH, PIXELS_PER_MM = 1000, 1300, 4.0  # of both projections together, at most
-MARGIN, HEAD, FOOT, BAR = 24, 70, 96, 104
+LEAST_HEIGHT = 80  # of the part with the projections: that of the scale of SUV
+MARGIN, HEAD, BAR = 24, 70, 104
+FOOT, LINE = 48, 24  # the foot without its lines, and the height of a line
 OUTLINE, TEXT, QUIET, BACKGROUND = "#c2002f", "#111820", "#55616d", "#ffffff"
 MAX_OUTLINES = 500  # lesions with an outline and number of their own; smaller ones have their outlines in common
 SCALE_BARS_MM = (200, 100, 50, 20, 10, 5)
 OUTLINE_FINER = 2  # outlines are drawn at this multiple of the picture's resolution, then reduced
 
 
-def write_mip(
-    report: Report,
-    pet: Volume,
-    numbers_zyx: np.ndarray,
-    path: Path,
-    *,
-    suv_window: tuple[float, float] = (0.0, 10.0),
-) -> None:
-    """Write the projections of a report as PNG.
-
-    Parameters
-    ----------
-    report
-        The figures; its lesions are the numbers in `numbers_zyx`.
-    pet
-        SUV.
-    numbers_zyx
-        Lesion numbers on the PET's grid, int32 [Z, Y, X]; 1 is the largest.
-    path
-        The file; it is complete or unchanged.
-    suv_window
-        The SUV shown white and black.
+def save_mip(picture: Image.Image, path: Path) -> None:
+    """Write the projections of a report as PNG; the file is complete or unchanged.
 
     Raises
     ------
     UserError
         If the file cannot be written.
     """
-    display = make_display(pet, numbers_zyx, [lesion.box for lesion in report.lesions], suv_window=suv_window)
-    picture = draw_mip(report, display, suv_window=suv_window)
     try:
         with replacing(path) as temporary:
             picture.save(temporary, format="PNG", compress_level=4)
@@ -62,15 +41,15 @@ def write_mip(
         raise UserError(f"{path}: the picture cannot be written ({error})") from error
 
 
-def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float]) -> Image.Image:
+def draw_mip(report: Report, display: Display) -> Image.Image:
     """Return the projections from the front and from the left, side by side, with marks, as an RGB image.
 
     Parameters
     ----------
-    report, suv_window
-        As in `write_mip`.
+    report
+        The figures; its lesions are the numbers in the display.
     display
-        The scan, with the same SUV window.
+        The scan.
     """
     height_mm, depth_mm, width_mm = (n * mm for n, mm in zip(display.grey.shape, display.voxel_mm, strict=True))
     scale = min(HEIGHT / height_mm, WIDTH / (width_mm + depth_mm), PIXELS_PER_MM)
@@ -83,7 +62,10 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
         numbered |= shown
     front, side = panels
     inner = front.width + side.width + 2 * MARGIN
-    picture = Image.new("RGB", (max(inner + BAR, 560) + 2 * MARGIN, front.height + HEAD + FOOT), BACKGROUND)
+    height = max(front.height, LEAST_HEIGHT)
+    lines = _foot_lines(report, display, numbered=len(numbered))
+    size = max(inner + BAR, 560) + 2 * MARGIN, HEAD + height + FOOT + LINE * len(lines)
+    picture = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(picture)
     x = MARGIN
     for panel, title, sides in ((front, "Anterior view", "RL"), (side, "Left lateral view", "AP")):
@@ -92,8 +74,8 @@ def draw_mip(report: Report, display: Display, *, suv_window: tuple[float, float
         draw.text((x, HEAD - 6), sides[0], font=_font(22), fill=TEXT, anchor="ls")
         draw.text((x + panel.width, HEAD - 6), sides[1], font=_font(22), fill=TEXT, anchor="rs")
         x += panel.width + 2 * MARGIN
-    _suv_bar(draw, (x, HEAD), min(front.height, 260), suv_window)
-    _foot(draw, picture, report, numbered=len(numbered), scale=scale, scale_bar_at=(MARGIN, HEAD + front.height + 16))
+    _suv_bar(draw, (x, HEAD), min(height, 260), display.suv_window)
+    _foot(draw, picture, lines, scale=scale, scale_bar_at=(MARGIN, HEAD + height + 16))
     return picture
 
 
@@ -115,7 +97,7 @@ def _panel(grey: np.ndarray, numbers: np.ndarray, size: tuple[int, int]) -> tupl
     sizes = {n: (int(draw.textlength(str(n), font)) + 6, 18) for n in lesions}
     inside = Image.fromarray(np.where(numbers, 255, 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     occupied = np.asarray(ImageChops.lighter(inside, outlines)) > 0
-    labels = place_labels(boxes, sizes, occupied)
+    labels = [reach_lesion(label, numbers, (columns, rows)) for label in place_labels(boxes, sizes, occupied)]
     for label in labels:
         draw.line([label.start, label.end], fill=OUTLINE, width=1)
     for label in labels:
@@ -167,9 +149,8 @@ def _suv_bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, su
 def _foot(
     draw: ImageDraw.ImageDraw,
     picture: Image.Image,
-    report: Report,
+    lines: list[str],
     *,
-    numbered: int,
     scale: float,
     scale_bar_at: tuple[int, int],
 ) -> None:
@@ -181,14 +162,18 @@ def _foot(
     for tick in (x, end):
         draw.line([(tick, y - 4), (tick, y + 5)], fill=TEXT, width=2)
     draw.text((end + 10, y), f"{length_mm} mm", font=_font(17), fill=TEXT, anchor="lm")
-    name = " ".join(report.pet.name.split())  # in one line
-    name = name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
-    lines = (f"{name} · {_lesions_text(len(report.lesions), numbered)}", "Research use only. Not a medical device.")
     for row, line in enumerate(lines):
         font, width = _font(17), picture.width - 2 * MARGIN
         while draw.textlength(line, font) > width and len(line) > 8:
             line = f"{line[: len(line) // 2 - 2]}…{line[len(line) // 2 + 1 :]}"
-        draw.text((x, y + 18 + 24 * row), line, font=font, fill=QUIET)
+        draw.text((x, y + 18 + LINE * row), line, font=font, fill=QUIET)
+
+
+def _foot_lines(report: Report, display: Display, *, numbered: int) -> list[str]:
+    name = " ".join(report.pet.name.split())  # in one line
+    name = name.encode("latin-1", "replace").decode("latin-1")  # the font has no other letters
+    first = f"{name} · {_lesions_text(len(report.lesions), numbered)}"
+    return [first, *filter(None, [display.tilt_text()]), "Research use only. Not a medical device."]
 
 
 def _lesions_text(count: int, numbered: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Label:
     box
         Left, top, right, bottom of the text in pixels.
     start, end
-        x, y of the line from the lesion's outline to the text.
+        x, y of the line from the lesion to the text.
     """
 
     number: int
@@ -65,6 +65,26 @@ def place_labels(
             taken[around] = True
             taken[_line(label.start, label.end, taken.shape)] = True
     return labels
+
+
+def reach_lesion(label: Label, numbers: np.ndarray, size: tuple[float, float]) -> Label:
+    """Return a label whose line starts at its lesion, also where the lesion does not fill its box.
+
+    Parameters
+    ----------
+    label
+        From `place_labels`.
+    numbers
+        Lesion numbers [rows, columns].
+    size
+        Width and height of an element of `numbers`, in pixels.
+    """
+    rows, columns = np.nonzero(numbers == label.number)
+    left, top, right, bottom = label.box
+    across, down = (columns + 0.5) * size[0], (rows + 0.5) * size[1]
+    nearest = int(np.hypot(across - (left + right) / 2, down - (top + bottom) / 2).argmin())
+    start = float(across[nearest]), float(down[nearest])
+    return replace(label, start=start, end=(min(max(start[0], left), right), min(max(start[1], top), bottom)))
 
 
 def _place(

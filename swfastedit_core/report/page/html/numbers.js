@@ -4,6 +4,7 @@ const lesionNumbers = (() => {
   const HEIGHT = 24;
   const DISTANCES = [8, 20, 36, 56];
   const DIRECTIONS = 12;
+  const MOST = 300; // lesions that get a place: with more, there is no room, and the search takes long
   const IN_TAB_ORDER = 25; // with more lesions, the buttons of the table are enough for the keyboard
   const layer = document.getElementById("numbers");
   const buttons = new Map();
@@ -59,26 +60,39 @@ const lesionNumbers = (() => {
     return null;
   }
 
+  // The first point of a lesion on the way through the middle of its box, so that a line ends at the lesion. In pixels
+  // of the picture; the start itself if the lesion is not met.
+  function meetLesion(lesions, number, start, middle) {
+    const [wayX, wayY] = [2 * (middle.x - start.x), 2 * (middle.y - start.y)];
+    const steps = Math.ceil(2 * Math.hypot(wayX, wayY));
+    for (let step = 0; step <= steps; step += 1) {
+      const [x, y] = [start.x + (wayX * step) / (steps || 1), start.y + (wayY * step) / (steps || 1)];
+      if (lesions.pixels[(Math.floor(y) + 1) * lesions.width + Math.floor(x) + 1] === number) return { x, y };
+    }
+    return start;
+  }
+
   // Puts numbers beside the lesions, those of large lesions first, the marked one before all. Returns how many.
-  function place(boxes, canvas, picture, marked, visible) {
+  function place(lesions, canvas, marked, visible) {
     const frame = {
       left: canvas.offsetLeft, right: canvas.offsetLeft + canvas.clientWidth,
       width: layer.clientWidth, height: layer.clientHeight,
     };
-    const across = canvas.clientWidth / picture.columns;
-    const down = canvas.clientHeight / picture.rows;
-    const places = new Map(Array.from(boxes, ([number, box]) => [number, {
+    const across = canvas.clientWidth / lesions.columns;
+    const down = canvas.clientHeight / lesions.rows;
+    const places = new Map(Array.from(lesions.boxes, ([number, box]) => [number, {
       left: canvas.offsetLeft + box.left * across, right: canvas.offsetLeft + box.right * across,
       top: canvas.offsetTop + box.top * down, bottom: canvas.offsetTop + box.bottom * down,
     }]));
     const taken = Array.from(places.values());
     const path = [];
     const order = [marked, ...Array.from(buttons.keys()).filter((number) => number !== marked)];
-    let count = 0;
+    let [count, tried] = [0, 0];
     for (const number of order) {
       const button = buttons.get(number);
       if (!button) continue;
-      const box = visible ? places.get(number) : undefined;
+      const box = visible && tried < MOST ? places.get(number) : undefined;
+      if (box) tried += 1;
       const width = 12 + 8 * Math.max(2, String(number).length);
       const spot = box && placeBeside(box, width, frame, taken);
       button.hidden = !spot;
@@ -89,7 +103,14 @@ const lesionNumbers = (() => {
       button.style.top = `${spot.centreY}px`;
       const endX = Math.min(Math.max(spot.startX, spot.left), spot.right);
       const endY = Math.min(Math.max(spot.startY, spot.top), spot.bottom);
-      path.push(`M${spot.startX} ${spot.startY}L${endX} ${endY}`);
+      const lesion = lesions.boxes.get(number);
+      const start = meetLesion(
+        lesions, number,
+        { x: (spot.startX - canvas.offsetLeft) / across, y: (spot.startY - canvas.offsetTop) / down },
+        { x: (lesion.left + lesion.right) / 2, y: (lesion.top + lesion.bottom) / 2 },
+      );
+      const [startX, startY] = [canvas.offsetLeft + start.x * across, canvas.offsetTop + start.y * down];
+      path.push(`M${startX} ${startY}L${endX} ${endY}`);
     }
     lines.setAttribute("d", path.join(""));
     return count;
@@ -99,5 +120,5 @@ const lesionNumbers = (() => {
     for (const [other, button] of buttons) button.setAttribute("aria-pressed", String(other === number));
   }
 
-  return { makeButtons, place, press };
+  return { makeButtons, meetLesion, place, press };
 })();

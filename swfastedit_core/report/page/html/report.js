@@ -28,7 +28,7 @@
     const circles = state.liver ? patientViews.sphereOnMip(data.liver, state.view, mip) : [];
     const options = { mirrored, marked: state.marked, line, circles };
     pictures.draw(canvas, sprites.mip, tile, checked("outline-toggle") ? shown.mip : null, options);
-    const count = lesionNumbers.place(shown.mip.boxes, canvas, mip, state.marked, checked("number-toggle"));
+    const count = lesionNumbers.place(shown.mip, canvas, state.marked, checked("number-toggle"));
     const some = checked("number-toggle") && count < lesions.size;
     element("number-note").textContent = some ? `${count} of ${lesions.size} numbers have room here` : "";
     canvas.dataset.view = state.view;
@@ -70,7 +70,9 @@
   }
 
   function setView(view) {
-    state.view = ((view % mip.views) + mip.views) % mip.views;
+    const next = ((view % mip.views) + mip.views) % mip.views;
+    if (next === state.view) return; // a pointer moves many times within a view
+    state.view = next;
     drawMip();
   }
 
@@ -83,7 +85,6 @@
   function stop() {
     clearInterval(state.timer);
     state.timer = 0;
-    element("play").setAttribute("aria-pressed", "false");
     element("play").textContent = "Play";
   }
 
@@ -92,9 +93,7 @@
       stop();
       return;
     }
-    stop();
     state.timer = setInterval(() => setView(state.view + 1), 120);
-    element("play").setAttribute("aria-pressed", "true");
     element("play").textContent = "Pause";
   }
 
@@ -139,11 +138,13 @@
     let from = null;
     let dragged = false;
     stage.addEventListener("pointerdown", (event) => {
+      if (event.button || !event.isPrimary) return; // a second finger zooms
       dragged = false;
-      if (event.button === 0) from = { x: event.clientX, view: state.view };
+      from = { x: event.clientX, view: state.view };
     });
     stage.addEventListener("pointermove", (event) => {
-      if (!from) return;
+      if (!event.buttons) from = null; // released outside, before the drag began
+      if (!from || !event.isPrimary) return;
       const moved = event.clientX - from.x;
       if (!dragged && Math.abs(moved) < 5) return;
       if (!dragged) {
@@ -155,14 +156,15 @@
       const pixels = Math.max(element("mip").clientWidth, 200) / (mip.views / 2); // the width is half a turn
       setView(from.view - Math.round(moved / pixels));
     });
-    const end = () => {
+    const end = (event) => {
+      if (!event.isPrimary) return;
       from = null;
       stage.classList.remove("dragged");
+      setTimeout(() => { dragged = false; }); // after the click that ends the drag, if there is one
     };
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, end);
     stage.addEventListener("click", (event) => { // the end of a drag is no click
       if (dragged) event.stopPropagation();
-      dragged = false;
     }, { capture: true });
     element("mip").addEventListener("click", (event) => {
       const number = pictures.lesionAt(shown.mip, element("mip"), event);
@@ -196,10 +198,11 @@
     element("mask-toggle")?.addEventListener("change", drawSlice);
     element("slice-position").addEventListener("input", (event) => setSlice(Number(event.target.value)));
     element("show-liver")?.addEventListener("click", () => {
-      state.liver = true;
-      turnTo(0);
-      setSlice(data.liver.slice);
-      showStage();
+      state.liver = !state.liver;
+      element("show-liver").setAttribute("aria-pressed", String(state.liver));
+      if (state.liver) turnTo(0);
+      setSlice(state.liver ? data.liver.slice : state.slice);
+      if (state.liver) showStage();
     });
     let wheel = 0;
     element("slice").addEventListener("wheel", (event) => {
@@ -229,4 +232,7 @@
   observer.observe(stage);
   observer.observe(element("slice-stage"));
   setSlice(state.slice);
-})();
+})().catch((error) => {
+  document.documentElement.classList.remove("js"); // shows the static picture instead
+  throw error;
+});

@@ -12,7 +12,10 @@ const lesionRows = (() => {
       button.textContent = number;
       button.setAttribute("aria-label", `Lesion ${number}: show in the pictures`);
       row.cells[0].replaceChildren(button);
-      row.addEventListener("click", () => onClick(number));
+      row.addEventListener("click", (event) => {
+        const selects = !window.getSelection().isCollapsed; // the reader copies figures
+        if (event.target === button || !selects) onClick(number);
+      });
       rows.set(number, row);
     }
   }

@@ -54,7 +54,7 @@
       const lesion = event.target.closest?.("[data-lesion]")?.dataset.lesion;
       const place_mm = settings.spots[lesion];
       if (!place_mm) return;
-      viewer.scene.crosshairPos = viewer.mm2frac(place_mm);
+      viewer.scene.crosshairPos = viewer.mm2frac(place_mm, 0, true); // by the affine, also of an oblique grid
       viewer.createOnLocationChange();
       viewer.drawScene();
     });
