@@ -139,7 +139,9 @@ def segment_cases(
         if options.pets and not options.quiet:
             say(f"the mask is {record.output}")
             if record.report is not None:
-                say(f"the report is {record.report}")
+                from swfastedit_core.report.files import PAGE
+
+                say(f"the report is {record.report / PAGE}")
         say(json.dumps(records[-1].to_json(), ensure_ascii=False))
     if options.data_centric is not None:
         write_data_centric(options.output, value=options.data_centric)

@@ -94,4 +94,4 @@ def _processing(record: CaseRecord) -> dict[str, str]:
         "windows": f"{record.windows} of {record.windows_full_grid} in the whole volume",
         "seconds": f"{record.seconds['total']:.1f}",
     }
-    return done | ({"CT": str(record.ct)} if record.ct is not None else {})
+    return done | ({"CT": record.ct.name} if record.ct is not None else {})

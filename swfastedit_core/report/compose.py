@@ -19,10 +19,7 @@ from swfastedit_core.report.files import PROGRAM
 from swfastedit_core.report.record import Lesion, Liver, Point, Report, Totals, WeightsTerms
 from swfastedit_core.volume import Volume
 
-GUESS = (
-    "the program found this place in the PET alone: a guess; check it, or give the place by --liver of "
-    "python -m swfastedit_core.report"
-)
+GUESS = "found in the PET alone; check the place, or give another one by --liver of python -m swfastedit_core.report"
 
 
 @dataclass(frozen=True, kw_only=True)

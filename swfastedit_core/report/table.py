@@ -16,6 +16,7 @@ from swfastedit_core.system.atomic import replacing
 
 DIGITS = 7  # of the numbers in lesions.csv: small volumes in ml need digits, not decimals
 DEFINITIONS = {
+    "pet": "file of the scan",
     "lesion": "component of the mask; voxels that share a face or an edge belong together (18-connected)",
     "number": "by volume, 1 is the largest",
     "volume_ml": "number of voxels times the volume of a voxel (MTV)",
@@ -56,7 +57,7 @@ def write_lesions_csv(report: Report, path: Path) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns())
     for lesion in report.lesions:
-        writer.writerow(_row(lesion))
+        writer.writerow([str(report.pet), *_row(lesion)])
     _write(stream.getvalue(), path)
 
 
@@ -74,7 +75,7 @@ def write_json(report: Report, path: Path) -> None:
 
 def columns() -> list[str]:
     """Return the header of lesions.csv."""
-    names: list[str] = []
+    names = ["pet"]  # so that the files of many scans can be joined
     for one in fields(Lesion):
         names += _PARTS.get(one.name, [one.name])
     return names
@@ -121,6 +122,6 @@ def _plain(value: Any) -> Any:
 def _write(text: str, path: Path) -> None:
     try:
         with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names may be of any bytes
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -73,7 +73,7 @@ def test_without_a_liver_and_without_lesions() -> None:
     assert (totals.lesions, totals.mtv_ml, totals.tlg_g) == (0, 0, 0)
     assert (totals.suv_max, totals.dmax_centroids_mm, totals.dmax_voxels_mm) == (None, None, None)
     assert report(liver_mm=None).lesions[0].liver_ratio_max is None
-    assert "guess" in GUESS
+    assert "check the place" in GUESS
 
 
 def test_liver_sphere_beyond_the_image_is_refused() -> None:
@@ -94,7 +94,7 @@ def test_csv_has_a_row_for_each_lesion_with_units_in_the_header(tmp_path: Path) 
     rows = list(csv.DictReader((tmp_path / "lesions.csv").open(newline="")))
 
     assert list(rows[0]) == columns()
-    assert columns()[:7] == ["number", "voxels", "volume_ml", "suv_max", "suv_mean", "suv_peak", "tlg_g"]
+    assert columns()[:8] == ["pet", "number", "voxels", "volume_ml", "suv_max", "suv_mean", "suv_peak", "tlg_g"]
     assert [row["number"] for row in rows] == ["1", "2"]
     assert [float(row["suv_max"]) for row in rows] == [6.0, 10.0]
     assert (float(rows[1]["centroid_l_mm"]), float(rows[1]["centroid_s_mm"])) == (-65.0, -40.0)

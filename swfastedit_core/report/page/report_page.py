@@ -83,6 +83,7 @@ def make_page(report: Report, display: Display, picture: Image.Image, *, viewer:
         viewer=viewer,
         number_text=number_text,
         point_text=point_text,
+        file_name=lambda path: Path(path).name,  # the page is passed on, and folders may have names of patients
     )
 
 

@@ -75,7 +75,7 @@ def viewer_section(pet: Volume, numbers_zyx: np.ndarray, *, suv_window: tuple[fl
         pet=encode_nifti(suv, geometry, slope=step, intercept=low),
         lesions=encode_nifti(numbers, geometry) if spots else "",
         settings={"low": low, "high": high, "spots": spots},
-        cell_mm=[round(mm, 1) for mm in geometry.spacing_mm],
+        cell_mm=[round(mm, 1) for mm in geometry.spacing_mm] if max(factors_xyz) > 1 else None,
     )
     return Markup(page)
 
