@@ -88,6 +88,7 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     from swfastedit_core.challenge.api_methods import load
     from swfastedit_core.evaluate.segmenting import Segmenting, evaluate_cases, name_sources
     from swfastedit_core.evaluate.stored_results import FOLDER, StoredResults, describe_networks
+    from swfastedit_core.train.store.folder_lock import locked_folder
 
     notes: list[str] = []
     cases = name_sources(_sources(settings, notes), options.save_predictions)
@@ -106,17 +107,18 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
         overwrite=bool(options.overwrite),
         quiet=options.quiet,
     )
-    outcome = evaluate_cases(cases, networks, how, stored=stored, say=say)
-    results = _without_unusable(outcome, notes) if settings.skip_bad else outcome.results
-    evaluation = Evaluation(
-        labels=" ".join(settings.specs),
-        predictions=", ".join(map(str, networks_given.weights)),
-        scoring=scoring,
-        results=tuple(results),
-        notes=(*networks.warnings, *notes),
-        segmentation=_describe(networks_given, described, settings),
-    )
-    write_evaluation(evaluation, options.output, say=say, stderr=stderr)
+    with locked_folder(options.output / FOLDER, say=say, others="another evaluation writes cases"):
+        outcome = evaluate_cases(cases, networks, how, stored=stored, say=say)
+        results = _without_unusable(outcome, notes) if settings.skip_bad else outcome.results
+        evaluation = Evaluation(
+            labels=" ".join(settings.specs),
+            predictions=", ".join(map(str, networks_given.weights)),
+            scoring=scoring,
+            results=tuple(results),
+            notes=(*networks.warnings, *notes),
+            segmentation=_describe(networks_given, described, settings),
+        )
+        write_evaluation(evaluation, options.output, say=say, stderr=stderr)
 
 
 def _without_unusable(outcome: Outcome, notes: list[str]) -> list[CaseResult]:

@@ -229,9 +229,10 @@ def _segment_and_score(case: NamedSource, scans: list[Scan], networks: Ensemble,
             min_lesion_ml=how.options.min_lesion_ml,
             progress=progress,
         ).mask
+    scores = score_volumes(label, mask, how.scoring)
     if case.mask is not None:
-        write_mask(mask, case.mask)
-    return score_volumes(label, mask, how.scoring)
+        write_mask(mask, case.mask)  # last: the result is stored with the state of this file
+    return scores
 
 
 def _describe(result: CaseResult) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import SimpleITK as sitk
 import torch
 
+from swfastedit_core.system.command import Stopped
 from swfastedit_core.system.stop_signals import end_on_stop_signals, stop_signals_blocked
 
 Item = TypeVar("Item")
@@ -40,6 +41,8 @@ def map_isolated(
         Of the item.
     result
         What `work` returned; None if its process crashed or was killed for lack of memory.
+
+    If a signal stops this process, the items in work are given up.
     """
     pool: list[_Worker[Item, Result]] = [_Worker(work) for _ in range(min(workers, len(items)))]
     if not pool:
@@ -60,6 +63,10 @@ def map_isolated(
         indices = {threads.submit(do, item): index for index, item in enumerate(items)}
         for future in as_completed(indices):
             yield indices[future], future.result()
+    except (KeyboardInterrupt, Stopped):  # the signal reaches this process only
+        for process in active_children():
+            process.kill()
+        raise
     finally:
         threads.shutdown(cancel_futures=True)
         for worker in pool:

@@ -197,6 +197,33 @@ def test_what_is_no_evaluation_is_refused(compare, tmp_path):
     assert "metrics.csv: is not a table of this program" in compare().stderr
 
 
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"1": replace(SCORES, dice=0.6), "2": SCORES},
+        {"1": replace(SCORES, dice=math.nan), "2": SCORES},
+        {"1": SCORES, "2": replace(SCORES, hd95_mm=math.nan)},
+        {"1": SCORES},
+    ],
+)
+def test_a_table_without_its_summary_is_refused(compare, tmp_path, newer):
+    """As it is left by an evaluation that was killed after metrics.json."""
+    write_results(tmp_path / "b", {"1": SCORES, "2": SCORES})
+    write_results(tmp_path / "a", {"1": SCORES, "2": SCORES})
+    write_results(tmp_path / "newer", newer)
+    (tmp_path / "newer/metrics.json").replace(tmp_path / "a/metrics.json")
+    done = compare()
+    assert done.returncode == 1
+    assert "a: metrics.json and metrics.csv are of two evaluations; evaluate these masks again" in done.stderr
+
+
+def test_rules_that_are_not_known_are_refused(compare, tmp_path):
+    for side in "ab":
+        path = write_results(tmp_path / side, {"1": SCORES}) / "metrics.json"
+        path.write_text(path.read_text().replace('"autopet5"', '"autopet9"'))
+    assert "metrics.json: is not the summary of an evaluation" in compare().stderr
+
+
 def test_a_folder_is_not_compared_with_itself(capfd, tmp_path):
     write_results(tmp_path / "a", {"x": SCORES})
     again = tmp_path / "a" / ".." / "a"

@@ -1,4 +1,4 @@
-"""metrics.html in a headless browser."""
+"""metrics.html and compare.html in a headless browser."""
 
 from __future__ import annotations
 
@@ -37,9 +37,25 @@ def metrics_page(tmp_path_factory):
     return top / "output/metrics.html"
 
 
+@pytest.fixture(scope="module")
+def compare_page(metrics_page):
+    from swfastedit_core.evaluate.__main__ import main
+
+    top = metrics_page.parent.parent
+    for name, count in DOTS.items():
+        write(dots(max(count - 2, 0)), top / "b" / f"{name}.mha")
+    sides = ["--compare", f"{top / 'output'}", f"{top / 'b'}"]
+    assert main([*sides, f"--labels={top / 'labels'}", f"--output={top / 'comparison'}"]) == 0
+    return top / "comparison/compare.html"
+
+
+PAGES = ("metrics_page", "compare_page")
+
+
 @pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])
-def test_page_has_no_faults(browser, metrics_page, settings):
-    with opened(browser, metrics_page, **settings) as page:
+@pytest.mark.parametrize("which", PAGES)
+def test_page_has_no_faults(browser, request, which, settings):
+    with opened(browser, request.getfixturevalue(which), **settings) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
         assert accessibility_faults(page) == []
 
@@ -70,9 +86,24 @@ def test_undefined_figures_are_last_both_ways(browser, metrics_page):
             assert table.locator("tbody th").all_inner_texts()[-1] == "none"
 
 
-def test_printed_page_has_all_columns_on_the_paper(browser, metrics_page):
-    with opened(browser, metrics_page) as page:
+@pytest.mark.parametrize("which", PAGES)
+def test_printed_page_has_all_columns_on_the_paper(browser, request, which):
+    with opened(browser, request.getfixturevalue(which)) as page:
         text, end = read_pdf(page.pdf(prefer_css_page_size=True))
         for row in page.locator("table.sortable tbody tr").all():
             assert "".join(row.inner_text().split()) in text
         assert end <= 1
+
+
+@pytest.mark.parametrize("which", PAGES)
+def test_every_printed_page_of_the_cases_has_the_headings(browser, request, which):
+    with opened(browser, request.getfixturevalue(which)) as page:
+        page.evaluate(
+            """() => {
+                const body = document.querySelector("#all-cases tbody");
+                for (let i = 0; i < 120; i++) body.append(body.rows[0].cloneNode(true));
+            }"""
+        )
+        text, _ = read_pdf(page.pdf(prefer_css_page_size=True))
+        headings = "".join(page.locator("#all-cases thead").inner_text().replace("↕", "").split())
+        assert text.count(headings) >= 3

@@ -17,7 +17,7 @@ from swfastedit_core.evaluate.comparison.paired import (
     mean_difference,
     pooled_f1,
 )
-from swfastedit_core.evaluate.comparison.signed_ranks import holm, wilcoxon
+from swfastedit_core.evaluate.comparison.signed_ranks import SignedRankTest, holm, wilcoxon
 from swfastedit_core.metrics.scores import Scores
 
 NAN = math.nan
@@ -107,6 +107,13 @@ def test_exact_p_value_with_ties_is_that_of_scipys_permutations():
     differences = np.array([0.5, 0.5, -0.5, 1.0, 1.5, 1.5, 2.0, -1.0, 0.5])
     expected = stats.wilcoxon(differences, method=stats.PermutationMethod()).pvalue
     assert wilcoxon(differences).p_value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("unit", [1, 1e-9, 1e6])
+def test_differences_that_only_rounding_tells_apart_are_ties(unit):
+    differences = unit * (np.array([0.8, 0.6, 0.3]) - np.array([0.7, 0.5, 0.4]))  # +0.1, +0.1, -0.1
+    assert len(set(np.abs(differences))) == 3
+    assert wilcoxon(differences) == SignedRankTest(p_value=1.0, differences=3, method="exact with ties")
 
 
 def test_p_value_of_many_cases_is_the_normal_approximation():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
@@ -26,7 +27,7 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate import data_sets, results, segmenting
-from swfastedit_core.evaluate.cohort import CaseResult, Scoring
+from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_volumes
 from swfastedit_core.evaluate.segmenting import name_sources
 from swfastedit_core.evaluate.stored_results import StoredResults
 from swfastedit_core.files.write import is_own_mask
@@ -159,6 +160,39 @@ def test_a_case_is_segmented_again_if_its_mask_is_wanted_and_missing_or_changed(
     assert (evaluate(*masks).returncode, len(segmented)) == (0, 5)
     assert (tmp_path / "p/blob0.mha").exists()
     assert (evaluate(*spec).returncode, len(segmented)) == (0, 5)
+
+
+def test_an_evaluation_waits_for_another_one_in_its_folder(evaluate, segmented, data, tmp_path, monkeypatch):
+    lock = tmp_path / "o/cases/lock"
+    lock.parent.mkdir(parents=True)
+    lines = []
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def say(line):
+            lines.append((line, len(segmented)))
+            fcntl.flock(file, fcntl.LOCK_UN)  # the other one ends
+
+        monkeypatch.setattr(data_sets, "say", say)
+        assert evaluate("--data", f"images:{data}").returncode == 0
+    assert lines[0] == (f"another evaluation writes cases in {lock.parent}; waiting for it", 0)
+    assert len(segmented) == 2
+
+
+def test_a_mask_that_another_run_writes_meanwhile_is_not_kept_as_the_scored_one(
+    evaluate, segmented, data, tmp_path, monkeypatch
+):
+    """Two evaluations with folders of their own, which the lock does not know, save their masks in the same one."""
+    masks = tmp_path / "p"
+
+    def score_meanwhile(label, mask, scoring):
+        if not masks.exists():
+            write_mask(Volume(1 - mask.array_zyx, mask.geometry), masks / "blob0.mha")
+        return score_volumes(label, mask, scoring)
+
+    monkeypatch.setattr(segmenting, "score_volumes", score_meanwhile)
+    assert evaluate("--data", f"images:{data}", "--save-predictions", masks).returncode == 0
+    assert read_label_file(masks / "blob0.mha")[0].array_zyx.mean() < 0.5
 
 
 @pytest.fixture
@@ -407,7 +441,7 @@ def test_a_signal_keeps_what_is_done(tmp_path, weights):
             break
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    kept = sorted(json.loads(path.read_text())["case"] for path in (output / "cases").iterdir())
+    kept = sorted(json.loads(path.read_text())["case"] for path in (output / "cases").glob("*.json"))
     assert 2 <= len(kept) < 40
     assert err == f"interrupted; {len(kept)} of 40 cases are done; the same command goes on with the others\n"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)

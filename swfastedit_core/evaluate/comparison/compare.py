@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring
@@ -20,11 +22,13 @@ from swfastedit_core.evaluate.comparison.paired import (
 )
 from swfastedit_core.evaluate.pairs import name_some
 from swfastedit_core.evaluate.results import SUMMARY
+from swfastedit_core.evaluate.summary import AVERAGED
 from swfastedit_core.evaluate.table import FILE as TABLE
 from swfastedit_core.evaluate.table import read_table
-from swfastedit_core.metrics.scores import Scores
+from swfastedit_core.metrics.scores import RULES, Scores
 
 ALL_VALUES = "all above 0"  # of lesion labels, as metrics.json has it
+SAME_MEAN = 1e-9  # difference of the means of one column, by the order of the sum
 SAME_VOLUME = 1e-6  # relative difference of the volumes of one label
 
 
@@ -145,11 +149,14 @@ def _read_evaluation(folder: Path) -> Side:
     try:
         summary = json.loads(path.read_bytes())
         values = summary["lesion_labels"]
+        results = read_table(folder / TABLE)
+        if not _belong_together(summary, results):
+            raise UserError(f"{folder}: {SUMMARY} and {TABLE} are of two evaluations; evaluate these masks again")
         return Side(
             path=folder,
             predictions=str(summary["predictions"]),
-            results={one.case: one for one in read_table(folder / TABLE)},
-            rules=str(summary["rules"]),
+            results={one.case: one for one in results},
+            rules=RULES[RULES.index(summary["rules"])],
             tolerance_mm=float(summary["tolerance_mm"]),
             lesion_labels=() if values == ALL_VALUES else tuple(int(value) for value in values),
         )
@@ -157,6 +164,19 @@ def _read_evaluation(folder: Path) -> Side:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected it beside {TABLE}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is not the summary of an evaluation; evaluate these masks again") from error
+
+
+def _belong_together(summary: Any, results: Sequence[CaseResult]) -> bool:
+    """Whether a summary is of these results: an evaluation that was killed, or a full disk, leaves an older table."""
+    scores = [one.scores for one in results if one.scores is not None]
+    for name in AVERAGED:
+        column = [value for one in scores if math.isfinite(value := getattr(one, name))]
+        expected = summary["metrics"][name]
+        if expected["n"] != len(column):
+            return False
+        if column and not math.isclose(fmean(column), expected["mean"], rel_tol=SAME_MEAN, abs_tol=SAME_MEAN):
+            return False
+    return bool(summary["cases"]["all"] == len(results))
 
 
 def _require_same_scoring(a: Side, b: Side) -> None:

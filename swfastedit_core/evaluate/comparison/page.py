@@ -11,6 +11,7 @@ from typing import Any
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate.comparison.compare import Compared
 from swfastedit_core.evaluate.comparison.paired import ABSOLUTE_VOLUME_ERROR, BETTER
+from swfastedit_core.evaluate.definitions import CHALLENGES
 from swfastedit_core.evaluate.page import COLUMNS, PACKAGE, Column
 from swfastedit_core.report.page.templates import render
 from swfastedit_core.system.atomic import replacing
@@ -46,6 +47,7 @@ def write_comparison_page(compared: Compared, values: dict[str, Any], picture: P
         PACKAGE,
         TEMPLATE,
         compared=values,
+        challenge=CHALLENGES[compared.a.rules],
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
         columns=COMPARED,
         case_columns=[one for name in OF_A_CASE for one in COLUMNS if one.name == name],

@@ -681,7 +681,7 @@ def test_warnings_and_errors_of_a_case_reach_the_user(tmp_path):
 
 def test_folder_and_channels_that_cannot_be_are_refused(tmp_path, sources):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match=r"file/store: cases cannot be prepared there \(Not a directory\)"):
+    with pytest.raises(UserError, match=r"file/store: cases cannot be written there \(Not a directory\)"):
         lines_of(tmp_path / "file" / "store", sources[:1])
     with pytest.raises(UserError, match=r"channels .*guidance.*, expected pet, or pet and ct"):
         Store(tmp_path, SETTINGS, channels=Channels.PET_CLICKS)
