@@ -21,7 +21,7 @@ from swfastedit_core.system.memory import usable_memory_bytes
 from swfastedit_core.system.processors import available_cpus
 from swfastedit_core.volume import Geometry, Volume
 
-BYTES_PER_VOXEL, BYTES_OF_LIBRARIES = 20, 400_000_000  # of a process that scores a case
+BYTES_PER_VOXEL, BYTES_OF_LIBRARIES = 40, 400_000_000  # of a process that scores a case
 KILLED = "the process that scored it was killed; free some memory or use fewer --workers, or is a file damaged?"
 OUT_OF_MEMORY = "out of memory; free some memory or use fewer --workers"
 FEW_VOXELS = 100_000_000  # of all cases together; they are scored sooner than other processes start

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +29,7 @@ DESCRIPTION = """Score masks against labels, or compare two sets of masks.
 The first two write metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and
 metrics.html. docs/evaluation.md says what each metric is.
 """
+NEEDED = ("grand_challenge_metrics", "matplotlib")  # of the extra `train`; a missing one is named before the work
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def run(arguments: list[str], *, stderr: TextIO) -> None:
     options = parser.parse_args(arguments)
     mode = _choose_mode(options, parser)
     _check(options)
+    for package in NEEDED:
+        import_module(package)
     limit_threads()
     mode.run(options, stderr)
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.formats import SUFFIXES, suffix_of
+from swfastedit_core.files.signature import holds_dicom
 
 LABEL_OF_STUDY, SCAN_OF_STUDY = "SEG", "SUV"  # of FDG-PET-CT-Lesions: patient/study/SEG.nii.gz, beside the images
 IMAGES_OF_STUDY = {SCAN_OF_STUDY, "PET", "CT", "CTres"}
@@ -117,7 +118,8 @@ def list_cases(folder: Path, *, left_out: Iterable[Path] = ()) -> dict[str, Path
         if other != path:
             raise UserError(f"{path} and {other} could be the same case; remove one")
     if not cases:
-        raise UserError(f"{folder}: has no image, expected masks ({' '.join(SUFFIXES)})")
+        found = "holds DICOM files; convert them first" if holds_dicom(folder) else "has no image"
+        raise UserError(f"{folder}: {found}, expected masks ({' '.join(SUFFIXES)})")
     return dict(sorted(cases.items()))
 
 

@@ -18,6 +18,7 @@ from swfastedit_core.evaluate.plots import write_plots
 from swfastedit_core.evaluate.summary import CONFIDENCE, RESAMPLES, SEED, Statistics, Summary, summarise
 from swfastedit_core.evaluate.table import FILE as TABLE
 from swfastedit_core.evaluate.table import write_table
+from swfastedit_core.metrics.scores import Scores
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.system.command import require_writable
 
@@ -88,16 +89,28 @@ def _is_own(path: Path) -> bool:
 def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str], None], stderr: TextIO) -> None:
     """Write all files, print a short table and where the files are; then fail if a case has no scores.
 
-    Each file is complete or unchanged.
+    Each file is complete or unchanged. If no case has scores, nothing is written: earlier results stay.
 
     Raises
     ------
     UserError
         If a file cannot be written, or a case has no scores; each such case has a line on `stderr` before.
     """
+    scores = [result.scores for result in evaluation.results if result.scores is not None]
+    if scores:
+        _write_files(evaluation, scores, folder, say)
+    failed = [result for result in evaluation.results if result.problem]
+    for result in failed:
+        with suppress(OSError):
+            print(" ".join(f"{result.case}: {result.problem}".split()), file=stderr)
+    if failed:
+        rest = "the files hold the others" if scores else "no file was written, see the reasons above"
+        raise UserError(f"no scores for {len(failed)} of {len(evaluation.results)} cases; {rest}")
+
+
+def _write_files(evaluation: Evaluation, scores: list[Scores], folder: Path, say: Callable[[str], None]) -> None:
     summary = summarise(evaluation.results)
     values = summary_values(evaluation, summary)
-    scores = [result.scores for result in evaluation.results if result.scores is not None]
     write_summary(values, folder / SUMMARY)
     write_table(evaluation.results, folder / TABLE)
     write_plots(scores, folder / PICTURE, tolerance_mm=evaluation.scoring.tolerance_mm)
@@ -106,13 +119,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, say: Callable[[str
         say(line)
     for name in FILES:
         say(f"{folder / name}")
-    failed = [result for result in evaluation.results if result.problem]
-    for result in failed:
-        with suppress(OSError):
-            print(" ".join(f"{result.case}: {result.problem}".split()), file=stderr)
-    if failed:
-        cases = f"{len(failed)} of {len(evaluation.results)} cases"
-        raise UserError(f"no scores for {cases}; {'the files hold the others' if scores else 'see the reasons above'}")
 
 
 def write_summary(values: dict[str, Any], path: Path) -> None:

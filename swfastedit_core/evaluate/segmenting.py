@@ -132,9 +132,10 @@ def evaluate_cases(
     """
     known = {case.name: stored.read(case.name, stored.key(case.source), case.mask) for case in cases}
     done = sum(result is not None for result in known.values())
-    if done:
+    if done and not how.quiet:
         say(f"{done} of {len(cases)} cases are done already")
-    if stale := sum(result is None and stored.exists(name) for name, result in known.items()):
+    stale = sum(result is None and stored.exists(name) for name, result in known.items())
+    if stale and not how.quiet:
         say(f"{stale} earlier results are not used: their weights, options or files were others")
     scans = {file_id(path) for case in cases for path in _files(case.source)}
     outcome = Outcome()
@@ -144,7 +145,8 @@ def evaluate_cases(
             if result is None:
                 result, usable = _evaluate(case, networks, how, stored=stored, scans=scans)
                 done += not result.problem
-                say(f"{done} of {len(cases)} cases done; {_describe(result)}")
+                if not how.quiet:
+                    say(f"{done} of {len(cases)} cases done; {_describe(result)}")
                 if result.remark:
                     say(f"warning: {case.name}: {result.remark}")
                 if not usable:

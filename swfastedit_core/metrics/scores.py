@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from grand_challenge_metrics.stats import calculate_confusion_matrix
 
 from swfastedit_core.metrics.matching import match_lesions, overlap_components
 from swfastedit_core.metrics.surface import hd95_mm, surface_dice
@@ -123,6 +122,8 @@ def _dice(truth: np.ndarray, prediction: np.ndarray, *, rules: str) -> float:
 
     It is 2 TP / (2 TP + FP + FN) in float64; `dice_from_confusion_matrix` of the same package rounds to float32.
     """
+    from grand_challenge_metrics.stats import calculate_confusion_matrix  # only the extra `train` brings it
+
     union = truth | prediction  # true negatives do not count
     (both, missed), (false, _) = calculate_confusion_matrix(truth[union], prediction[union], labels=[1, 0])
     if both + missed or (rules == "autopet2" and false):

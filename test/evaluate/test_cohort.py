@@ -100,7 +100,7 @@ def test_voxels_beyond_the_label_are_told(tmp_path):
         (1e6, 50, 64, 0),  # small ones
         (50e6, 10, 64, 4),  # the processors
         (50e6, 3, 64, 3),  # the cases
-        (50e6, 10, 3, 2),  # 1.4 GB each
+        (50e6, 10, 5, 2),  # 2.4 GB each
         (50e6, 10, 0.5, 1),
         (50e6, 10, None, 4),
     ],

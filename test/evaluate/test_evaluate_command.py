@@ -186,15 +186,27 @@ def test_a_bad_case_does_not_stop_the_others(cohort, capfd, tmp_path):
     assert table["false"]["problem"] in (tmp_path / "out" / "metrics.html").read_text(encoding="utf-8")
 
 
-def test_without_any_score_the_files_say_so(capfd, tmp_path):
+def test_without_any_score_earlier_files_stay(capfd, tmp_path):
     write(mask(CUBE), tmp_path / "label.mha")
+    write(mask(CUBE), tmp_path / "good.mha")
     (tmp_path / "p.mha").write_bytes(b"")
+    done = run(
+        capfd, "--labels", tmp_path / "label.mha", "--predictions", tmp_path / "good.mha", "--output", tmp_path / "o"
+    )
+    assert done.returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "o").iterdir()}
     files = "--labels", tmp_path / "label.mha", "--predictions", tmp_path / "p.mha", "--output", tmp_path / "o"
-    assert refused(capfd, *files) == "no scores for 1 of 1 cases; see the reasons above"
-    values = summary(tmp_path / "o")
-    assert values["metrics"]["dice"]["mean"] is None
-    assert values["lesions"]["f1"] == {"value": None, "interval": None}
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == sorted(FILES)
+    assert refused(capfd, *files) == "no scores for 1 of 1 cases; no file was written, see the reasons above"
+    assert {path: path.read_bytes() for path in (tmp_path / "o").iterdir()} == before
+    assert len(before) == len(FILES)
+
+
+def test_missing_extra_is_named_before_the_work(capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "NEEDED", ("no_such_package",))
+    write(mask(CUBE), tmp_path / "a.mha")
+    files = "--labels", tmp_path / "a.mha", "--predictions", tmp_path / "a.mha", "--output", tmp_path / "o"
+    assert "the package 'no_such_package' is missing" in refused(capfd, *files)
+    assert not (tmp_path / "o").exists()
 
 
 def test_cases_that_are_left_out_are_named(cohort, capfd, tmp_path):

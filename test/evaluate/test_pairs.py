@@ -152,6 +152,14 @@ def test_refused_files(labels, predictions, message, tmp_path):
     assert refused(tmp_path, labels, predictions) == message
 
 
+def test_folder_of_dicom_files_is_named_as_such(tmp_path):
+    made(tmp_path, "predictions/a.mha")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "slice.dcm").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(UserError, match="labels: holds DICOM files; convert them first, expected masks"):
+        find_pairs(tmp_path / "labels", tmp_path / "predictions")
+
+
 def test_refused_places(tmp_path):
     made(tmp_path, "labels/a.mha", "b.mha")
     labels, file = tmp_path / "labels", tmp_path / "b.mha"

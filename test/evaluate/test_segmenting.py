@@ -51,7 +51,7 @@ def evaluate(capfd, tmp_path, weights, monkeypatch):
     monkeypatch.setattr(results, "write_page", lambda *_, **__: None)
 
     def evaluate(*arguments, network=weights / "1.safetensors", output=tmp_path / "o"):
-        done = run_evaluate(capfd, "--weights", network, "--quiet", "--output", output, *arguments)
+        done = run_evaluate(capfd, "--weights", network, "--output", output, *arguments)
         gc.unfreeze()  # as the fixture `run`
         return done
 
@@ -87,6 +87,7 @@ def test_masks_are_those_of_process_py_and_their_scores_those_of_the_masks(capfd
     one = ("--weights", weights / "1.safetensors", "--quiet", "--output")
     done = run_evaluate(capfd, *one, tmp_path / "o", "--data", f"images:{data}", "--save-predictions", tmp_path / "p")
     assert (done.returncode, done.stderr) == (0, "")
+    assert "cases done" not in done.stdout  # --quiet
     assert process.main([str(word) for word in (data / "imagesTr", *one, tmp_path / "masks")]) == 0
     gc.unfreeze()
     for name in ("blob0.mha", "blob1.mha"):
