@@ -201,7 +201,7 @@ def test_hot_voxel_beside_the_body_is_no_spot():
     assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml == ()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), overlap=st.sampled_from([0.0, 0.5, 0.75]), window=st.integers(6, 40))
 def test_every_hot_voxel_is_in_a_window(seed, overlap, window):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ def answer(engine, *windows):
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-@pytest.mark.parametrize("channels", [Channels.PET, Channels.PET_CT])
+@pytest.mark.parametrize("channels", [Channels.PET, pytest.param(Channels.PET_CT, marks=pytest.mark.long)])
 def test_openvino_computes_what_torch_does(name, channels):
     filters = tuple(4 + 4 * (level % 2) for level in range(len(ARCHITECTURES[name].filters)))
     x, y, z = NetworkConfig(name).divisor_xyz

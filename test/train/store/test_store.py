@@ -687,6 +687,7 @@ def test_folder_and_channels_that_cannot_be_are_refused(tmp_path, sources):
         Store(tmp_path, SETTINGS, channels=Channels.PET_CLICKS)
 
 
+@pytest.mark.long
 def test_phantoms_are_prepared_without_files(tmp_path, in_this_process):
     (source,) = find_sources("phantom:1", seed=33)
     coarse = Preprocessing((8.0, 8.0, 8.0))
