@@ -118,7 +118,7 @@ class TorchEngine:
     def _load(self, checkpoint: Checkpoint) -> nn.Module:
         network: Any = difference_network(checkpoint.network())
         if self.device.type != "cuda":
-            return network.to(dtype=self._dtype)  # type: ignore[no-any-return]
+            return network.to(dtype=self._dtype)  # type: ignore[no-any-return] # torch has no stub for it
         own: torch.cuda.Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call] # torch has no stub for it
         with torch.cuda.device(self.device), torch.cuda.stream(own):
             # Pinned memory is copied asynchronously; the stream belongs to this thread.
@@ -126,7 +126,7 @@ class TorchEngine:
                 parameter.data = parameter.data.to(self._dtype).pin_memory().to(self.device, non_blocking=True)
             network = keep_channels_last(network)
             torch.cuda.current_stream(self.device).synchronize()
-        return network  # type: ignore[no-any-return]
+        return network  # type: ignore[no-any-return] # of torch.compile
 
     def _batch_sizes(self) -> list[int]:
         if self._fixed is not None:

@@ -23,14 +23,14 @@ def pairs(tmp_path):
 
 @pytest.mark.long
 def test_processes_give_the_results_of_this_process_in_the_same_order(pairs):
-    told = []
-    here = score_cases(pairs, Scoring(), workers=0, progress=told.append)
-    assert [result.case for result in told] == ["good", "damaged", "missed"]
+    seen = []
+    here = score_cases(pairs, Scoring(), workers=0, progress=seen.append)
+    assert [result.case for result in seen] == ["good", "damaged", "missed"]
     assert [(one.scores.dice if one.scores else None) for one in here] == [1, None, 0]
     assert "damaged.mha" in here[1].problem
-    others = score_cases(pairs, Scoring(), workers=2, progress=told.append)
+    others = score_cases(pairs, Scoring(), workers=2, progress=seen.append)
     assert list(map(repr, others)) == list(map(repr, here))  # NaN is not equal to itself
-    assert len(told) == 6
+    assert len(seen) == 6
 
 
 def test_a_process_that_is_killed_is_the_problem_of_its_case(pairs, monkeypatch):
