@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,9 +115,9 @@ class TorchEngine:
         return SCRATCH_BYTES + LIVE_TENSORS * batch * self.config.network.filters[0] * x * y * z * self._dtype.itemsize
 
     def _load(self, checkpoint: Checkpoint) -> nn.Module:
-        network: Any = difference_network(checkpoint.network())
+        network: nn.Module = difference_network(checkpoint.network())
         if self.device.type != "cuda":
-            return network.to(dtype=self._dtype)  # type: ignore[no-any-return] # torch has no stub for it
+            return network.to(dtype=self._dtype)
         own: torch.cuda.Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call] # torch has no stub for it
         with torch.cuda.device(self.device), torch.cuda.stream(own):
             # Pinned memory is copied asynchronously; the stream belongs to this thread.
@@ -126,7 +125,7 @@ class TorchEngine:
                 parameter.data = parameter.data.to(self._dtype).pin_memory().to(self.device, non_blocking=True)
             network = keep_channels_last(network)
             torch.cuda.current_stream(self.device).synchronize()
-        return network  # type: ignore[no-any-return] # of torch.compile
+        return network
 
     def _batch_sizes(self) -> list[int]:
         if self._fixed is not None:
