@@ -92,7 +92,7 @@ def _report_to_show(pair: Pair) -> tuple[Report, Callable[[], Display]]:
 
 
 def _figures(pair: Pair, _: Path) -> Work:
-    import swfastedit_core.report.compose  # noqa: F401 # its time is not that of the work
+    import swfastedit_core.report.compose  # noqa: F401 # imported before the measurement
 
     return lambda: _report(pair)
 

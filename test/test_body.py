@@ -201,9 +201,25 @@ def test_hot_voxel_beside_the_body_is_no_spot():
     assert find_body(mean_cells(suv, (2.0, 2.0, 2.0))).spots_ml == ()
 
 
+SCANS_AND_WINDOWS = given(
+    seed=st.integers(0, 10_000), overlap=st.sampled_from([0.0, 0.5, 0.75]), window=st.integers(6, 40)
+)
+
+
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), overlap=st.sampled_from([0.0, 0.5, 0.75]), window=st.integers(6, 40))
+@SCANS_AND_WINDOWS
 def test_every_hot_voxel_is_in_a_window(seed, overlap, window):
+    require_every_hot_voxel_in_a_window(seed, overlap, window)
+
+
+@pytest.mark.long
+@settings(max_examples=60, deadline=None)
+@SCANS_AND_WINDOWS
+def test_every_hot_voxel_of_many_scans_is_in_a_window(seed, overlap, window):
+    require_every_hot_voxel_in_a_window(seed, overlap, window)
+
+
+def require_every_hot_voxel_in_a_window(seed, overlap, window):
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(20, 70, 3).tolist())
     suv = torch.from_numpy(rng.random(shape, np.float32) * 0.05)
