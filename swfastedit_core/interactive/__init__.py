@@ -1,0 +1,1 @@
+"""Interactive segmentation: sessions of clicks, and simulated clicks."""
