@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 
-from swfastedit_core.interactive.simulate.component import Component, Components
+from swfastedit_core.interactive.simulate.component import Components
 
 SEED = 42  # of the challenge
 BUDGET = 10  # clicks of each kind
@@ -86,21 +87,10 @@ def click_components(components: Components, rng: np.random.Generator, *, budget
     """Click at the deepest voxels of random components, then at their borders; int64 [budget, 3], or [0, 3]."""
     numbers = rng.choice(len(components), size=min(budget, len(components)), replace=False)
     chosen = [components[number] for number in numbers]
-    clicks = [component.deepest() for component in chosen]
-    if chosen:
-        borders: dict[int, np.ndarray] = {}
-        while len(clicks) < budget:
-            clicks.append(_draw_border(chosen, len(clicks) % len(chosen), borders, rng))
+    clicks = [component.deepest for component in chosen]
+    turns = islice(cycle(chosen), max(budget - len(chosen), 0))
+    clicks += [rng.choice(component.border) for component in turns]
     return np.array(clicks, np.int64).reshape(-1, 3)
-
-
-def _draw_border(
-    chosen: list[Component], turn: int, borders: dict[int, np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    if turn not in borders:
-        borders[turn] = chosen[turn].border()
-    voxel: np.ndarray = rng.choice(borders[turn])
-    return voxel
 
 
 def _moved(clicks: np.ndarray, allowed: np.ndarray, rng: np.random.Generator, max_offset: int) -> np.ndarray:

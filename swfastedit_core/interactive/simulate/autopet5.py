@@ -9,11 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from swfastedit_core.clicks import ClickKind
-from swfastedit_core.interactive.simulate.scribbles import SCRIBBLES
+from swfastedit_core.interactive.simulate.scribbles import NEIGHBOURS_8, SCRIBBLES
 from swfastedit_core.interactive.simulate.strategies import error_regions
 
-IN_SLICE = np.zeros((3, 3, 3), bool)
-IN_SLICE[1] = True  # 8 neighbours within an axial slice
 STEPS = 6  # of the challenge: one without scribbles, then one scribble each
 
 
@@ -73,14 +71,19 @@ def draw_scribble(
 def _scribbled(
     error_zyx: np.ndarray, rng: np.random.Generator, scribble: Callable[[np.ndarray, np.random.Generator], np.ndarray]
 ) -> np.ndarray:
-    box = ndimage.find_objects(error_zyx.view(np.uint8), max_label=1)[0]
-    if box is None:
+    z, region_yx = _largest_region(error_zyx)
+    if not region_yx.any():
         return np.zeros((0, 3), np.int64)
-    depth, *_ = box  # whole slices: at the border of the image, a region has no border
-    numbers, _ = ndimage.label(error_zyx[depth], structure=IN_SLICE)
-    sizes = np.bincount(numbers.ravel())
-    sizes[0] = 0
-    largest = int(sizes.argmax())
-    z = ndimage.find_objects(numbers, max_label=largest)[largest - 1][0].start
-    voxels_yx = scribble(numbers[z] == largest, rng)
-    return np.insert(voxels_yx, 0, depth.start + z, axis=1)
+    return np.insert(scribble(region_yx, rng), 0, z, axis=1)
+
+
+def _largest_region(error_zyx: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the slice with the largest component, and this component in the whole slice: bool [Y, X]."""
+    best, largest, region = 0, 0, np.zeros(error_zyx.shape[1:], bool)
+    for z in np.flatnonzero(error_zyx.any(axis=(1, 2))):
+        numbers, _ = ndimage.label(error_zyx[z], structure=NEIGHBOURS_8)
+        sizes = np.bincount(numbers.ravel())
+        sizes[0] = 0
+        if sizes.max() > largest:
+            best, largest, region = int(z), int(sizes.max()), numbers == sizes.argmax()
+    return best, region

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -28,19 +29,20 @@ class Component:
     slices: Slices
     mask: np.ndarray
 
+    @cached_property
     def depth(self) -> np.ndarray:
-        """Return the distance of its voxels to the nearest voxel outside, as in the whole volume; float32, box."""
+        """Distance of its voxels to the nearest voxel outside, as in the whole volume; float32, shape of the box."""
         return depth_of(self.mask)
 
+    @property
     def deepest(self) -> np.ndarray:
-        """Return the index in the volume of the voxel with the largest distance, int64 [3]; of equal ones the first."""
-        depth = self.depth()
-        return self.in_volume(np.unravel_index(depth.argmax(), depth.shape))
+        """Index in the volume of the voxel with the largest distance, int64 [3]; of equal ones the first."""
+        return self.in_volume(np.unravel_index(self.depth.argmax(), self.depth.shape))
 
+    @cached_property
     def border(self) -> np.ndarray:
-        """Return the indices in the volume of the voxels with the smallest distance, int64 [N, 3]."""
-        depth = self.depth()
-        return self.in_volume(np.argwhere(self.mask & (depth == depth[self.mask].min())))
+        """Indices in the volume of the voxels with the smallest distance, int64 [N, 3]."""
+        return self.in_volume(np.argwhere(self.mask & (self.depth == self.depth[self.mask].min())))
 
     def in_volume(self, voxels: Sequence[np.intp] | np.ndarray) -> np.ndarray:
         """Turn indices in the box, [3] or [N, 3], into indices in the volume, int64."""
@@ -59,8 +61,7 @@ class Components(Sequence[Component]):
 
     def __init__(self, mask: np.ndarray) -> None:
         self._shape = mask.shape
-        around = ndimage.find_objects(mask.view(np.uint8), max_label=1)[0]
-        self._around = around or (slice(0, 0),) * mask.ndim
+        self._around = slices_around(mask)
         self._numbers, count = ndimage.label(mask[self._around], structure=NEIGHBOURS_26)
         self._boxes = ndimage.find_objects(self._numbers, max_label=count) if count else []
 
@@ -104,3 +105,13 @@ def depth_of(mask: np.ndarray) -> np.ndarray:
         return padded[(slice(1, -1),) * mask.ndim].astype(np.float32)
     distance: np.ndarray = ndimage.distance_transform_edt(mask)
     return distance.astype(np.float32)
+
+
+def slices_around(mask: np.ndarray) -> Slices:
+    """Return the slices of the smallest box around a bool array; of length 0 if it is empty."""
+    slices: list[slice] = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        places = np.flatnonzero(mask.any(axis=others))
+        slices.append(slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0))
+    return tuple(slices)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from swfastedit_core.interactive.simulate.autopet4 import PERCENTILE, Simulated, click_components
-from swfastedit_core.interactive.simulate.component import Components, depth_of
+from swfastedit_core.interactive.simulate.component import Component, Components, depth_of
 
 NOISY_PERCENTILE = 98.0
 SHELL = 3.0  # voxels: nearer to the border, a noisy click is a border click
@@ -83,21 +83,33 @@ def _noisy_tumour(is_tumour: np.ndarray, rng: np.random.Generator, budget: int, 
     numbers = rng.choice(len(components), size=min(budget, len(components)), replace=False)
     chosen = [components[number] for number in numbers]
     clicks = []
-    for turn in range(budget):
-        component = chosen[turn % len(chosen)]
-        if turn < len(chosen):
-            voxel = _noisy_deepest(component.mask, rng.uniform(0.4, 0.9), rng)
-        else:
-            shell = component.mask & (component.depth() < SHELL)
-            voxel = _noisy_deepest(shell, rng.uniform(0.2, 0.6), rng)
-        clicks.append(component.in_volume(_moved(voxel[None], component.mask, rng, max_offset)[0]))
-    return np.array(clicks, np.int64)
+    for component in chosen:
+        voxels, depth = _voxels_and_depth(component.mask, component.depth)
+        clicks.append((component, _noisy_deepest(voxels, depth, rng.uniform(0.4, 0.9), rng)))
+    shells = [_shell(component) for component in chosen] if budget > len(chosen) else []
+    for number in range(budget - len(chosen)):
+        component, (voxels, depth) = chosen[number % len(chosen)], shells[number % len(chosen)]
+        clicks.append((component, _noisy_deepest(voxels, depth, rng.uniform(0.2, 0.6), rng)))
+    moved = [
+        component.in_volume(_moved(voxel[None], component.mask, rng, max_offset)[0]) for component, voxel in clicks
+    ]
+    return np.array(moved, np.int64)
 
 
-def _noisy_deepest(mask: np.ndarray, weight: float, rng: np.random.Generator) -> np.ndarray:
-    depth = depth_of(mask)
-    score = np.where(mask, weight * depth / depth.max() + (1 - weight) * rng.random(mask.shape), -1)
-    return np.array(np.unravel_index(score.argmax(), score.shape), np.int64)
+def _shell(component: Component) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels of the outer 3 voxels of a component, int64 [N, 3], and their depth in this shell, [N]."""
+    shell = component.mask & (component.depth < SHELL)
+    return _voxels_and_depth(shell, depth_of(shell))
+
+
+def _voxels_and_depth(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.argwhere(mask), depth[mask]
+
+
+def _noisy_deepest(voxels: np.ndarray, depth: np.ndarray, weight: float, rng: np.random.Generator) -> np.ndarray:
+    score = weight * depth / depth.max() + (1 - weight) * rng.random(len(depth))
+    deepest: np.ndarray = voxels[score.argmax()]
+    return deepest
 
 
 def _noisy_background(is_tumour: np.ndarray, suv: np.ndarray, rng: np.random.Generator, budget: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def _distance_on_cpu(mask: np.ndarray) -> np.ndarray:
     """
     distance = np.zeros(mask.shape, np.float32)
     for component in Components(mask):
-        distance[component.slices][component.mask] = component.depth()[component.mask]
+        distance[component.slices][component.mask] = component.depth[component.mask]
     return distance
 
 

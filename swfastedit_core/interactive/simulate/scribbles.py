@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
+
+from swfastedit_core.interactive.simulate.thinning import skeletonise
 
 NEIGHBOURS_8 = np.ones((3, 3), bool)
 CUT = 0.1  # of a centre line, at each end
@@ -69,13 +70,6 @@ def boundary(region_yx: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         walk.append((y, x))
         left.remove((y, x))
     return np.array(walk, np.int64)
-
-
-def skeletonise(region_yx: np.ndarray) -> np.ndarray:
-    """Return the skeleton of a bool slice, by ITK's thinning (Gonzalez and Woods); bool, same shape."""
-    padded = np.pad(region_yx, 1).astype(np.uint8)  # ITK does not thin at the border of the image
-    thinned = sitk.GetArrayViewFromImage(sitk.BinaryThinning(sitk.GetImageFromArray(padded)))
-    return np.asarray(thinned[1:-1, 1:-1] != 0)
 
 
 def _largest(mask_yx: np.ndarray) -> np.ndarray:
