@@ -1,8 +1,8 @@
 """Skeleton of a region of a slice.
 
-Sources: Zhang and Suen, A fast parallel algorithm for thinning digital patterns, CACM 1984; Lü and Wang, A comment on it,
-CACM 1986: a voxel with two neighbours stays, otherwise lines two voxels wide vanish. scikit-image, which autoPET V uses,
-thins by a table of its own; its skeletons are a few per cent longer.
+Sources: Zhang and Suen, A fast parallel algorithm for thinning digital patterns, CACM 1984; Lü and Wang, A comment on
+it, CACM 1986: a voxel with two neighbours stays, otherwise lines two voxels wide vanish. scikit-image, which autoPET V
+uses, thins by a table of its own; its skeletons are a few per cent longer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def skeletonise(region_yx: np.ndarray) -> np.ndarray:
     """
     padded = np.pad(region_yx, 1)
     skeleton = padded[1:-1, 1:-1]
-    left = 0
-    while left != (left := np.count_nonzero(skeleton)):
+    before = -1
+    while before != (before := int(np.count_nonzero(skeleton))):
         for removable in REMOVABLE:
             skeleton &= ~removable[_neighbour_codes(padded)]
     return skeleton.copy()
