@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from swfastedit_core.blending import Blend
 from swfastedit_core.box import Box
+from swfastedit_core.checkpoint import Channels
 from swfastedit_core.engine import Engine, free_bytes
 from swfastedit_core.errors import NotFiniteError, UserError, WindowTooLargeError, is_out_of_memory
+from swfastedit_core.guidance import Guidance
 from swfastedit_core.system.stopwatch import timed
 from swfastedit_core.windows import WindowPlan
 
@@ -32,6 +34,7 @@ def infer(
     plan: WindowPlan,
     engine: Engine,
     *,
+    guidance: Guidance | None = None,
     progress: Progress | None = None,
     on_logits: OnLogits | None = None,
 ) -> Tensor:
@@ -40,11 +43,13 @@ def infer(
     Parameters
     ----------
     image
-        float32 [C, X, Y, Z] on the engine's device.
+        float32 [C, X, Y, Z] on the engine's device: PET, and CT if the network takes one.
     plan
         Made for this image's shape. Voxels of a window beyond the image are 0.
     engine
         The network.
+    guidance
+        For a network that takes clicks; None: no clicks.
     progress
         Called after each window with the count of finished windows.
     on_logits
@@ -63,18 +68,18 @@ def infer(
     NotFiniteError
         If the network's output is not finite (float16 overflow).
     ValueError
-        If the image has another shape than the plan's, or another number of channels than the network's.
+        If the image has another shape than the plan's, or another number of channels than the network takes.
     """
-    if tuple(image.shape) != (engine.config.channels.count, *plan.image):
-        raise ValueError(
-            f"image {tuple(image.shape)} [C, X, Y, Z], expected {(engine.config.channels.count, *plan.image)}"
-        )
+    channels = engine.config.channels
+    if tuple(image.shape) != (channels.image_channels, *plan.image):
+        raise ValueError(f"image {tuple(image.shape)} [C, X, Y, Z], expected {(channels.image_channels, *plan.image)}")
     blend = _blend(plan, engine)
     done = 0
     while done < len(plan.boxes):
         left = plan.boxes[done:]
         try:
-            for box, logits in zip(left, engine.stream(cut(image, box) for box in left), strict=True):
+            windows = (cut_input(image, guidance, box, channels) for box in left)
+            for box, logits in zip(left, engine.stream(windows), strict=True):
                 blend.add(box, logits)
                 if on_logits is not None:
                     on_logits(done, logits)
@@ -94,6 +99,33 @@ def infer(
         )
         raise NotFiniteError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
     return logits
+
+
+def cut_input(image: Tensor, guidance: Guidance | None, box: Box, channels: Channels) -> Tensor:
+    """Return the input of a window: image channels, then guidance channels if the network takes clicks.
+
+    Parameters
+    ----------
+    image
+        float32 [C, X, Y, Z].
+    guidance
+        None: no clicks.
+    box
+        The window's voxels.
+    channels
+        Of the network.
+
+    Returns
+    -------
+    Tensor
+        float32 [channels.count, X, Y, Z].
+    """
+    window = cut(image, box)
+    if not channels.takes_clicks:
+        return window
+    if guidance is None:
+        return torch.cat([window, window.new_zeros((channels.count - channels.image_channels, *box.shape))])
+    return torch.cat([window, guidance.cut(box, image.device)])
 
 
 def cut(image: Tensor, box: Box) -> Tensor:

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from swfastedit_core.body import find_body
 from swfastedit_core.box import Box
+from swfastedit_core.clicks import Click, FileVoxels, file_voxels
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine
 from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import DataWarning, NotFiniteError
+from swfastedit_core.guidance import Guidance, network_voxels, paint_guidance
 from swfastedit_core.inferer import infer
 from swfastedit_core.network_input import NetworkInput, align_ct, check_ct_cover, prepare
 from swfastedit_core.postprocess import Votes
@@ -60,6 +62,7 @@ def segment(
     networks: Ensemble,
     *,
     ct: Volume | None = None,
+    clicks: Iterable[Click] = (),
     full_grid: bool = False,
     overlap: float = OVERLAP,
     majority: bool = False,
@@ -79,6 +82,8 @@ def segment(
     ct
         HU, [Z, Y, X], of any geometry; it is resampled to the PET's grid by patient coordinates. Needed if a network
         takes a CT, otherwise ignored.
+    clicks
+        An annotator's clicks. Networks without guidance channels ignore them.
     full_grid
         Cover the whole volume with windows, as the recipe does, instead of the body. Without it, a scan with equal
         voxels gets an empty mask and no windows.
@@ -99,10 +104,11 @@ def segment(
     Raises
     ------
     UserError
-        If a network needs a CT and there is none, or the CT does not overlap the PET; if the overlap is out of range
-        or memory runs out.
+        If a network needs a CT and there is none, or the CT does not overlap the PET; if a click lies outside the
+        scan, the overlap is out of range or memory runs out.
     """
     grid = pet.geometry
+    clicked = file_voxels(clicks, grid)
     with Stopwatch(networks.device) as stopwatch:
         ct_grid = None if ct is None else ct.geometry
         with stopwatch.stage("prepare"):
@@ -114,7 +120,7 @@ def segment(
         jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
         plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
         networks.wait()
-        outputs = _infer_all(jobs, plans, progress)
+        outputs = _infer_all(jobs, plans, clicked, progress)
         mask = vote(outputs, networks, grid, majority=majority, min_lesion_ml=min_lesion_ml)
     voxels = int(np.count_nonzero(mask.array_zyx))
     return Segmentation(
@@ -152,6 +158,24 @@ def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, f
     if body is not None and (single := sum(ml < SINGLE_VOXEL * prepared.voxel_ml for ml in body.spots_ml)):
         _warn(f"{single} single hot voxel(s) lie apart from the body; are they noise?")
     return windows
+
+
+def guidance_for(network: Engine, placement: Placement, clicked: FileVoxels) -> Guidance | None:
+    """Paint clicks for a network; None if it takes none.
+
+    Parameters
+    ----------
+    network
+        With its encoding of clicks.
+    placement
+        Of its grid on the file's.
+    clicked
+        Voxels of the file, from `clicks.file_voxels`.
+    """
+    encoding = network.config.clicks
+    if encoding is None:
+        return None
+    return paint_guidance(network_voxels(clicked, placement), placement.network_shape, encoding)
 
 
 def full_grid_plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP) -> WindowPlan:
@@ -207,7 +231,7 @@ def warm_up(networks: Ensemble) -> None:
         x, y, z = network.config.window
         for windows in network.warm_up_calls():
             shape = (x * windows, y, z)
-            image = torch.zeros((network.config.channels.count, *shape), device=network.device)
+            image = torch.zeros((network.config.channels.image_channels, *shape), device=network.device)
             infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
 
 
@@ -216,27 +240,36 @@ def _warn(message: str) -> None:
 
 
 def _infer_all(
-    jobs: list[tuple[Engine, NetworkInput]], plans: list[WindowPlan], progress: Progress | None
+    jobs: list[tuple[Engine, NetworkInput]], plans: list[WindowPlan], clicked: FileVoxels, progress: Progress | None
 ) -> Iterator[tuple[Tensor, Box, Placement]]:
     """Run one network after the other; yield what `vote` takes."""
     done, windows = 0, sum(len(p.starts) for p in plans)
     for (network, prepared), plan_of_network in zip(jobs, plans, strict=True):
         report = None if progress is None else lambda count, before=done: progress(before + count, windows)
         image = prepared.image[: network.config.channels.image_channels]
-        yield _infer_finite(image, plan_of_network, network, report), plan_of_network.region, prepared.placement
+        guidance = guidance_for(network, prepared.placement, clicked)
+        logits = _infer_finite(image, plan_of_network, network, guidance, report)
+        yield logits, plan_of_network.region, prepared.placement
+        del logits
         done += len(plan_of_network.starts)
 
 
-def _infer_finite(image: Tensor, plan: WindowPlan, network: Engine, progress: Callable[[int], None] | None) -> Tensor:
+def _infer_finite(
+    image: Tensor,
+    plan: WindowPlan,
+    network: Engine,
+    guidance: Guidance | None,
+    progress: Callable[[int], None] | None,
+) -> Tensor:
     """Run a network; if float16 overflows and the user did not choose it, run it again in float32."""
     try:
-        return infer(image, plan, network, progress=progress)
+        return infer(image, plan, network, guidance=guidance, progress=progress)
     except NotFiniteError:
         exact = network.in_float32()
         if exact is None:
             raise
     _warn(f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer")
-    return infer(image, plan, exact, progress=progress)
+    return infer(image, plan, exact, guidance=guidance, progress=progress)
 
 
 @timed("restore")

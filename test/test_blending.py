@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 class Noise(FakeEngine):
     """Returns other random logits for every window."""
 
-    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)
+    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET, clicks=None)
 
     def __init__(self):
         self.generator = torch.Generator().manual_seed(0)

@@ -17,7 +17,7 @@ from swfastedit_core.windows import WindowPlan, plan_windows
 class EchoEngine(FakeEngine):
     """Returns its windows as logits."""
 
-    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET)
+    config = SimpleNamespace(window=(4, 4, 4), channels=Channels.PET, clicks=None)
 
     def __call__(self, windows):
         return windows[:, 0].clone()

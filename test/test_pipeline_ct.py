@@ -31,7 +31,9 @@ class Adds(FakeEngine):
 
     def __init__(self, *channels, offset, preprocessing=SUV_0_TO_1):
         self.offset, self.source, self.seen = offset, "adds.safetensors", []
-        self.config = SimpleNamespace(window=(8, 8, 8), channels=Channels.named(channels), preprocessing=preprocessing)
+        self.config = SimpleNamespace(
+            window=(8, 8, 8), channels=Channels.named(channels), clicks=None, preprocessing=preprocessing
+        )
 
     def __call__(self, windows):
         self.seen.append(windows)

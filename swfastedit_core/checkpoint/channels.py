@@ -17,6 +17,7 @@ class Channels(Enum):
     PET = ("pet",)
     PET_CT = ("pet", "ct")
     PET_CLICKS = ("pet", "tumour guidance", "background guidance")
+    PET_CT_CLICKS = ("pet", "ct", "tumour guidance", "background guidance")
 
     @classmethod
     def named(cls, names: Sequence[str]) -> Channels:
@@ -58,3 +59,13 @@ class Channels(Enum):
     def image_channels(self) -> int:
         """Number of channels that come from images: 1 for the PET, 2 with a CT."""
         return 1 + self.takes_ct
+
+    @property
+    def images(self) -> Channels:
+        """The same channels without guidance."""
+        return Channels.named(self.names[: self.image_channels])
+
+    @property
+    def with_clicks(self) -> Channels:
+        """The same channels with guidance."""
+        return Channels.PET_CT_CLICKS if self.takes_ct else Channels.PET_CLICKS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any
 
 from swfastedit_core.checkpoint.channels import Channels
 from swfastedit_core.errors import UserError
+from swfastedit_core.guidance import ClickEncoding, DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -19,6 +20,11 @@ MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: larger si
 MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, network not included
 NETWORK_SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
+ENCODINGS: dict[str, type[ClickEncoding]] = {
+    "disc": DiscEncoding,
+    "graded-ball": GradedBallEncoding,
+    "gaussian": GaussianEncoding,
+}
 AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
 
 
@@ -36,6 +42,8 @@ class CheckpointConfig:
         Sides of a window, x, y, z, in voxels at that spacing.
     channels
         The input channels.
+    clicks
+        How clicks are painted, for channels with guidance; otherwise None.
     labels
         Name of each class.
     training
@@ -50,6 +58,7 @@ class CheckpointConfig:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     window: tuple[int, int, int] = (128, 128, 128)
     channels: Channels = Channels.PET
+    clicks: ClickEncoding | None = None
     labels: tuple[str, ...] = ("background", "tumour")
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
@@ -62,6 +71,9 @@ class CheckpointConfig:
                 f"channels {self.channels.names} and labels {self.labels} do not fit a network of "
                 f"{self.network.in_channels} channel(s) and {self.network.out_channels} classes"
             )
+        if self.channels.takes_clicks != (self.clicks is not None):
+            wanted = "expected how clicks are painted" if self.channels.takes_clicks else "expected no clicks"
+            raise UserError(f"channels {self.channels.names}: found clicks {self.clicks}, {wanted}")
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
         if not self.network.accepts(self.window):
@@ -83,7 +95,8 @@ class CheckpointConfig:
             raise UserError(
                 f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
             )
-        return cls(network, channels=AUTHORS_CHANNELS[network.in_channels])
+        channels = AUTHORS_CHANNELS[network.in_channels]
+        return cls(network, channels=channels, clicks=DiscEncoding() if channels.takes_clicks else None)
 
 
 def describe_input(config: CheckpointConfig) -> dict[str, str]:
@@ -92,11 +105,21 @@ def describe_input(config: CheckpointConfig) -> dict[str, str]:
     low, high = astuple(intensity)
     percentiles = isinstance(intensity, PercentileIntensity)
     mapped = f"percentiles {low:g} and {high:g} of the image" if percentiles else f"SUV {low:g} to {high:g}"
-    return {
+    described = {
         "--spacing": f"spacing {' × '.join(f'{mm:.4g}' for mm in config.preprocessing.spacing_mm)} mm",
         "--percentiles or --suv-range": mapped,
         "--window": f"window {' × '.join(map(str, config.window))} voxels",
     }
+    if config.clicks is not None:
+        described["--clicks"] = f"clicks as {' '.join(text_of_encoding(config.clicks))}"
+    return described
+
+
+def text_of_encoding(encoding: ClickEncoding) -> tuple[str, str]:
+    """Return the name of a click encoding and its size in voxels, as they stand on a command line."""
+    name = next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
+    (size,) = (f"{getattr(encoding, field.name):g}" for field in fields(ENCODINGS[name]))
+    return name, size
 
 
 def to_header(config: CheckpointConfig) -> str:
@@ -106,6 +129,10 @@ def to_header(config: CheckpointConfig) -> str:
     kind = next(name for name, cls in INTENSITIES.items() if isinstance(intensity, cls))
     plain["preprocessing"]["intensity"] = {"kind": kind, **asdict(intensity)}
     plain["channels"] = config.channels.names
+    if config.clicks is None:
+        del plain["clicks"]
+    else:
+        plain["clicks"] = {"kind": text_of_encoding(config.clicks)[0], **plain["clicks"]}
     if not config.channels.takes_ct:
         del plain["preprocessing"]["ct_hu"]
     plain["training"] = _in_json(plain["training"])
@@ -155,6 +182,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             "network": NetworkConfig(**network),
             "preprocessing": _preprocessing(plain["preprocessing"], with_ct=channels.takes_ct),
             "channels": channels,
+            "clicks": _encoding(plain["clicks"]) if channels.takes_clicks else None,
         }
         return CheckpointConfig(**{**plain, **lists, **read})
     except UserError as error:
@@ -174,6 +202,15 @@ def _preprocessing(plain: dict[str, Any], *, with_ct: bool) -> Preprocessing:
         return preprocessing
     low, high = _numbers(plain["ct_hu"], 2)
     return replace(preprocessing, ct_hu=(low, high))
+
+
+def _encoding(plain: dict[str, Any]) -> ClickEncoding:
+    settings = dict(plain)
+    kind = ENCODINGS[settings.pop("kind")]
+    for name, value in settings.items():
+        if type(value) not in (int, float):
+            raise TypeError(f"{name} {value!r} of clicks, expected a number")
+    return kind(**settings)
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...]:

@@ -71,6 +71,11 @@ class Ensemble:
         """The first network that takes a CT; None if none does."""
         return next((network for network in self.networks if network.config.channels.takes_ct), None)
 
+    @property
+    def takes_clicks(self) -> bool:
+        """Whether one of the networks takes clicks."""
+        return any(network.config.channels.takes_clicks for network in self.networks)
+
     def takes_ct(self, preprocessing: Preprocessing) -> bool:
         """Whether a network with this preprocessing takes a CT."""
         return any(n.config.channels.takes_ct for n in self.networks if n.config.preprocessing == preprocessing)
@@ -120,12 +125,6 @@ def load_networks(
     found = find_checkpoints(paths)
     for path in found.files:
         checkpoint = read_checkpoint(path)
-        channels = checkpoint.config.channels
-        if channels.takes_clicks:
-            raise UserError(
-                f"{path}: the network takes {channels.count} channels ({', '.join(channels.names)}), "
-                "expected one: pet, or two: pet and ct"
-            )
         for remark in checkpoint.notices:
             remarks.setdefault(remark, []).append(str(path))
         networks.append(make_engine(checkpoint, device=where, precision=precision, engine=engine, batch=window_batch))

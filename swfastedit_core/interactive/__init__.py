@@ -1,1 +1,1 @@
-"""Interactive segmentation: sessions of clicks, and simulated clicks."""
+"""Interactive segmentation: sessions that compute only what a click changes, and simulated clicks."""

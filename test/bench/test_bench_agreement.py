@@ -24,7 +24,7 @@ class Threshold(FakeEngine):
     def __init__(self, limit):
         self.limit = limit
         preprocessing = Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 10.0))
-        self.config = SimpleNamespace(window=(8, 8, 8), channels=Channels.PET, preprocessing=preprocessing)
+        self.config = SimpleNamespace(window=(8, 8, 8), channels=Channels.PET, clicks=None, preprocessing=preprocessing)
 
     def __call__(self, windows):
         return windows[:, 0] * 10 - self.limit

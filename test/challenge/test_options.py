@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from program import CONFIG, assert_failed, files, scan, spoil
+from program import assert_failed, files, scan, spoil
 
 from swfastedit_core.challenge.options import parse
-from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
 from swfastedit_core.errors import UserError
-from swfastedit_core.model import NetworkConfig, build_network
 
 
 @pytest.mark.parametrize(
@@ -22,7 +19,6 @@ from swfastedit_core.model import NetworkConfig, build_network
         (["--weights", "{nowhere}"], "no such file or folder"),
         (["--weights", "{empty}"], "the folder holds no weights"),
         (["--weights", "{damaged}"], "not a readable .safetensors file"),
-        (["--weights", "{clicks}"], "takes 3 channels"),
         (["--device", "tpu"], "expected auto, cpu, cuda or cuda:N"),
         (["--device", "cuda:99"], "use --device cpu or auto"),
         (["--precision", "int8"], "invalid choice: 'int8'"),
@@ -57,7 +53,7 @@ from swfastedit_core.model import NetworkConfig, build_network
     ],
 )
 def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, words, tmp_path, weights, run):
-    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "link", "pipe", "damaged", "clicks")}
+    places = {name: tmp_path / name for name in ("nowhere", "empty", "file", "link", "pipe", "damaged")}
     places["good"] = weights / "1.safetensors"
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -70,11 +66,6 @@ def test_wrong_command_line_fails_in_one_line_and_writes_nothing(arguments, word
     places["damaged"] = tmp_path / "damaged.safetensors"
     places["damaged"].write_bytes((weights / "1.safetensors").read_bytes())
     spoil(places["damaged"])
-    if "{clicks}" in arguments:
-        network = NetworkConfig("dynunet", (2,) * 6, in_channels=3)
-        config = replace(CONFIG, network=network, channels=Channels.PET_CLICKS)
-        places["clicks"] = tmp_path / "clicks.safetensors"
-        write_checkpoint(Checkpoint(tmp_path, config, build_network(network).state_dict()), places["clicks"])
     before = files(tmp_path)
     given = [argument.format(**places) for argument in arguments]
     common = ["--pet", pet, "--output", tmp_path / "out"] if "--output" not in given else ["--pet", pet]
