@@ -130,5 +130,6 @@ def test_border_of_the_image_is_no_border_of_the_region():
     assert {y for seed in range(20) for y, _ in voxels_of(boundary, mask, seed)} == {5}
 
 
-def test_boundary_of_a_small_region_has_two_steps():
-    assert voxels_of(boundary, drawn("###")) == [(0, 0), (0, 1), (0, 2)]
+def test_boundary_of_a_small_region_has_two_steps_where_there_is_room():
+    walks = {tuple(voxels_of(boundary, region(np.s_[3, 4:7]), seed)) for seed in range(30)}
+    assert walks == {((3, 4), (3, 5), (3, 6)), ((3, 5), (3, 4)), ((3, 6), (3, 5), (3, 4))}
