@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise, permutations, product
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 from fake_engine import FakeEngine
 from monai.networks.layers import GaussianFilter
 
-from swfastedit_core import Geometry, UserError, Volume, segment
+from swfastedit_core import DataWarning, Geometry, UserError, Volume, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.clicks import Click, ClickKind, file_voxels
@@ -296,3 +297,30 @@ def test_clicks_change_the_result_only_of_networks_that_take_them():
     assert clicked.lesion_voxels == 7  # 1 - 0.5 and 6 × (0.632 - 0.5)
     with pytest.raises(UserError, match=r"the tumour click at voxel \(6, 5, 11\) lies outside the scan"):
         segment(pet, Ensemble([Paints(GradedBallEncoding())]), clicks=[Click(TUMOUR, (6, 5, 11))])
+
+
+class Automatic(Paints):
+    """A network without clicks, which finds nothing."""
+
+    source = "automatic.safetensors"
+
+    def __init__(self):
+        super().__init__(None)
+        self.config.channels = Channels.PET
+
+    def __call__(self, windows):
+        return windows[:, 0] - 1.0
+
+
+def test_ensemble_in_which_not_all_networks_take_clicks_says_so():
+    geometry = grid(np.eye(3), (3.0, 3.5, 4.0))
+    pet = Volume(np.zeros(geometry.shape_zyx, np.float32), geometry)
+    both = Ensemble([Paints(GradedBallEncoding()), Automatic()])
+    clicks = [Click(BACKGROUND, (6, 5, 5))]
+    with pytest.warns(DataWarning) as caught:
+        segment(pet, both, clicks=clicks, full_grid=True)
+    assert [str(one.message) for one in caught] == ["clicks are not used by 1 of 2 network(s): automatic.safetensors"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        segment(pet, both, full_grid=True)
+        segment(pet, Ensemble([Paints(GradedBallEncoding())]), clicks=clicks, full_grid=True)
