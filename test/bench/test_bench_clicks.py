@@ -54,11 +54,11 @@ def test_windows_and_times_of_clicks_are_recorded(tmp_path, pet, capsys):
     assert "| patient | interactive |" in capsys.readouterr().out
 
 
-def test_weights_without_clicks_are_an_error(tmp_path, pet, capsys):
+def test_weights_without_clicks_are_an_error(tmp_path, pet, capfd):
     weights = write_network(tmp_path / "automatic.safetensors", takes_clicks=False)
     arguments = ["--scan", pet, "--weights", weights, "--no-large", "--no-random", "--output", tmp_path / "clicks.json"]
     assert clicks.main([str(one) for one in arguments]) == 1
-    assert "the network takes no clicks" in capsys.readouterr().err
+    assert "the network takes no clicks" in capfd.readouterr().err
 
 
 def test_surroundings_of_a_click_are_a_box_of_ten_centimetres():

@@ -21,7 +21,7 @@ from swfastedit_core.preprocess import Preprocessing
 def test_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image = scan()
-    image.SetOrigin((-20.0, 120.0, -300.0))
+    image.SetOrigin((60.0, 120.5, -300.0))  # the click in mm lies at voxel (20, 18, 20)
     sitk.WriteImage(image, "pet.nii.gz")
     network = NetworkConfig("smalldynunet", (2, 2, 2), in_channels=3)
     config = CheckpointConfig(
@@ -31,7 +31,7 @@ def test_examples_run(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "interactive.safetensors"
     write_checkpoint(Checkpoint(path, config, build_network(network).state_dict()), path)
-    section = (ROOT / "docs" / "interactive.md").read_text().partition("\n## Sessions\n")[2]
+    section = (ROOT / "docs" / "interactive.md").read_text().partition("## Sessions\n")[2]
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         exec(code, names)
