@@ -88,10 +88,8 @@ def test_several_demonstrations_are_no_ensemble_unless_named(tmp_path):
 def test_clicks_decide_which_demonstration_of_the_program_is_used(tmp_path):
     write(tmp_path / "demo.safetensors", demonstration=True)
     write(tmp_path / "demo-interactive.safetensors", demonstration=True, interactive=True)
-    automatic = f"{tmp_path}: not used: demo-interactive.safetensors (without clicks, automatic networks are used)"
-    assert found(tmp_path) == (["demo.safetensors"], [automatic])
-    interactive = f"{tmp_path}: not used: demo.safetensors (with clicks, interactive networks are used)"
-    assert found(tmp_path, interactive=True) == (["demo-interactive.safetensors"], [interactive])
+    assert found(tmp_path) == (["demo.safetensors"], [])
+    assert found(tmp_path, interactive=True) == (["demo-interactive.safetensors"], [])
     both = [tmp_path / "demo.safetensors", tmp_path / "demo-interactive.safetensors"]
     for use in (False, True):
         assert find_checkpoints(both, interactive=use).files == tuple(both)  # the user names them
