@@ -15,7 +15,8 @@ from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_cases
 from swfastedit_core.evaluate.data_sets import PROGRAM, add_data_set_options, data_set_flags, score_data_sets
 from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
 from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
-from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
+from swfastedit_core.metrics.overlap_scores import RULES
+from swfastedit_core.metrics.scores import TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
 from swfastedit_core.system.processors import limit_threads
 

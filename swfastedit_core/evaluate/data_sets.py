@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from swfastedit_core.challenge.given import require_limits
 from swfastedit_core.challenge.network_options import DEFAULTS, NetworkOptions, add_network_options, network_options_of
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.cohort import CaseResult, Scoring
+from swfastedit_core.evaluate.cohort import S, ScoredCase, Scoring
 from swfastedit_core.evaluate.pairs import name_some
 from swfastedit_core.evaluate.results import Evaluation, write_evaluation
 from swfastedit_core.system.command import Parser, path_argument, require_writable, say
@@ -20,7 +20,7 @@ from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import Source
 
 if TYPE_CHECKING:
-    from swfastedit_core.evaluate.segmenting import Outcome
+    from swfastedit_core.evaluate.case_loop import Outcome
 
 PROGRAM = "python -m swfastedit_core.evaluate"
 FIELDS = ("specs", "fold", "split_file", "skip_bad", "pet_channel", "ct_channel", "patient")  # of DataSettings
@@ -86,8 +86,9 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     _prepare_output(options)
     logging.basicConfig(stream=sys.stdout, level=logging.ERROR if options.quiet else logging.INFO, format="%(message)s")
     from swfastedit_core.challenge.api_methods import load
-    from swfastedit_core.evaluate.segmenting import Segmenting, evaluate_cases, name_sources
-    from swfastedit_core.evaluate.stored_results import FOLDER, StoredResults, describe_networks
+    from swfastedit_core.evaluate.case_loop import name_sources
+    from swfastedit_core.evaluate.segmenting import Segmenting, evaluate_cases
+    from swfastedit_core.evaluate.stored_results import FOLDER, SCORES, StoredResults, describe_networks
     from swfastedit_core.train.store.folder_lock import locked_folder
 
     notes: list[str] = []
@@ -100,6 +101,7 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
         options=networks_given.case,
         scoring=scoring,
         with_ct=networks.ct_network is not None,
+        kind=SCORES,
     )
     how = Segmenting(
         options=networks_given.case,
@@ -121,7 +123,7 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
         write_evaluation(evaluation, options.output, say=say, stderr=stderr)
 
 
-def _without_unusable(outcome: Outcome, notes: list[str]) -> list[CaseResult]:
+def _without_unusable(outcome: Outcome[S], notes: list[str]) -> list[ScoredCase[S]]:
     """Leave out the cases whose data cannot be used, and note them."""
     results = [result for result in outcome.results if result.case not in outcome.unusable]
     if not results:
