@@ -15,6 +15,8 @@ AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)) 
 def skeletonise(region_yx: np.ndarray) -> np.ndarray:
     """Return the skeleton of a region: lines one or two voxels wide, connected as the region is.
 
+    One region has no skeleton: a square of 2 × 2 voxels.
+
     Parameters
     ----------
     region_yx
