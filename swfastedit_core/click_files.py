@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from swfastedit_core.clicks import MAX_FILE_BYTES, MAX_POINTS, Click, ClickKind, parse_clicks
+from swfastedit_core.clicks import MAX_FILE_BYTES, MAX_POINTS, Click, ClickKind, file_voxels, parse_clicks
 from swfastedit_core.errors import UserError
+from swfastedit_core.volume import Geometry
 
 KINDS = {
     "tumor": ClickKind.TUMOUR,
@@ -49,6 +50,32 @@ def read_click_file(path: Path) -> tuple[Click, ...]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected a file of clicks") from error
     return parse_click_file(content, path)
+
+
+def read_clicks_inside(files: Sequence[Path], grid: Geometry) -> tuple[Click, ...]:
+    """Read click files, and check that each click lies inside the scan.
+
+    Parameters
+    ----------
+    files
+        Their clicks are taken together.
+    grid
+        Of the scan.
+
+    Raises
+    ------
+    UserError
+        If a file is no click file, or a click lies outside the scan.
+    """
+    found: list[Click] = []
+    for file in files:
+        clicks = read_click_file(file)
+        try:
+            file_voxels(clicks, grid)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+        found += clicks
+    return tuple(found)
 
 
 def parse_click_file(content: bytes, path: Path) -> tuple[Click, ...]:
