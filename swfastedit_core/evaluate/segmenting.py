@@ -9,8 +9,9 @@ from functools import partial
 from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.console import progress_bar
 from swfastedit_core.engine.ensemble import Ensemble
-from swfastedit_core.evaluate.case_loop import NamedSource, Outcome, Work, run_cases
+from swfastedit_core.evaluate.case_loop import Outcome, Work, run_cases
 from swfastedit_core.evaluate.cohort import Scoring, score_volumes
+from swfastedit_core.evaluate.named_sources import NamedSource
 from swfastedit_core.evaluate.stored_results import StoredResults
 from swfastedit_core.files.write import write_mask
 from swfastedit_core.metrics.overlap_scores import OverlapScores

@@ -27,8 +27,8 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate import data_sets, results, segmenting
-from swfastedit_core.evaluate.case_loop import name_sources
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_volumes
+from swfastedit_core.evaluate.named_sources import name_sources
 from swfastedit_core.evaluate.stored_results import SCORES, StoredResults
 from swfastedit_core.files.write import is_own_mask
 from swfastedit_core.labels.masks import read_label_file

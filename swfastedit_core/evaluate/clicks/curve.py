@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from swfastedit_core.evaluate.cohort import ScoredCase
+from swfastedit_core.evaluate.stored_results import Kind
 from swfastedit_core.metrics.overlap_scores import OverlapScores
 
 Voxel = tuple[int, int, int]
@@ -115,6 +116,9 @@ def decode_curve(values: Mapping[str, Any]) -> Curve:
         If the values are others.
     """
     return Curve(tuple(_decode_step(step) for step in values["steps"]), str(values["drawn_by"]))
+
+
+CURVES = Kind[Curve](encode_curve, decode_curve)
 
 
 def _encode_step(step: Step) -> dict[str, Any]:

@@ -25,6 +25,12 @@ COLUMNS = (
     Column("fnv_ml", "FNV", "ml", 2),
     Column("dmm", "DMM", digits=3),
 )
+NOTHING: dict[str, Any] = {  # of a case without scores
+    **{name: dict.fromkeys(METRICS) for name in ("first", "last", "areas")},
+    "noc": dict.fromkeys(TARGETS),
+    "clicks": None,
+    "seconds": None,
+}
 
 
 def write_click_page(results: Sequence[CurveResult], values: dict[str, Any], picture: Path, path: Path) -> None:
@@ -66,11 +72,14 @@ def write_click_page(results: Sequence[CurveResult], values: dict[str, Any], pic
 
 
 def _row(result: CurveResult) -> dict[str, Any]:
-    row: dict[str, Any] = {"case": result.case, "text": result.problem or result.remark}
-    return row | (dict.fromkeys(("first", "last", "areas", "noc"), {}) if result.scores is None else _of(result.scores))
+    return {
+        "case": result.case,
+        "text": result.problem or result.remark,
+        **(NOTHING if result.scores is None else _figures(result.scores)),
+    }
 
 
-def _of(curve: Curve) -> dict[str, Any]:
+def _figures(curve: Curve) -> dict[str, Any]:
     by_step = {name: curve.values(name) for name in METRICS}
     tumour, background = curve.clicks_until(len(curve.steps) - 1)
     seconds = curve.seconds_of_clicks
