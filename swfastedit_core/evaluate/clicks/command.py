@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, TextIO
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.clicks.protocols import AutoPet4, AutoPet5, ClickProtocol, Corrective, Placing
 from swfastedit_core.evaluate.cohort import Scoring
 from swfastedit_core.evaluate.data_sets import OTHERS
 from swfastedit_core.evaluate.modes import flag_of
 from swfastedit_core.evaluate.setup import set_up
+from swfastedit_core.interactive.simulate.draw import DRAWS
+from swfastedit_core.interactive.simulate.strategies import STRATEGIES
 from swfastedit_core.system.command import Parser, say
 
-if TYPE_CHECKING:
-    from swfastedit_core.evaluate.clicks.protocols import ClickProtocol, Placing
-
-# Names are written here, too, because the modules that define them import torch, which takes seconds.
-PROTOCOLS = ("autopet4", "autopet5", "corrective")
+PROTOCOLS = (AutoPet4.name, AutoPet5.name, Corrective.name)
 DEEPEST: Literal["deepest"] = "deepest"
-DRAWS = (DEEPEST, "uniform", "distance")
-STRATEGIES = ("non-corrective", "corrective", "patch-corrective", "deepgrow")
 MAX_CLICKS, MEMORY_MB = 20, 2000.0  # 20: as in the literature on NoC
 FOLDER = "clicks"  # of the results of the cases
 OF_CORRECTIVE = ("max_clicks", "click_draw", "strategy")
@@ -43,13 +40,13 @@ def add_click_options(parser: Parser) -> None:
     )
     clicks.add_argument(
         "--click-draw",
-        choices=DRAWS,
+        choices=(DEEPEST, *DRAWS),
         help="where --clicks corrective clicks: deepest, one click at the deepest voxel of the errors; uniform or "
         f"distance, a random voxel, up to one click of each kind (default: {DEEPEST})",
     )
     clicks.add_argument(
         "--strategy",
-        choices=STRATEGIES,
+        choices=tuple(STRATEGIES),
         help="regions in which --click-draw uniform and distance click (default: corrective)",
     )
     clicks.add_argument(
@@ -75,14 +72,12 @@ def protocol_of(options: argparse.Namespace) -> ClickProtocol:
     UserError
         If an option is wrong or does not belong to the protocol.
     """
-    from swfastedit_core.evaluate.clicks.protocols import AutoPet4, AutoPet5, Corrective
-
-    if options.clicks != "corrective":
+    if options.clicks != Corrective.name:
         for name in OF_CORRECTIVE:
             if getattr(options, name) is not None:
                 given = f"--clicks {options.clicks}"
                 raise UserError(f"{flag_of(name)} belongs to --clicks corrective, and {given} is given")
-        return AutoPet4() if options.clicks == "autopet4" else AutoPet5()
+        return AutoPet4() if options.clicks == AutoPet4.name else AutoPet5()
     rounds = MAX_CLICKS if options.max_clicks is None else options.max_clicks
     if not 1 <= rounds <= 1000:
         raise UserError(f"--max-clicks {rounds}: expected 1 to 1000")
