@@ -47,6 +47,8 @@ class Work(Generic[S]):
         Returns the most important scores in a few words.
     depends_on
         Values for JSON on which the scores of a case depend, besides the case, the networks and the options.
+    keep
+        Whether scores are stored; others are made again by the next run.
     overwrite
         Whether a mask may replace a file that is not a mask of this program.
     quiet
@@ -56,6 +58,7 @@ class Work(Generic[S]):
     score: Callable[[NamedSource, list[Scan]], S]
     describe: Callable[[S], str]
     depends_on: Callable[[NamedSource], Sequence[object]] = lambda _: ()
+    keep: Callable[[S], bool] = lambda _: True
     overwrite: bool = False
     quiet: bool = False
 
@@ -161,7 +164,8 @@ def _run(
         remark="; ".join(dict.fromkeys(" ".join(text.split()) for text in [*remarks, *doubts])),
         seconds=time.perf_counter() - begin,
     )
-    stored.write(result, key, case.mask)
+    if work.keep(scores[0]):
+        stored.write(result, key, case.mask)
     return result, True
 
 

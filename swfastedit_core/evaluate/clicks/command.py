@@ -11,13 +11,14 @@ from swfastedit_core.evaluate.cohort import Scoring
 from swfastedit_core.evaluate.data_sets import OTHERS
 from swfastedit_core.evaluate.modes import flag_of
 from swfastedit_core.evaluate.setup import set_up
+from swfastedit_core.interactive.session import MEMORY_MB
 from swfastedit_core.interactive.simulate.draw import DRAWS
 from swfastedit_core.interactive.simulate.strategies import STRATEGIES
 from swfastedit_core.system.command import Parser, say
 
 PROTOCOLS = (AutoPet4.name, AutoPet5.name, Corrective.name)
 DEEPEST: Literal["deepest"] = "deepest"
-MAX_CLICKS, MEMORY_MB = 20, 2000.0  # 20: as in the literature on NoC
+MAX_CLICKS = 20  # as in the literature on NoC
 FOLDER = "clicks"  # of the results of the cases
 OF_CORRECTIVE = ("max_clicks", "click_draw", "strategy")
 

@@ -13,7 +13,7 @@ from swfastedit_core.evaluate.case_loop import Outcome, Work, run_cases
 from swfastedit_core.evaluate.clicks.curve import Curve
 from swfastedit_core.evaluate.clicks.interaction import run_interaction
 from swfastedit_core.evaluate.clicks.protocols import ClickProtocol
-from swfastedit_core.evaluate.cohort import Scoring
+from swfastedit_core.evaluate.cohort import Scoring, warn
 from swfastedit_core.evaluate.named_sources import NamedSource
 from swfastedit_core.evaluate.stored_results import StoredResults
 from swfastedit_core.files.write import write_mask
@@ -73,6 +73,7 @@ def correct_cases(
         score=lambda case, scans: _correct(case, scans, numbers[case.name], networks, how),
         describe=describe_curve,
         depends_on=depends_on,
+        keep=lambda curve: curve.failed_step is None,
         overwrite=how.overwrite,
         quiet=how.quiet,
     )
@@ -104,6 +105,7 @@ def _correct(case: NamedSource, scans: list[Scan], number: int, networks: Ensemb
         memory_mb=how.memory_mb,
     )
     del scan
+    networks.wait()  # the time of step 0 is that of the scan
     with progress_bar(case.name, quiet=how.quiet, unit="step") as progress:
         curve, mask = run_interaction(
             start,
@@ -114,6 +116,8 @@ def _correct(case: NamedSource, scans: list[Scan], number: int, networks: Ensemb
             rules=how.scoring.rules,
             progress=progress,
         )
+    if (failed := curve.failed_step) is not None:
+        warn(f"step {failed} failed ({curve.steps[failed].failure}); it and the steps after it score 0")
     if case.mask is not None:
         write_mask(mask, case.mask)  # last: the result is stored with the state of this file
     return curve

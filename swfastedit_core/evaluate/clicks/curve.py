@@ -72,6 +72,11 @@ class Curve:
         return sum(len(one.tumour) for one in steps), sum(len(one.background) for one in steps)
 
     @property
+    def failed_step(self) -> int | None:
+        """The first step that failed; None if none did."""
+        return next((number for number, step in enumerate(self.steps) if step.failure), None)
+
+    @property
     def seconds_of_clicks(self) -> list[float]:
         """Times of the steps after step 0 in which a mask was computed."""
         return [one.seconds for one in self.steps[1:] if one.seconds is not None]

@@ -48,7 +48,7 @@ def write_click_plots(curves: Sequence[Curve], summary: ClickSummary, path: Path
         points = [(step.metrics[name].mean, step.metrics[name].interval) for step in summary.steps]
         _plot_metric(axes, [curve.values(name) for curve in curves], points, title=title)
     points = [(step.lesions.f1.value, step.lesions.f1.interval) for step in summary.steps]
-    _plot_metric(dmm, [curve.values("dmm") for curve in curves], points, title="DMM (lesion F1)", of="all lesions")
+    _plot_metric(dmm, [curve.values("dmm") for curve in curves], points, title="DMM, F1 of lesions", of="all lesions")
     for axes in (dice, dmm):
         axes.set_ylim(-0.03, 1.03)
     for axes in (fpv, fnv):

@@ -14,7 +14,8 @@ from swfastedit_core.system.atomic import replacing
 
 FILE = "clicks.csv"
 METRICS = ("dice", "fpv_ml", "fnv_ml", "dmm", "true_positives", "false_positives", "false_negatives")
-COLUMNS = ("case", "step", "clicks", "tumour_clicks", "background_clicks", *METRICS, "seconds", "problem", "remark")
+CLICKS = ("clicks", "tumour_clicks", "background_clicks", "drawn_by")
+COLUMNS = ("case", "step", *CLICKS, *METRICS, "seconds", "problem", "remark")
 
 
 def write_curves(results: Iterable[CurveResult], path: Path) -> None:
@@ -53,6 +54,7 @@ def _rows(result: CurveResult) -> Iterator[dict[str, Any]]:
             "background_clicks": background,
             **{name: "" if math.isnan(value) else value for name, value in values.items()},
             "seconds": "" if step.seconds is None else round(step.seconds, 3),
+            "drawn_by": result.scores.drawn_by,
             "problem": step.failure,
             "remark": result.remark,
         }
