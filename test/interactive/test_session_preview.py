@@ -23,7 +23,7 @@ def test_preview_runs_one_window_of_each_network_that_takes_clicks():
     networks = [Convolution(BALL), Convolution(BALL, seed=1, window=(12, 8, 8)), Convolution(None, seed=2)]
     session = Session(Ensemble(networks), noise(GRID), **SETTINGS)
     before = session.settle().mask.array_zyx
-    assert [network.count() for network in networks] == [36, 3 * 3 * 3, 36]
+    assert [network.count() for network in networks] == [36, 2 * 3 * 3, 36]
     session.add([tumour(9, 7, 8)])
     update = session.preview()
     assert (update.windows, update.settled) == (2, False)

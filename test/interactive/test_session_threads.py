@@ -73,7 +73,7 @@ def test_windows_of_a_stopped_settle_are_not_lost():
 
 @pytest.mark.parametrize("action", ["preview", "settle"])
 def test_preview_and_settle_stop_it_as_well(action):
-    network, session = session_that_waits(5)
+    network, session = session_that_waits(2)
     future = session.settle_in_background()
     assert network.reached.wait(60)
     with ThreadPoolExecutor() as pool:
@@ -82,7 +82,7 @@ def test_preview_and_settle_stop_it_as_well(action):
         assert not update.done()  # it waits for the window that is running
         network.go_on.set()
         assert not future.result(60).settled
-        assert update.result(60).windows == {"preview": 1, "settle": 24 - 6}[action]
+        assert update.result(60).windows == {"preview": 1, "settle": 24 - 3}[action]
 
 
 def test_settle_in_the_background_that_is_not_stopped_gives_the_exact_result():
