@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.console import progress_bar
@@ -93,18 +92,21 @@ def _correct(case: NamedSource, scans: list[Scan], number: int, networks: Ensemb
     scan = scans.pop()
     protocol, label = how.protocol, scan.label
     annotate = protocol.annotator(label.array_zyx, scan.pet.array_zyx, case=case.name, number=number)
-    start = partial(
-        Session,
-        networks,
-        scan.pet,
-        ct=scan.ct,
-        full_grid=how.options.full_grid,
-        overlap=how.options.overlap,
-        majority=how.options.majority,
-        min_lesion_ml=how.options.min_lesion_ml,
-        memory_mb=how.memory_mb,
-    )
+    pets, cts = [scan.pet], [scan.ct]
     del scan
+
+    def start() -> Session:
+        return Session(
+            networks,
+            pets.pop(),
+            ct=cts.pop(),
+            full_grid=how.options.full_grid,
+            overlap=how.options.overlap,
+            majority=how.options.majority,
+            min_lesion_ml=how.options.min_lesion_ml,
+            memory_mb=how.memory_mb,
+        )
+
     networks.wait()  # the time of step 0 is that of the scan
     with progress_bar(case.name, quiet=how.quiet, unit="step") as progress:
         curve, mask = run_interaction(
