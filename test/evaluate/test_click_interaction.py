@@ -72,6 +72,7 @@ def fail_at(number):
     class Failing(PaintingSession):
         def settle(self, progress=None):
             if self.settled + 1 == number:
+                self.settled += 1  # only this update fails
                 raise UserError("out of memory: too little")
             return super().settle(progress)
 
@@ -87,6 +88,7 @@ def test_in_autopet_5_a_failed_step_and_those_after_it_score_0():
     assert [one.failure for one in curve.steps] == ["", "", *["out of memory: too little"] * 4]
     assert [one.seconds is None for one in curve.steps] == [False, False, True, True, True, True]
     assert [one.background for one in curve.steps] == [(), (), ((0, 0, 0),), (), (), ()]
+    assert [one.tumour for one in curve.steps] == [(), ((3, 2, 4),), (), (), (), ()]
     assert curve.drawn_by == "random"
     np.testing.assert_array_equal(mask.array_zyx, LESION)  # of the last step that did not fail
 
