@@ -114,7 +114,7 @@ def segment(
     """
     grid = pet.geometry
     clicked = file_voxels(clicks, grid)
-    _warn_of_unused_clicks(clicked, networks)
+    warn_of_unused_clicks(clicked, networks)
     with Stopwatch(networks.device) as stopwatch:
         ct_grid = None if ct is None else ct.geometry
         with stopwatch.stage("prepare"):
@@ -240,6 +240,13 @@ def vote(
     return _decide(votes, grid, min_lesion_ml)
 
 
+def warn_of_unused_clicks(clicked: FileVoxels, networks: Ensemble) -> None:
+    """Warn if there are clicks and some networks take none."""
+    automatic = [network.source for network in networks if not network.config.channels.takes_clicks]
+    if automatic and any(map(len, clicked.values())):
+        _warn(f"clicks are not used by {len(automatic)} of {len(networks)} network(s): {', '.join(automatic)}")
+
+
 def float32_after(error: NotFiniteError, network: Engine) -> Engine:
     """Return the engine that repeats a scan whose output was not finite, and warn.
 
@@ -275,12 +282,6 @@ def warm_up(networks: Ensemble) -> None:
 
 def _warn(message: str) -> None:
     warnings.warn(DataWarning(message), stacklevel=3)
-
-
-def _warn_of_unused_clicks(clicked: FileVoxels, networks: Ensemble) -> None:
-    automatic = [network.source for network in networks if not network.config.channels.takes_clicks]
-    if automatic and any(map(len, clicked.values())):
-        _warn(f"clicks are not used by {len(automatic)} of {len(networks)} network(s): {', '.join(automatic)}")
 
 
 def _infer_all(

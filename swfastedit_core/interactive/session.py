@@ -16,7 +16,7 @@ from swfastedit_core.interactive.updates import Run, StoppedError, Update
 from swfastedit_core.interactive.voted_mask import VotedMask
 from swfastedit_core.interactive.window_cache import WindowCache
 from swfastedit_core.network_input import prepare
-from swfastedit_core.pipeline import OVERLAP, Progress, plan, warn_of_missing_ct
+from swfastedit_core.pipeline import OVERLAP, Progress, plan, warn_of_missing_ct, warn_of_unused_clicks
 from swfastedit_core.system.threads import start_in_thread
 from swfastedit_core.volume import Volume
 
@@ -113,8 +113,15 @@ class Session:
         ------
         UserError
             If a click lies outside the scan; nothing is added then.
+
+        Warns
+        -----
+        DataWarning
+            With the first prompt, if networks take no clicks.
         """
         prompt = file_voxels(clicks, self._grid)
+        if not self._prompts:
+            warn_of_unused_clicks(prompt, self._ensemble)
         with self._state:
             self._change((*self._prompts, prompt))
 

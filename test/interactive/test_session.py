@@ -172,6 +172,7 @@ def test_click_outside_the_scan_is_an_error_and_changes_nothing():
     assert not session.undo()
 
 
+@pytest.mark.filterwarnings("ignore:clicks are not used by:swfastedit_core.errors.DataWarning")
 def test_ensembles_give_the_mask_of_a_full_run():
     networks = [
         Convolution(BALL),
@@ -196,6 +197,13 @@ def test_ensembles_give_the_mask_of_a_full_run():
         expected = segment(pet, ensemble, ct=ct, clicks=clicks, majority=majority, **SETTINGS).mask
         assert dice(update.mask, expected) >= 0.999
         assert update.mask.array_zyx.any()
+
+
+def test_first_click_that_a_network_ignores_is_a_warning():
+    session = session_of(Convolution(BALL), Convolution(None, seed=3))
+    with pytest.warns(DataWarning, match=r"clicks are not used by 1 of 2 network\(s\): 3\.safetensors"):
+        session.add([tumour(9, 7, 8)])
+    session.add([tumour(3, 3, 3)])
 
 
 def test_missing_ct_is_an_error():
@@ -367,6 +375,7 @@ def test_error_of_a_network_reaches_the_caller_and_the_session_goes_on():
     assert dice(session.mask, expected) >= 0.999
 
 
+@pytest.mark.filterwarnings("ignore:clicks are not used by:swfastedit_core.errors.DataWarning")
 def test_progress_counts_the_windows_that_run():
     seen = []
     session = session_of(Convolution(BALL), Convolution(None, seed=1))

@@ -19,6 +19,7 @@ BALL = GradedBallEncoding(1)
 SETTINGS = {"full_grid": True, "overlap": 0.5}
 
 
+@pytest.mark.filterwarnings("ignore:clicks are not used by:swfastedit_core.errors.DataWarning")
 def test_preview_runs_one_window_of_each_network_that_takes_clicks():
     networks = [Convolution(BALL), Convolution(BALL, seed=1, window=(12, 8, 8)), Convolution(None, seed=2)]
     session = Session(Ensemble(networks), noise(GRID), **SETTINGS)
@@ -35,6 +36,7 @@ def test_preview_runs_one_window_of_each_network_that_takes_clicks():
     assert networks[0].count() == 24 - 1  # the preview's window is one of the plan's
 
 
+@pytest.mark.filterwarnings("ignore:clicks are not used by:swfastedit_core.errors.DataWarning")
 def test_preview_before_the_first_settle_runs_one_window_of_every_network():
     networks = [Convolution(BALL), Convolution(None, seed=2)]
     session = Session(Ensemble(networks), noise(GRID), **SETTINGS)
