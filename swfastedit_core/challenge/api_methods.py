@@ -6,12 +6,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from swfastedit_core.challenge.case import Case, CaseRecord, segment_case
+from swfastedit_core.challenge.case import Case, segment_case
+from swfastedit_core.challenge.case_clicks import add_clicks
+from swfastedit_core.challenge.case_record import CaseRecord
 from swfastedit_core.challenge.cases import add_cts, find_cases, require_memory
 from swfastedit_core.challenge.console import progress_bar
-from swfastedit_core.challenge.interface import TASKS, click_notice, write_data_centric
+from swfastedit_core.challenge.interface import write_data_centric
 from swfastedit_core.challenge.network_options import NetworkOptions
 from swfastedit_core.challenge.options import Options
 from swfastedit_core.errors import UserError
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 def execute(options: Options) -> None:
     """Segment the scans in the platform's folder."""
     cases = find_cases(options)  # files are checked before the networks are loaded
-    networks, seconds = load(options)
+    networks, seconds = load(options, interactive=options.interactive)
     segment_cases(cases, networks, options, before=seconds)
 
 
@@ -51,7 +54,7 @@ def invoke(options: Options, *, listening: socket.socket | None, stderr: TextIO)
     listening = listening or open_port(options.host, options.port)
 
     def load_and_warm_up() -> Callable[[], list[dict[str, Any]]]:
-        networks, seconds = load(options)
+        networks, seconds = load(options, interactive=options.interactive)
         from swfastedit_core.pipeline import warm_up
         from swfastedit_core.system.stopwatch import seconds_since_start
 
@@ -84,21 +87,37 @@ def refuse_calls(error: UserError, *, listening: socket.socket, stderr: TextIO) 
     serve(fail, listening=listening, stderr=stderr)
 
 
-def load(options: NetworkOptions) -> tuple[Ensemble, dict[str, float]]:
-    """Load the networks; return them, and the seconds that the start of the program and the loading took."""
+def load(
+    options: NetworkOptions, *, interactive: bool = False, clicks: Sequence[Path] = ()
+) -> tuple[Ensemble, dict[str, float]]:
+    """Load the networks; return them, and the seconds that the start of the program and the loading took.
+
+    Parameters
+    ----------
+    options
+        Which networks, and how they run.
+    interactive
+        Whether there may be clicks; see `load_networks`.
+    clicks
+        Files of clicks that the user names: networks of which none takes clicks are refused before they are loaded.
+    """
     with collection_paused():
-        from swfastedit_core.challenge.weights import default_weights, home_of_weights
+        from swfastedit_core.challenge.weights import default_weights, home_of_weights, require_clicks_taken
         from swfastedit_core.engine.ensemble import load_networks
         from swfastedit_core.system.stopwatch import seconds_since_start
 
         limit_threads()
     started, begin = seconds_since_start(), time.perf_counter()
+    paths = options.weights or [default_weights(home_of_weights())]
+    if clicks:
+        require_clicks_taken(paths, clicks[0])
     networks = load_networks(
-        *(options.weights or [default_weights(home_of_weights())]),
+        *paths,
         device=options.device,
         precision=options.precision,
         engine=options.engine,
         window_batch=options.window_batch,
+        interactive=interactive,
     )
     if memory_is_limited():  # OpenVINO waits for ever if it cannot start a thread while it compiles
         networks.wait()
@@ -123,11 +142,8 @@ def segment_cases(
     before
         Seconds of the stages before the first case; each record starts with them.
     """
-    notice = None if options.pets else click_notice(options.input, TASKS[options.task])
-    if notice and not options.quiet:
-        say(f"notice: {notice}")
     records = []
-    cases = add_cts(list(cases), networks, options)
+    cases = add_clicks(add_cts(list(cases), networks, options), networks, options)
     require_memory(cases, networks, options)
     for case in cases:
         name = str(case.mask.relative_to(options.output)) if options.pets else case.pet.name

@@ -34,20 +34,30 @@ def segment_scans(options: Options, *, stderr: TextIO) -> None:
     cases, bad = find_scans(options.pets, options.output, notice=_skip if options.quiet else _say_notice)
     total = len(cases) + len(bad)
     cases = add_reports(cases, options.output, options)
-    if options.ct is not None and (len(cases), total) != (1, 1):
-        raise UserError(f"--ct {options.ct}: is the CT of one scan, and {total} are named; call the program for each")
+    if (len(cases), total) != (1, 1):
+        _require_no_file_of_one_scan(options, total)
     if total == 1:
         _segment_one(cases, bad, options)
     else:
         _segment_several(cases, bad, options, stderr)
 
 
+def _require_no_file_of_one_scan(options: Options, total: int) -> None:
+    if options.ct is not None:
+        raise UserError(f"--ct {options.ct}: is the CT of one scan, and {total} are named; call the program for each")
+    if options.clicks:
+        raise UserError(
+            f"--clicks {options.clicks[0]}: has the clicks on one scan, and {total} are named; call the program for "
+            "each"
+        )
+
+
 def _segment_one(cases: list[Case], bad: list[BadScan], options: Options) -> None:
     for scan in bad:
         raise UserError(scan.reason)
-    case = replace(cases[0], ct=options.ct)
+    case = replace(cases[0], ct=options.ct, clicks=options.clicks)
     check_case(case, options)
-    networks, seconds = load(options)
+    networks, seconds = load(options, interactive=options.interactive, clicks=case.clicks)
     segment_cases([case], networks, options, before=seconds)
 
 

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swfastedit_core.challenge.case_record import CaseRecord
 from swfastedit_core.errors import DataWarning
 
 if TYPE_CHECKING:
+    from swfastedit_core.clicks import Click
     from swfastedit_core.engine.ensemble import Ensemble
     from swfastedit_core.files.nifti_forms import Form
-    from swfastedit_core.volume import Volume
+    from swfastedit_core.volume import Geometry, Volume
 
 Progress = Callable[[int, int], None]
 
@@ -35,6 +37,8 @@ class Case:
         File to write. Its folder is made; an older file is replaced.
     ct
         CT in HU; None where no network takes one.
+    clicks
+        Click files; their clicks are taken together. Networks that take no clicks ignore them.
     report
         Folder for the report; None: no report.
     """
@@ -42,6 +46,7 @@ class Case:
     pet: Path
     mask: Path
     ct: Path | None = None
+    clicks: tuple[Path, ...] = ()
     report: Path | None = None
 
 
@@ -54,64 +59,6 @@ class CaseOptions:
     overlap: float = 0.75
     majority: bool = False
     min_lesion_ml: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseRecord:
-    """The result of a case: files, settings, times, lesion volume, warnings.
-
-    Attributes
-    ----------
-    pet
-        The scan.
-    output
-        File of the mask.
-    ct
-        The CT that was used.
-    report
-        Folder of the report.
-    engine, device, precision
-        Library and device that ran the networks, and their number format.
-    weights
-        File of each network.
-    demonstration
-        Whether a network is a demonstration and not meant for patients.
-    windows, windows_full_grid
-        Windows that ran, and those of the recipe's grid over the whole volume.
-    seconds
-        Wall time by stage, and in total.
-    peak_memory_mb, peak_gpu_memory_mb
-        Peak resident memory during the case on Linux; elsewhere the peak of the process since its start. The second
-        is the peak GPU memory on CUDA, otherwise None.
-    lesion_voxels, lesion_volume_ml
-        Size of the mask.
-    warnings
-        What is assumed about the weights, and what is odd about the scan.
-    """
-
-    pet: Path
-    output: Path
-    ct: Path | None
-    report: Path | None
-    engine: str
-    device: str
-    precision: str
-    weights: tuple[str, ...]
-    demonstration: bool
-    windows: int
-    windows_full_grid: int
-    seconds: dict[str, float]
-    peak_memory_mb: int
-    peak_gpu_memory_mb: int | None
-    lesion_voxels: int
-    lesion_volume_ml: float
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as values for JSON; fields that are None are left out."""
-        plain = {name: value for name, value in asdict(self).items() if value is not None}
-        plain["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
 def segment_case(
@@ -145,9 +92,10 @@ def segment_case(
     Raises
     ------
     UserError
-        If a file cannot be read or written, or memory runs out. In this case no mask is written, unless the report is
-        what failed.
+        If a file cannot be read or written, a click lies outside the scan, or memory runs out. In this case no mask is
+        written, unless the report is what failed.
     """
+    from swfastedit_core.click_files import read_clicks_inside
     from swfastedit_core.files.write import write_mask
     from swfastedit_core.pipeline import segment
     from swfastedit_core.system.memory import peak_gpu_memory_mb, peak_memory_mb, reset_peak_memory
@@ -159,10 +107,13 @@ def segment_case(
     with _data_warnings(case, messages, warn):
         with stopwatch.stage("read"):
             scans = _read(case, options.geometry)
+            grid = scans["pet"].geometry
+            clicks = read_clicks_inside(case.clicks, grid) if networks.takes_clicks else ()
         result = segment(
             scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
             networks,
             ct=scans.pop("ct", None),
+            clicks=clicks,
             full_grid=options.full_grid,
             overlap=options.overlap,
             majority=options.majority,
@@ -176,6 +127,7 @@ def segment_case(
         pet=case.pet,
         output=case.mask,
         ct=case.ct,
+        clicks=_count(clicks, grid) if networks.takes_clicks else None,
         report=case.report,
         engine=networks[0].name,
         device=str(networks.device),
@@ -210,6 +162,12 @@ def _read(case: Case, geometry: Form) -> dict[str, Volume]:
     if case.ct is not None:
         scans["ct"] = read_ct(case.ct, form=geometry)
     return scans
+
+
+def _count(clicks: Sequence[Click], grid: Geometry) -> dict[str, int]:
+    from swfastedit_core.clicks import file_voxels
+
+    return {kind.value: len(voxels) for kind, voxels in file_voxels(clicks, grid).items()}
 
 
 @contextmanager

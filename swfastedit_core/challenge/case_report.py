@@ -10,7 +10,8 @@ from swfastedit_core.errors import DataWarning, UserError, is_out_of_memory
 from swfastedit_core.report.record import WeightsTerms
 
 if TYPE_CHECKING:
-    from swfastedit_core.challenge.case import CaseOptions, CaseRecord
+    from swfastedit_core.challenge.case import CaseOptions
+    from swfastedit_core.challenge.case_record import CaseRecord
     from swfastedit_core.engine.ensemble import Ensemble
     from swfastedit_core.volume import Volume
 
@@ -94,4 +95,8 @@ def _processing(record: CaseRecord) -> dict[str, str]:
         "windows": f"{record.windows} of {record.windows_full_grid} in the whole volume",
         "seconds": f"{record.seconds['total']:.1f}",
     }
-    return done | ({"CT": record.ct.name} if record.ct is not None else {})
+    if record.ct is not None:
+        done["CT"] = record.ct.name
+    if record.clicks is not None:
+        done["clicks"] = ", ".join(f"{number} {kind}" for kind, number in record.clicks.items())
+    return done

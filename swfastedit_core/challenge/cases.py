@@ -40,7 +40,7 @@ def find_cases(options: Options) -> list[Case]:
 
 
 def check_case(case: Case, options: Options, *, others: Collection[FileId] = ()) -> None:
-    """Check the headers of the scans, and that the mask can be written.
+    """Check the headers of the scans, that the clicks lie inside, and that the mask can be written.
 
     Parameters
     ----------
@@ -52,8 +52,10 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
     Raises
     ------
     UserError
-        If a header cannot be used, or the mask could not be written or would replace a file that is not such a mask.
+        If a header or a click file cannot be used, or the mask could not be written or would replace a file that is
+        not such a mask.
     """
+    from swfastedit_core.click_files import read_clicks_inside
     from swfastedit_core.files.geometry import read_geometry
     from swfastedit_core.report.files import require_free
 
@@ -61,8 +63,8 @@ def check_case(case: Case, options: Options, *, others: Collection[FileId] = ())
     if case.report is not None:
         require_free(case.report, overwrite=options.overwrite)
     own = [case.pet, *([case.ct] if case.ct else [])]
-    for scan in own:
-        read_geometry(scan, form=options.case.geometry)
+    grid, *_ = [read_geometry(scan, form=options.case.geometry) for scan in own]
+    read_clicks_inside(case.clicks, grid)
     require_replaceable(case.mask, scans={*others, *map(file_id, own)}, overwrite=options.overwrite)
 
 

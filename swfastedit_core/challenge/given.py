@@ -68,7 +68,7 @@ def read_image_options(parser: Parser, baked_in: str) -> dict[str, Any]:
         if {"-h", "--help"} & set(words):
             parser.error("--help ends the program without a mask")
         image = read_words(parser, words)
-        if {"scans", "pet", "ct"} & set(image):
+        if {"scans", "pet", "ct", "clicks"} & set(image):
             parser.error("names a scan; scans are named on the command line")
     except (UserError, ValueError) as error:
         raise UserError(f"{OPTIONS}: {error}") from error

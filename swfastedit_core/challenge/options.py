@@ -38,6 +38,7 @@ class Options(NetworkOptions):
     input: Path
     pets: tuple[Path, ...]
     ct: Path | None
+    clicks: tuple[Path, ...]
     output: Path
     report: Path | None
     task: str
@@ -46,6 +47,11 @@ class Options(NetworkOptions):
     host: str
     port: int
     overwrite: bool
+
+    @property
+    def interactive(self) -> bool:
+        """Whether there may be clicks, so that a folder's interactive weights are used."""
+        return bool(self.clicks) if self.pets else TASKS[self.task].clicks is not None
 
 
 def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -> Options:
@@ -72,14 +78,15 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
     if pets:
         _require_no_platform_option(given, parser)
         image = {name: value for name, value in image.items() if name not in PLATFORM_ONLY}
-    elif "ct" in given:
-        parser.error("--ct names the CT of one scan, and no scan is named; with --input the CT lies in images/ct")
+    else:
+        _require_no_file_of_a_scan(given, parser)
     defaults = {**vars(parser.parse_intermixed_args([])), "output": MASKS if pets else OUTPUT}
     options = argparse.Namespace(**defaults | image | given)
     return Options(
         input=options.input,
         pets=pets,
         ct=options.ct,
+        clicks=tuple(options.clicks or ()),
         output=options.output,
         report=options.report,
         task=options.task,
@@ -97,6 +104,16 @@ def _require_no_platform_option(given: dict[str, Any], parser: Parser) -> None:
         parser.error("--input names a folder of the platform, and scans are named, too; give one of them")
     if given.get("api_method") == "invoke" or "data_centric" in given:
         parser.error("--api-method invoke and --data-centric belong to the platform's folders, and scans are named")
+
+
+def _require_no_file_of_a_scan(given: dict[str, Any], parser: Parser) -> None:
+    if "ct" in given:
+        parser.error("--ct names the CT of one scan, and no scan is named; with --input the CT lies in images/ct")
+    if "clicks" in given:
+        parser.error(
+            "--clicks names the clicks on one scan, and no scan is named; with --input and --task autopet4 they lie in "
+            f"{TASKS['autopet4'].clicks}"
+        )
 
 
 def _parser(program: str) -> Parser:
@@ -126,6 +143,14 @@ def _parser(program: str) -> Parser:
         help="CT of the scan in HU, on any grid in the same patient coordinates, for networks that take a CT",
     )
     parser.add_argument(
+        "--clicks",
+        type=path_argument,
+        action="append",
+        metavar="FILE",
+        help="clicks on the scan, for networks that take clicks: JSON of the autoPET challenges or of 3D Slicer "
+        "(.mrk.json); may be repeated, since Slicer writes a file for each list of points",
+    )
+    parser.add_argument(
         "--output",
         type=path_argument,
         metavar="DIR",
@@ -142,8 +167,8 @@ def _parser(program: str) -> Parser:
         "--task",
         default="autopet2",
         choices=list(TASKS),
-        help="challenge whose folders are used: autopet2 for autoPET II and III, autopet4 for IV and V "
-        "(default: %(default)s)",
+        help="challenge whose folders are used: autopet2 for autoPET II and III, autopet4 for IV and V, with the "
+        "clicks in lesion-clicks.json if a network takes clicks (default: %(default)s)",
     )
     parser.add_argument(
         "--data-centric",

@@ -32,6 +32,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from swfastedit_core.system.command import Failure, Stopped, attempt, say
+from swfastedit_core.system.signals import raise_swallowed_stop
 
 Records = list[dict[str, Any]]
 Answer = tuple[Failure | None, Records]
@@ -72,6 +73,7 @@ def _work(calls: SimpleQueue[Call], answer: Callable[[], Answer]) -> None:
     call: Call | None = None
     try:
         while True:
+            raise_swallowed_stop()  # by the start, or by the case before
             call = calls.get()
             if call.set_running_or_notify_cancel():  # False: the client has closed the connection
                 call.set_result(answer())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from swfastedit_core.checkpoint import ENDINGS, SUFFIXES
@@ -29,6 +30,29 @@ def default_weights(project: Path, model: Path = MODEL) -> Path:
         used instead: the masks would come from the wrong network.
     """
     return _weights_below(model) or _weights_below(project / "weights") or project / "weights"
+
+
+def require_clicks_taken(paths: Sequence[Path], clicks: Path) -> None:
+    """Check the headers of weights for a network that takes clicks.
+
+    Parameters
+    ----------
+    paths
+        Checkpoints and folders of them.
+    clicks
+        The click file, for the message.
+
+    Raises
+    ------
+    UserError
+        If there is none, or the weights cannot be read.
+    """
+    from swfastedit_core.checkpoint import find_checkpoints, read_config
+
+    files = find_checkpoints(paths, interactive=True).files
+    if not any(read_config(file).channels.takes_clicks for file in files):
+        names = ", ".join(map(str, files))
+        raise UserError(f"{clicks}: the networks take no clicks ({names}); name interactive weights with --weights")
 
 
 def _weights_below(top: Path) -> Path | None:

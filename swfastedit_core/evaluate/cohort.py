@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -51,8 +52,11 @@ class Scoring:
     resample: bool = False
 
 
+S = TypeVar("S")
+
+
 @dataclass(frozen=True, kw_only=True)
-class CaseResult:
+class ScoredCase(Generic[S]):
     """The scores of a case, or why it has none.
 
     Attributes
@@ -70,10 +74,13 @@ class CaseResult:
     """
 
     case: str
-    scores: Scores | None = None
+    scores: S | None = None
     problem: str = ""
     remark: str = ""
     seconds: float | None = None
+
+
+CaseResult = ScoredCase[Scores]
 
 
 def score_cases(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
 from swfastedit_core.errors import UserError
+from swfastedit_core.evaluate.clicks.command import add_click_options, click_flags, score_clicks
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_cases
-from swfastedit_core.evaluate.data_sets import PROGRAM, add_data_set_options, data_set_flags, score_data_sets
+from swfastedit_core.evaluate.data_sets import add_data_set_options, data_set_flags, score_data_sets
+from swfastedit_core.evaluate.modes import Mode, choose_mode, flag_of
 from swfastedit_core.evaluate.pairs import Pairing, find_pairs, name_some
 from swfastedit_core.evaluate.results import Evaluation, require_output, write_evaluation
-from swfastedit_core.metrics.scores import RULES, TOLERANCE_MM
+from swfastedit_core.evaluate.setup import PROGRAM
+from swfastedit_core.metrics.overlap_scores import RULES
+from swfastedit_core.metrics.scores import TOLERANCE_MM
 from swfastedit_core.system.command import Parser, Stopped, path_argument, say
 from swfastedit_core.system.processors import limit_threads
 
@@ -24,32 +26,14 @@ DESCRIPTION = """Score masks against labels, or compare two sets of masks.
 --predictions DIR --labels DIR   score masks
 --weights PATH --data SPEC       segment data sets as process.py does, and score the masks; if it is interrupted, the
                                  same command goes on
+--clicks … --weights … --data …  segment data sets, then correct each mask with simulated clicks, and score every step
 --compare A B                    compare two sets of masks, or the results of two evaluations, case by case
 
 The first two write metrics.csv (a row for each case), metrics.json (means, medians, intervals), metrics.png and
-metrics.html. docs/evaluation.md says what each metric is.
+metrics.html. --clicks writes clicks.csv (a row for each step of each case), clicks.json, clicks.png and clicks.html.
+docs/evaluation.md says what each metric is.
 """
 NEEDED = ("grand_challenge_metrics", "matplotlib")  # of the extra `train`; a missing one is named before the work
-
-
-@dataclass(frozen=True)
-class Mode:
-    """One way to use the command.
-
-    Attributes
-    ----------
-    key
-        The option that chooses it.
-    needs, takes
-        Options that it needs besides, and those that it can have. `COMMON` ones belong to every mode.
-    run
-        Does everything, given the parsed options and a stream for the reasons of cases that fail.
-    """
-
-    key: str
-    needs: tuple[str, ...]
-    takes: tuple[str, ...]
-    run: Callable[[argparse.Namespace, TextIO], None]
 
 
 def run(arguments: list[str], *, stderr: TextIO) -> None:
@@ -62,7 +46,7 @@ def run(arguments: list[str], *, stderr: TextIO) -> None:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    mode = _choose_mode(options, parser)
+    mode = choose_mode(options, MODES, parser)
     _check(options)
     for package in NEEDED:
         import_module(package)
@@ -102,6 +86,7 @@ def _parser() -> Parser:
         help="bring a prediction on another grid to the label's; without it such a case is refused",
     )
     add_data_set_options(parser)
+    add_click_options(parser)
     comparison = parser.add_argument_group("two sets of masks on the same labels")
     comparison.add_argument(
         "--compare",
@@ -153,30 +138,6 @@ def _add_common(parser: Parser) -> None:
     common.add_argument("--quiet", action="store_true", help="print no progress")
 
 
-def _choose_mode(options: argparse.Namespace, parser: Parser) -> Mode:
-    """Return the mode of a command line; refuse options of other modes."""
-    given = {_flag(name) for name, value in vars(options).items() if value is not None}
-    chosen = [mode for mode in MODES if mode.key in given]
-    keys = " or ".join(mode.key for mode in MODES)
-    if not chosen:
-        parser.error(f"nothing to score: give {keys}")
-    if len(chosen) > 1:
-        parser.error(f"{' and '.join(mode.key for mode in chosen)} exclude each other; give one of them")
-    (mode,) = chosen
-    if missing := [flag for flag in mode.needs if flag not in given]:
-        parser.error(f"{mode.key} needs {' and '.join(missing)}, too")
-    own = {mode.key, *mode.needs, *mode.takes}
-    for other in MODES:
-        foreign = sorted(given & {*other.needs, *other.takes} - own)
-        if foreign:
-            parser.error(f"{foreign[0]} belongs to {other.key}, and {mode.key} is given")
-    return mode
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _check(options: argparse.Namespace) -> None:
     if not (math.isfinite(options.tolerance_mm) and options.tolerance_mm >= 0):
         raise UserError(f"--tolerance-mm {options.tolerance_mm:g}: expected 0 or more, in mm")
@@ -184,7 +145,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--workers {options.workers}: expected 0 or more")
     for name in ("lesion_labels", "prediction_labels"):
         if 0 in (getattr(options, name) or ()):
-            raise UserError(f"{_flag(name)} 0: is the background, expected the values of lesions")
+            raise UserError(f"{flag_of(name)} 0: is the background, expected the values of lesions")
 
 
 def scoring_of(options: argparse.Namespace) -> Scoring:
@@ -254,6 +215,13 @@ def _score_data_sets(options: argparse.Namespace, stderr: TextIO) -> None:
     score_data_sets(options, scoring_of(options), stderr=stderr)
 
 
+def _score_clicks(options: argparse.Namespace, stderr: TextIO) -> None:
+    from swfastedit_core.evaluate.clicks.files import FILES
+
+    require_output(options.output, FILES)
+    score_clicks(options, scoring_of(options), stderr=stderr)
+
+
 def _compare(options: argparse.Namespace, _: TextIO) -> None:
     from swfastedit_core.evaluate.comparison.compare import compare_sides, read_side
     from swfastedit_core.evaluate.comparison.files import FILES, write_comparison
@@ -277,5 +245,6 @@ OF_MASKS = ("--skip-unpaired", "--prediction-labels", "--resample", "--workers")
 MODES = (
     Mode("--predictions", ("--labels",), OF_MASKS, _score_predictions),
     Mode("--weights", ("--data",), data_set_flags(), _score_data_sets),
+    Mode("--clicks", ("--weights", "--data"), (*data_set_flags(), *click_flags()), _score_clicks),
     Mode("--compare", (), ("--labels", *OF_MASKS), _compare),
 )

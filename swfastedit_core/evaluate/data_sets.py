@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
-from swfastedit_core.challenge.given import require_limits
-from swfastedit_core.challenge.network_options import DEFAULTS, NetworkOptions, add_network_options, network_options_of
-from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.cohort import CaseResult, Scoring
-from swfastedit_core.evaluate.pairs import name_some
+from swfastedit_core.challenge.network_options import add_network_options
+from swfastedit_core.evaluate.cohort import Scoring
 from swfastedit_core.evaluate.results import Evaluation, write_evaluation
-from swfastedit_core.system.command import Parser, path_argument, require_writable, say
+from swfastedit_core.evaluate.setup import set_up
+from swfastedit_core.system.command import Parser, path_argument, say
 from swfastedit_core.train.arguments import add_settings
 from swfastedit_core.train.data.settings import DataSettings
-from swfastedit_core.train.data.sources import Source
 
-if TYPE_CHECKING:
-    from swfastedit_core.evaluate.segmenting import Outcome
-
-PROGRAM = "python -m swfastedit_core.evaluate"
+OTHERS = "another evaluation writes cases"
 FIELDS = ("specs", "fold", "split_file", "skip_bad", "pet_channel", "ct_channel", "patient")  # of DataSettings
 MEANINGS = {
     "fold": "only the validation set of this fold: the patients that a training with the same --fold holds out",
@@ -81,115 +72,36 @@ def score_data_sets(options: argparse.Namespace, scoring: Scoring, *, stderr: Te
     UserError
         If an option is wrong, there is no case, or a case has no scores.
     """
-    networks_given = network_options(options)
-    settings = _data_settings(options)
-    _prepare_output(options)
-    logging.basicConfig(stream=sys.stdout, level=logging.ERROR if options.quiet else logging.INFO, format="%(message)s")
-    from swfastedit_core.challenge.api_methods import load
-    from swfastedit_core.evaluate.segmenting import Segmenting, evaluate_cases, name_sources
-    from swfastedit_core.evaluate.stored_results import FOLDER, StoredResults, describe_networks
+    from swfastedit_core.evaluate.stored_results import FOLDER
+
+    setup = set_up(options, folder=options.output / FOLDER)
+    from swfastedit_core.evaluate.segmenting import Segmenting, evaluate_cases
+    from swfastedit_core.evaluate.stored_results import SCORES, StoredResults
     from swfastedit_core.train.store.folder_lock import locked_folder
 
-    notes: list[str] = []
-    cases = name_sources(_sources(settings, notes), options.save_predictions)
-    networks, _ = load(networks_given)
-    described = describe_networks(networks)
     stored = StoredResults(
         options.output / FOLDER,
-        networks=described,
-        options=networks_given.case,
+        networks=setup.described,
+        options=setup.options.case,
         scoring=scoring,
-        with_ct=networks.ct_network is not None,
+        with_ct=setup.networks.ct_network is not None,
+        kind=SCORES,
     )
     how = Segmenting(
-        options=networks_given.case,
+        options=setup.options.case,
         scoring=scoring,
         overwrite=bool(options.overwrite),
         quiet=options.quiet,
     )
-    with locked_folder(options.output / FOLDER, say=say, others="another evaluation writes cases"):
-        outcome = evaluate_cases(cases, networks, how, stored=stored, say=say)
-        results = _without_unusable(outcome, notes) if settings.skip_bad else outcome.results
+    with locked_folder(options.output / FOLDER, say=say, others=OTHERS):
+        outcome = evaluate_cases(setup.cases, setup.networks, how, stored=stored, say=say)
+        results = setup.evaluated(outcome)
         evaluation = Evaluation(
-            labels=" ".join(settings.specs),
-            predictions=", ".join(map(str, networks_given.weights)),
+            labels=" ".join(setup.data.specs),
+            predictions=", ".join(map(str, setup.options.weights)),
             scoring=scoring,
             results=tuple(results),
-            notes=(*networks.warnings, *notes),
-            segmentation=_describe(networks_given, described, settings),
+            notes=(*setup.networks.warnings, *setup.notes),
+            segmentation=setup.segmentation,
         )
         write_evaluation(evaluation, options.output, say=say, stderr=stderr)
-
-
-def _without_unusable(outcome: Outcome, notes: list[str]) -> list[CaseResult]:
-    """Leave out the cases whose data cannot be used, and note them."""
-    results = [result for result in outcome.results if result.case not in outcome.unusable]
-    if not results:
-        raise UserError(f"none of {len(outcome.results)} cases can be used: {outcome.results[0].problem}")
-    if outcome.unusable:
-        notes.append(
-            f"{len(outcome.unusable)} of {len(outcome.results)} cases cannot be used and are left out (--skip-bad): "
-            f"{name_some(outcome.unusable)}"
-        )
-    return results
-
-
-def network_options(options: argparse.Namespace) -> NetworkOptions:
-    """Return which networks run and how; options that are not given have the defaults of process.py.
-
-    Raises
-    ------
-    UserError
-        If a value is beyond its limits.
-    """
-    require_limits(Parser(prog=PROGRAM), vars(options))
-    return NetworkOptions(**network_options_of(argparse.Namespace(**{**DEFAULTS, **_given(options)})))
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if value is not None}
-
-
-def _data_settings(options: argparse.Namespace) -> DataSettings:
-    from swfastedit_core.train.options import data_settings_of
-
-    if repeated := next((spec for spec in options.data if options.data.count(spec) > 1), None):
-        raise UserError(f"--data names {repeated} twice, expected each data set once")
-    if options.split is not None and not options.split.is_file():
-        raise UserError(f"--split {options.split}: no such file")
-    return data_settings_of(argparse.Namespace(**_given(options)))
-
-
-def _prepare_output(options: argparse.Namespace) -> None:
-    from swfastedit_core.evaluate.stored_results import FOLDER
-
-    require_writable(options.output / FOLDER / "a case")
-    if (masks := options.save_predictions) is not None:
-        require_writable(masks / "a mask")
-
-
-def _sources(data: DataSettings, notes: list[str]) -> Sequence[Source]:
-    """Return the cases to evaluate: the validation set of a fold or split, else all."""
-    from swfastedit_core.train.data.splits import split
-    from swfastedit_core.train.store.training_data import find_all_sources
-
-    sources = find_all_sources(data, remark=notes.append)
-    if data.fold is None and data.split_file is None:
-        return sources
-    return split(sources, fold=data.fold, split_file=data.split_file)[1]
-
-
-def _describe(networks: NetworkOptions, described: dict[str, Any], data: DataSettings) -> dict[str, Any]:
-    """Return how the masks were made, for ``metrics.json``."""
-    from swfastedit_core.train.data.splits import name_of_split
-
-    case = networks.case
-    return {
-        "weights": [str(path) for path in networks.weights],
-        **{name: value for name, value in described.items() if name != "configurations"},
-        "region": "full" if case.full_grid else "body",
-        "overlap": case.overlap,
-        "vote": case.majority,
-        "min_lesion_ml": case.min_lesion_ml,
-        "split": name_of_split(fold=data.fold, split_file=data.split_file) or None,
-    }

@@ -1,35 +1,23 @@
-"""Segment and score the cases of data sets; results are kept, so that an interrupted evaluation goes on."""
+"""Segment and score the cases of data sets."""
 
 from __future__ import annotations
 
-import time
-import unicodedata
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
+from dataclasses import dataclass
+from functools import partial
 
 from swfastedit_core.challenge.case import CaseOptions
-from swfastedit_core.challenge.cases import FileId, file_id, require_memory_for, require_replaceable
 from swfastedit_core.challenge.console import progress_bar
 from swfastedit_core.engine.ensemble import Ensemble
-from swfastedit_core.errors import DataWarning, UserError
-from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_volumes
+from swfastedit_core.evaluate.case_loop import Outcome, Work, run_cases
+from swfastedit_core.evaluate.cohort import Scoring, score_volumes
+from swfastedit_core.evaluate.named_sources import NamedSource
 from swfastedit_core.evaluate.stored_results import StoredResults
-from swfastedit_core.files.formats import suffix_of
-from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.files.write import write_mask
+from swfastedit_core.metrics.overlap_scores import OverlapScores
 from swfastedit_core.metrics.scores import Scores
 from swfastedit_core.pipeline import segment
-from swfastedit_core.system.command import Stopped, attempt
-from swfastedit_core.train.data.label_values import doubts_about_label
-from swfastedit_core.train.data.sources import Scan, Source, read_source
-from swfastedit_core.train.data.survey import problem_of_values
-
-SUFFIX_OF_PHANTOMS = ".nii.gz"  # of their masks
-GO_ON = "the same command goes on with the others"
+from swfastedit_core.train.data.sources import Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,170 +40,33 @@ class Segmenting:
     quiet: bool = False
 
 
-@dataclass(kw_only=True)
-class Outcome:
-    """The results of the cases, in their order, and the cases whose data cannot be used."""
-
-    results: list[CaseResult] = field(default_factory=list)
-    unusable: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class NamedSource:
-    """A case with a name that no other case has, and the file for its mask, if one is wanted."""
-
-    name: str
-    source: Source
-    mask: Path | None
-
-
-def name_sources(sources: Sequence[Source], predictions: Path | None = None) -> list[NamedSource]:
-    """Name cases as their data sets name them; if two have the same name, all begin with the name of the data set.
-
-    Parameters
-    ----------
-    sources
-        Of one data set or several.
-    predictions
-        Folder for the masks. A mask has the name of the case and the format of the scan.
-
-    Raises
-    ------
-    UserError
-        If two cases still have the same name; names that differ only in case are the same in some file systems.
-    """
-    names = [source.case for source in sources]
-    if _repeated(names) is not None:
-        names = [f"{_data_set(source)}/{source.case}" for source in sources]
-    if (same := _repeated(names)) is not None:
-        raise UserError(f"two cases are named {same}; evaluate their data sets one after the other")
-    return [
-        NamedSource(name, source, predictions / f"{name}{_suffix(source)}" if predictions else None)
-        for name, source in zip(names, sources, strict=True)
-    ]
-
-
 def evaluate_cases(
     cases: Sequence[NamedSource],
     networks: Ensemble,
     how: Segmenting,
     *,
-    stored: StoredResults,
+    stored: StoredResults[Scores],
     say: Callable[[str], None],
-) -> Outcome:
-    """Segment and score cases one after the other; each result is stored as soon as it exists.
-
-    A case that fails does not stop the others. One case at a time is in memory.
+) -> Outcome[Scores]:
+    """Segment and score cases; see `run_cases`.
 
     Parameters
     ----------
-    cases
-        From `name_sources`.
-    networks
-        From `load_networks`.
+    cases, networks, stored, say
+        As for `run_cases`.
     how
         How they are segmented and scored.
-    stored
-        Results that exist already, under the same settings; new ones are added.
-    say
-        Takes lines for the user.
-
-    Returns
-    -------
-    Outcome
-        A result for each case.
-
-    Raises
-    ------
-    UserError
-        If a result cannot be stored.
     """
-    known = {case.name: stored.read(case.name, stored.key(case.source), case.mask) for case in cases}
-    done = sum(result is not None for result in known.values())
-    if done and not how.quiet:
-        say(f"{done} of {len(cases)} cases are done already")
-    stale = sum(result is None and stored.exists(name) for name, result in known.items())
-    if stale and not how.quiet:
-        say(f"{stale} earlier results are not used: their weights, options or files were others")
-    scans = {file_id(path) for case in cases for path in _files(case.source)}
-    outcome = Outcome()
-    try:
-        for case in cases:
-            result = known[case.name]
-            if result is None:
-                result, usable = _evaluate(case, networks, how, stored=stored, scans=scans)
-                done += not result.problem
-                if not how.quiet:
-                    say(f"{done} of {len(cases)} cases done; {_describe(result)}")
-                if result.remark:
-                    say(f"warning: {case.name}: {result.remark}")
-                if not usable:
-                    outcome.unusable.append(case.name)
-            outcome.results.append(result)
-    except (KeyboardInterrupt, Stopped) as stopped:
-        stopped.add_note(f"{done} of {len(cases)} cases are done; {GO_ON}")
-        raise
-    return outcome
-
-
-def _evaluate(
-    case: NamedSource, networks: Ensemble, how: Segmenting, *, stored: StoredResults, scans: set[FileId | None]
-) -> tuple[CaseResult, bool]:
-    """Return the result of a case, and whether its data can be used; store the result if there is no problem."""
-    key, begin = stored.key(case.source), time.perf_counter()
-    scans_read: list[Scan] = []
-    scores: list[Scores] = []
-
-    def check() -> None:
-        if case.mask is not None:
-            require_replaceable(case.mask, scans=scans, overwrite=how.overwrite)
-
-    def read() -> None:
-        scans_read.append(_read(case.source, networks))
-
-    def score() -> None:
-        scores.append(_segment_and_score(case, scans_read, networks, how))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        unwritable = attempt(check)
-        unreadable = None if unwritable else attempt(read)
-        failure = unwritable or unreadable
-        doubts = [] if failure else _doubts(scans_read[0], case.source)
-        failure = failure or attempt(score)
-    if failure:
-        return CaseResult(case=case.name, problem=failure.reason), unreadable is None or not unreadable.expected
-    remarks = [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
-    result = CaseResult(
-        case=case.name,
-        scores=scores[0],
-        remark="; ".join(dict.fromkeys(" ".join(text.split()) for text in [*remarks, *doubts])),
-        seconds=time.perf_counter() - begin,
+    work = Work(
+        score=partial(_segment_and_score, networks=networks, how=how),
+        describe=describe_scores,
+        overwrite=how.overwrite,
+        quiet=how.quiet,
     )
-    stored.write(result, key, case.mask)
-    return result, True
+    return run_cases(cases, networks, work, stored=stored, say=say)
 
 
-def _read(source: Source, networks: Ensemble) -> Scan:
-    """Read a case as training does; refuse a PET without an image, or one that is a CT."""
-    if source.pet is not None:
-        require_memory_for(read_geometry(source.pet, form=source.form), networks, source=str(source.pet))
-    scan = read_source(source, with_ct=networks.ct_network is not None)
-    if problem := problem_of_values(scan, source):
-        raise UserError(problem)
-    return scan
-
-
-def _doubts(scan: Scan, source: Source) -> list[str]:
-    """Say what speaks against the label."""
-    label, values = scan.label.array_zyx, scan.label_values
-    doubts = doubts_about_label(values, lesion_share=float(np.count_nonzero(label) / label.size))
-    if values and source.lesion_labels and not set(values) & set(source.lesion_labels):
-        doubts.append(f"the label has no voxel with a lesion value, only {', '.join(map(str, values[:10]))}")
-    return doubts
-
-
-def _segment_and_score(case: NamedSource, scans: list[Scan], networks: Ensemble, how: Segmenting) -> Scores:
+def _segment_and_score(case: NamedSource, scans: list[Scan], *, networks: Ensemble, how: Segmenting) -> Scores:
     """Segment the scan of a list, which is emptied: its voxels are released when they are not needed any more."""
     scan = scans.pop()
     label, pets, cts = scan.label, [scan.pet], [scan.ct]
@@ -237,35 +88,7 @@ def _segment_and_score(case: NamedSource, scans: list[Scan], networks: Ensemble,
     return scores
 
 
-def _describe(result: CaseResult) -> str:
-    """Return the most important scores of a case in a line; of a case without scores, the problem."""
-    if result.scores is None:
-        return f"{result.case}: {result.problem}"
-    scores = result.scores
+def describe_scores(scores: Scores | OverlapScores) -> str:
+    """Return Dice, FPV and FNV in a few words."""
     figures = {"Dice": f"{scores.dice:.3f}", "FPV": f"{scores.fpv_ml:.1f} ml", "FNV": f"{scores.fnv_ml:.1f} ml"}
-    listed = ", ".join(f"{name} {text if 'nan' not in text else 'not defined'}" for name, text in figures.items())
-    return f"{result.case}: {listed}, {result.seconds:.1f} s"
-
-
-def _files(source: Source) -> list[Path]:
-    return [path for path in (source.pet, source.label, source.ct) if path is not None]
-
-
-def _suffix(source: Source) -> str:
-    return SUFFIX_OF_PHANTOMS if source.pet is None else (suffix_of(source.pet) or SUFFIX_OF_PHANTOMS)
-
-
-def _data_set(source: Source) -> str:
-    """Return the last folder of a data set, or the word for phantoms."""
-    layout, _, place = source.group.partition(":")
-    return layout if source.phantom_seed is not None else Path(place).resolve().name
-
-
-def _repeated(names: Sequence[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        folded = unicodedata.normalize("NFC", name).casefold()
-        if folded in seen:
-            return name
-        seen.add(folded)
-    return None
+    return ", ".join(f"{name} {text if 'nan' not in text else 'not defined'}" for name, text in figures.items())

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from swfastedit_core import __version__
 from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.errors import UserError
-from swfastedit_core.evaluate.cohort import CaseResult, Scoring
+from swfastedit_core.evaluate.cohort import S, ScoredCase, Scoring
 from swfastedit_core.evaluate.table import scores_of
+from swfastedit_core.metrics.scores import Scores
 from swfastedit_core.system.atomic import replacing
 from swfastedit_core.train.data.sources import Source
 from swfastedit_core.train.data.survey import file_state
@@ -27,7 +28,30 @@ FOLDER = "cases"  # in the folder of the results
 ENDING = ".json"
 
 
-class StoredResults:
+@dataclass(frozen=True)
+class Kind(Generic[S]):
+    """Scores of one kind as values for JSON.
+
+    Attributes
+    ----------
+    encode
+        Returns the values.
+    decode
+        Returns the scores; raises KeyError, TypeError or ValueError if the values are others.
+    """
+
+    encode: Callable[[S], Any]
+    decode: Callable[[Any], S]
+
+
+def _encode(scores: Scores) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in asdict(scores).items()}
+
+
+SCORES = Kind[Scores](_encode, scores_of)
+
+
+class StoredResults(Generic[S]):
     """The results of cases in a folder, one file each.
 
     A result is used again only if the case's files, the weights, all options that change masks or scores, and the
@@ -43,6 +67,8 @@ class StoredResults:
         How the cases are segmented and scored.
     with_ct
         Whether a CT is read.
+    kind
+        Of the scores.
     """
 
     def __init__(
@@ -53,18 +79,27 @@ class StoredResults:
         options: CaseOptions,
         scoring: Scoring,
         with_ct: bool,
+        kind: Kind[S],
     ) -> None:
-        self._folder, self._with_ct = folder, with_ct
+        self._folder, self._with_ct, self._kind = folder, with_ct, kind
         self._common = [FORMAT, __version__, dict(networks), asdict(options), asdict(scoring)]
 
-    def key(self, source: Source) -> str:
-        """Return the digest of everything that the result of a case depends on, with the files as they are now."""
+    def key(self, source: Source, *more: Any) -> str:
+        """Return the digest of everything that the result of a case depends on, with the files as they are now.
+
+        Parameters
+        ----------
+        source
+            The case.
+        *more
+            Values for JSON on which this case depends besides.
+        """
         files = [file_state(path) for path in (source.pet, source.label, source.ct if self._with_ct else None)]
         reading = [source.phantom_seed, source.lesion_labels, source.label_grid, source.form]
-        content = json.dumps([*self._common, reading, files], sort_keys=True)
+        content = json.dumps([*self._common, reading, files, *more], sort_keys=True)
         return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
 
-    def read(self, name: str, key: str, mask: Path | None = None) -> CaseResult | None:
+    def read(self, name: str, key: str, mask: Path | None = None) -> ScoredCase[S] | None:
         """Return the result of a case; None if there is none, or it has another key.
 
         Parameters
@@ -80,9 +115,9 @@ class StoredResults:
         if written.get("key") != key or (mask is not None and not _is_unchanged(mask, written.get("mask"))):
             return None
         try:
-            return CaseResult(
+            return ScoredCase[S](
                 case=name,
-                scores=scores_of(written["scores"]),
+                scores=self._kind.decode(written["scores"]),
                 remark=str(written["remark"]),
                 seconds=float(written["seconds"]),
             )
@@ -93,7 +128,7 @@ class StoredResults:
         """Whether there is a file of a case, whatever it holds."""
         return self._file(name).exists()
 
-    def write(self, result: CaseResult, key: str, mask: Path | None = None) -> None:
+    def write(self, result: ScoredCase[S], key: str, mask: Path | None = None) -> None:
         """Store the result of a case under its key, which must be from before its files were read.
 
         Raises
@@ -103,11 +138,10 @@ class StoredResults:
         """
         assert result.scores is not None
         path = self._file(result.case)
-        scores = {name: None if math.isnan(value) else value for name, value in asdict(result.scores).items()}
         content = {
             "key": key,
             "case": result.case,
-            "scores": scores,
+            "scores": self._kind.encode(result.scores),
             "remark": result.remark,
             "seconds": result.seconds,
             "mask": file_state(mask),

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from swfastedit_core.evaluate.cohort import CaseResult
+from swfastedit_core.metrics.overlap_scores import OverlapScores
 from swfastedit_core.metrics.scores import Scores
 
 RESAMPLES, CONFIDENCE, SEED = 9_999, 0.95, 0
@@ -170,7 +171,7 @@ def bootstrap_interval(samples: Sequence[np.ndarray], statistic: Callable[..., n
     return (float(low), float(high)) if defined else None
 
 
-def pool_lesions(scores: Sequence[Scores]) -> Lesions:
+def pool_lesions(scores: Sequence[Scores | OverlapScores]) -> Lesions:
     """Count the lesions of all cases together, as autoPET V does, and return the rates of these counts."""
     found, false, missed = (
         np.array([getattr(one, name) for one in scores], np.float64)

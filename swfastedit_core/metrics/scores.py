@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.metrics.matching import match_lesions, overlap_components
+from swfastedit_core.metrics.overlap_scores import RULES, crop
 from swfastedit_core.metrics.surface import hd95_mm, surface_dice
 
-RULES = ("autopet2", "autopet3", "autopet4", "autopet5")  # whose convention holds for an empty label
 TOLERANCE_MM = 2.0  # of the surface Dice
 
 
@@ -91,7 +91,7 @@ def score_mask(
         raise ValueError(f"label {truth.shape} and prediction {prediction.shape} differ in shape")
     if rules not in RULES:
         raise ValueError(f"rules must be one of {', '.join(RULES)}, not {rules!r}")
-    truth, prediction = _crop(truth, prediction)
+    truth, prediction = crop(truth, prediction)
     overlaps = overlap_components(truth, prediction)
     lesions = match_lesions(overlaps)
     voxel_ml = math.prod(map(float, spacing_zyx_mm)) / 1000
@@ -129,15 +129,3 @@ def _dice(truth: np.ndarray, prediction: np.ndarray, *, rules: str) -> float:
     if both + missed or (rules == "autopet2" and false):
         return float(2 * both / (2 * both + missed + false))
     return math.nan
-
-
-def _crop(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two masks as bool in the smallest box that holds both; of no voxel if both are empty."""
-    truth, prediction = truth != 0, prediction != 0
-    for axis in range(truth.ndim):
-        others = tuple(other for other in range(truth.ndim) if other != axis)
-        used = np.flatnonzero(truth.any(axis=others) | prediction.any(axis=others))
-        box = [slice(None)] * truth.ndim
-        box[axis] = slice(used[0], used[-1] + 1) if used.size else slice(0)
-        truth, prediction = truth[tuple(box)], prediction[tuple(box)]
-    return truth, prediction

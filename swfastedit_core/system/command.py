@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from swfastedit_core.errors import UserError, is_out_of_memory
 from swfastedit_core.system.limits import LeastMemory, require_memory_limits
+from swfastedit_core.system.signals import Stopped as Stopped
+from swfastedit_core.system.signals import raise_swallowed_stop, signal_line, signals_stop
 
 OUT_OF_MEMORY = (
     "out of memory: the scan does not fit this machine, or its GPU; "
@@ -57,10 +58,6 @@ class Failure:
 
     reason: str
     expected: bool
-
-
-class Stopped(BaseException):
-    """A signal asked the program to end. It is an exception, so that temporary files are removed."""
 
 
 def path_argument(text: str) -> Path:
@@ -110,22 +107,30 @@ def require_writable(target: Path) -> None:
 
 
 def attempt(work: Callable[[], object]) -> Failure | None:
-    """Run work; return why it failed, or None. Exceptions that end the program, such as signals, pass through."""
+    """Run work; return why it failed, or None. Exceptions that end the program, such as signals, pass through.
+
+    Work that fails after a signal fails because of the signal, whatever a library made of its exception.
+    """
     try:
         work()
-    except UserError as error:
+        return None
+    except Exception as error:
+        raise_swallowed_stop()
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, UserError):
         return Failure(" ".join(str(error).split()), expected=True)
-    except ModuleNotFoundError as error:
+    if isinstance(error, ModuleNotFoundError):
         reason = (
             f"the package '{error.name}' is missing; start with ./run.sh, which installs it, or run "
             "pip install '.[train]' in the clone"
         )
         return Failure(reason, expected=False)
-    except Exception as error:
-        with suppress(OSError):
-            traceback.print_exc(file=sys.stdout)
-        return Failure(_unexpected(error), expected=False)
-    return None
+    with suppress(OSError):
+        traceback.print_exception(error, file=sys.stdout)
+    return Failure(_unexpected(error), expected=False)
 
 
 def run_command(work: Callable[[TextIO], object], *, least: LeastMemory | None = None) -> int:
@@ -200,7 +205,7 @@ def only_the_reason_on_stderr() -> Iterator[TextIO]:
 def _outcome(work: Callable[[], object]) -> tuple[int, str]:
     """Return exit code and reason; no reason means success."""
     try:
-        with _signals_stop():
+        with signals_stop():
             failure = attempt(work)
     except KeyboardInterrupt as stopped:
         return 128 + signal.SIGINT, _with_notes(signal_line(signal.SIGINT), stopped)
@@ -210,11 +215,6 @@ def _outcome(work: Callable[[], object]) -> tuple[int, str]:
     except SystemExit as end:  # --help
         return int(end.code or 0), ""
     return (1, failure.reason) if failure else (0, "")
-
-
-def signal_line(number: int) -> str:
-    """Return the line about a program that a signal ended."""
-    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 def _with_notes(reason: str, stopped: BaseException) -> str:
@@ -228,35 +228,6 @@ def _unexpected(error: Exception) -> str:
     if NO_THREAD in str(error):
         return THREAD_REFUSED
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; standard output has the details"
-
-
-@contextmanager
-def _signals_stop() -> Iterator[None]:
-    """Turn signals that end a program into an exception; a signal that is ignored, as under nohup, stays ignored.
-
-    After the first one all are ignored until the work has ended. Signals that were blocked before are unblocked:
-    `supervisor.supervise` blocks them until this handler is there.
-    """
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        for one in wanted:  # a second signal would interrupt the removal of temporary files
-            signal.signal(one, signal.SIG_IGN)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise Stopped(number)
-
-    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.getsignal(number) for number in wanted}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def open_standard_streams() -> None:

@@ -18,8 +18,9 @@ from contextlib import suppress
 from io import FileIO
 from typing import NoReturn
 
-from swfastedit_core.system.command import open_standard_streams, signal_line
+from swfastedit_core.system.command import open_standard_streams
 from swfastedit_core.system.limits import forbid_core_dumps, memory_limits
+from swfastedit_core.system.signals import signal_line
 
 GRACE_SECONDS = 1.5  # for the program's own end after a signal; it removes its temporary files meanwhile
 SHUTDOWN_SECONDS = 5.0  # for the end of Python; threads of libraries may wait for each other for ever

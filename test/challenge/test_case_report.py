@@ -12,7 +12,8 @@ import pytest
 import SimpleITK as sitk
 from program import MASKS, assert_is_mask_of_the_scan, files, reports, scan
 
-from swfastedit_core.challenge.case import Case, CaseOptions, CaseRecord
+from swfastedit_core.challenge.case import Case, CaseOptions
+from swfastedit_core.challenge.case_record import CaseRecord
 from swfastedit_core.challenge.case_report import write_case_report
 from swfastedit_core.challenge.cases import add_reports
 from swfastedit_core.challenge.options import parse

@@ -7,14 +7,16 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from served import Work, ask, free_port, http_threads, serving
 
 from swfastedit_core.challenge import server as server_module
 from swfastedit_core.challenge.port import open_port
+from swfastedit_core.challenge.server import serve
 from swfastedit_core.errors import UserError
-from swfastedit_core.system.command import Stopped
+from swfastedit_core.system.command import Stopped, run_command
 
 
 def test_a_second_call_waits_and_health_answers_meanwhile(capfd):
@@ -174,3 +176,67 @@ def test_signal_between_a_case_and_its_answer_ends_the_server_as_it_should(monke
     caller.join(30)
     assert seen == [201]
     assert capsys.readouterr().out == "stopped\n"
+
+
+def swallow_sigterm():
+    """Import as torch does: its C++ code drops whatever is raised while it imports numpy."""
+    with suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def half_a_minute():
+    """Fail a test whose server does not end."""
+
+    def fail(*_):
+        raise TimeoutError("the server waits for calls")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def ended(load):
+    """Return the exit code of a server that nobody calls."""
+    listening = open_port("127.0.0.1", free_port())
+    return run_command(lambda stderr: serve(load, listening=listening, stderr=stderr))
+
+
+@pytest.mark.usefixtures("half_a_minute")
+def test_start_that_a_swallowed_signal_broke_is_no_reason_of_calls(capfd):
+    def load():
+        swallow_sigterm()
+        raise ImportError("cannot load module more than once per process")
+
+    assert ended(load) == 143
+    assert capfd.readouterr() == ("", "ended by SIGTERM\n")
+    assert http_threads() == []
+
+
+@pytest.mark.usefixtures("half_a_minute")
+def test_signal_that_the_start_swallowed_ends_the_server_before_the_first_call(capfd):
+    def load():
+        swallow_sigterm()
+        return Work()
+
+    assert ended(load) == 0
+    assert capfd.readouterr() == ("stopped\n", "")
+
+
+@pytest.mark.usefixtures("half_a_minute")
+def test_signal_that_a_case_swallowed_ends_the_server_after_the_case(capfd):
+    port = free_port()
+    listening = open_port("127.0.0.1", port)
+
+    def case():
+        swallow_sigterm()
+        return [{"case": 1}]
+
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(ask, port, "/invoke", "POST")
+        code = run_command(lambda stderr: serve(lambda: case, listening=listening, stderr=stderr))
+    assert answer.result() == (201, {"reports": [{"case": 1}]})
+    assert code == 0
+    assert capfd.readouterr() == ("stopped\n", "")

@@ -1,12 +1,20 @@
-"""metrics.html and compare.html in a headless browser."""
+"""metrics.html, compare.html and clicks.html in a headless browser."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
 from accessibility import accessibility_faults
 from browser import PHONE, opened, read_pdf
+from click_curves import curve, step
 from tiny_masks import mask, write
+
+from swfastedit_core.evaluate.clicks.curve import CurveResult
+from swfastedit_core.evaluate.clicks.files import ClickEvaluation, write_click_evaluation
+from swfastedit_core.evaluate.clicks.protocols import AutoPet5
+from swfastedit_core.evaluate.cohort import Scoring
 
 pytestmark = pytest.mark.long  # a browser takes seconds
 
@@ -49,7 +57,34 @@ def compare_page(metrics_page):
     return top / "comparison/compare.html"
 
 
-PAGES = ("metrics_page", "compare_page")
+@pytest.fixture(scope="module")
+def clicks_page(tmp_path_factory):
+    results = [
+        CurveResult(
+            case=name,
+            scores=curve(
+                step(0.5, fpv=1000.0, fnv=100.0),
+                step(0.6, fpv=2345.5, tumour=[(0, 0, 0)], failure=MARKUP),
+            ),
+            remark=MARKUP,
+        )
+        for name in DOTS
+    ]
+    evaluation = ClickEvaluation(
+        labels=MARKUP,
+        predictions="w.safetensors",
+        scoring=Scoring(),
+        protocol=AutoPet5().settings(),
+        segmentation={},
+        results=tuple(results),
+        notes=(MARKUP,),
+    )
+    folder = tmp_path_factory.mktemp("clicks")
+    write_click_evaluation(evaluation, folder, say=lambda _: None, stderr=sys.stderr)
+    return folder / "clicks.html"
+
+
+PAGES = ("metrics_page", "compare_page", "clicks_page")
 
 
 @pytest.mark.parametrize("settings", [{}, PHONE, {"color_scheme": "dark"}], ids=["desktop", "phone", "dark"])

@@ -28,8 +28,8 @@ from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.errors import UserError
 from swfastedit_core.evaluate import data_sets, results, segmenting
 from swfastedit_core.evaluate.cohort import CaseResult, Scoring, score_volumes
-from swfastedit_core.evaluate.segmenting import name_sources
-from swfastedit_core.evaluate.stored_results import StoredResults
+from swfastedit_core.evaluate.named_sources import name_sources
+from swfastedit_core.evaluate.stored_results import SCORES, StoredResults
 from swfastedit_core.files.write import is_own_mask
 from swfastedit_core.labels.masks import read_label_file
 from swfastedit_core.metrics.scores import score_mask
@@ -204,7 +204,13 @@ def stored(tmp_path):
     source = Source("a/b", "a", "images:d", tmp_path / "pet.mha", tmp_path / "label.mha", tmp_path / "ct.mha")
 
     def open_results(**changed):
-        settings = {"networks": {"weights": "1"}, "options": CaseOptions(), "scoring": Scoring(), "with_ct": True}
+        settings = {
+            "networks": {"weights": "1"},
+            "options": CaseOptions(),
+            "scoring": Scoring(),
+            "with_ct": True,
+            "kind": SCORES,
+        }
         return StoredResults(tmp_path / "cases", **(settings | changed))
 
     one, none = np.ones((2, 2, 2), np.uint8), np.zeros((2, 2, 2), np.uint8)

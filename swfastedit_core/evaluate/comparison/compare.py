@@ -25,7 +25,8 @@ from swfastedit_core.evaluate.results import SUMMARY
 from swfastedit_core.evaluate.summary import AVERAGED
 from swfastedit_core.evaluate.table import FILE as TABLE
 from swfastedit_core.evaluate.table import read_table
-from swfastedit_core.metrics.scores import RULES, Scores
+from swfastedit_core.metrics.overlap_scores import RULES
+from swfastedit_core.metrics.scores import Scores
 
 ALL_VALUES = "all above 0"  # of lesion labels, as metrics.json has it
 SAME_MEAN = 1e-9  # difference of the means of one column, by the order of the sum

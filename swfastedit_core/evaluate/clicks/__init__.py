@@ -1,0 +1,1 @@
+"""Evaluation of networks that take clicks: how scores change from click to click."""
