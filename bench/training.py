@@ -86,10 +86,10 @@ def settings_for(device: str) -> list[Setting]:
     if device == "cuda":
         float16 = ("--precision", "float16")
         return [
-            Setting("recipe, 224³, float16", float16, 10),
-            Setting("recipe, 224³, bfloat16", ("--precision", "bfloat16"), 10),
-            Setting("recipe, 224³, float16, compiled", (*float16, "--compile"), 10),
-            Setting("recipe, 224³, float16, in windows of 128³", (*float16, "--train-in-windows", "0.25"), 5),
+            Setting("recipe, 224³ in windows of 128³, float16", float16, 5),
+            Setting("recipe, 224³ in windows of 128³, bfloat16", ("--precision", "bfloat16"), 5),
+            Setting("recipe, whole crops of 224³, float16", (*float16, "--whole-crops"), 10),
+            Setting("recipe, whole crops of 224³, float16, compiled", (*float16, "--whole-crops", "--compile"), 10),
             Setting(
                 "demonstration, bfloat16",
                 (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16", "--batch", "8"),

@@ -15,17 +15,11 @@ from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
+from swfastedit_core.train.run.optimiser import build_optimiser, learning_rate_at
 from swfastedit_core.train.run.settings import LearningSettings
 
-LAST_LEARNING_RATE = 1e-8  # as in the recipe
 MAX_SKIPPED_STEPS = 20  # in a row, without finite loss and gradients; then the run ends
 SEED_STRIDE = 2**20  # distance between the random seeds of two runs: more than a run has steps
-
-
-def learning_rate_at(step: int, *, steps: int, first: float) -> float:
-    """Return the learning rate of a step: cosine annealing to 1e-8, as `torch.optim.lr_scheduler.CosineAnnealingLR`."""
-    share = step / max(steps, 1)
-    return LAST_LEARNING_RATE + (first - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
 
 
 class _WarmedUpAverage:
@@ -99,18 +93,21 @@ class Trainer:
             network,
             deep_supervision=learning.deep_supervision,
             window=config.window,
-            overlap=learning.window_overlap,
+            overlap=learning.overlap_in_training,
         ).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # no stub for this argument
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=learning.learning_rate)
+        optimiser = build_optimiser(learning.optimizer, self.model.parameters(), learning_rate=learning.learning_rate)
         module = torch.compile(self.model) if compiled else self.model
         self._module, self._optimiser = fabric.setup(cast(nn.Module, module), optimiser)
         self.average = AveragedModel(network, multi_avg_fn=_WarmedUpAverage(learning.ema)) if learning.ema else None
-        self._loss = SegmentationLoss(squared=not learning.plain_dice)
+        self._loss = SegmentationLoss(
+            learning.loss, background=not learning.exclude_background, squared=not learning.plain_dice
+        )
 
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
-        return learning_rate_at(self.step, steps=self.steps, first=self.learning.learning_rate)
+        learning = self.learning
+        return learning_rate_at(self.step, steps=self.steps, first=learning.learning_rate, schedule=learning.schedule)
 
     def train_step(self, image: Tensor, label: Tensor, *, stop_requested: bool = False) -> tuple[float, bool]:
         """Do one optimiser step; skip it if loss or gradients are not finite.
