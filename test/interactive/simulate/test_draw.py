@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from swfastedit_core.interactive.simulate import draw as draw_module
+from swfastedit_core.interactive.simulate.distance import distance_to_border
+from swfastedit_core.interactive.simulate.draw import draw_voxel
+
+DRAWS = 10_000
+# A block of 5³ voxels: 98 at distance 1, 26 at distance 2, its centre at distance 3; and a single voxel.
+REGION = np.zeros((7, 8, 12), bool)
+REGION[1:6, 2:7, 1:6] = True
+REGION[3, 3, 10] = True
+DISTANCE = np.zeros(REGION.shape)
+DISTANCE[1:6, 2:7, 1:6] = 1
+DISTANCE[2:5, 3:6, 2:5] = 2
+DISTANCE[3, 4, 3] = 3
+DISTANCE[3, 3, 10] = 1
+
+
+def p_value(draw, weights):
+    """Compare the frequencies of 10,000 draws with weights of the voxels of the region."""
+    rng = np.random.default_rng(23)
+    counts = Counter(tuple(draw_voxel(REGION, rng, draw=draw).tolist()) for _ in range(DRAWS))
+    voxels = [tuple(voxel) for voxel in np.argwhere(REGION).tolist()]
+    assert set(counts) <= set(voxels)
+    weights = weights[REGION]
+    return chisquare([counts[voxel] for voxel in voxels], DRAWS * weights / weights.sum()).pvalue
+
+
+def test_uniform_draws_take_all_voxels_equally_often():
+    assert p_value("uniform", np.ones(REGION.shape)) > 0.01
+
+
+def test_distance_draws_follow_exp_of_the_distance_minus_1(monkeypatch):
+    measured = distance_to_border(REGION)  # once: it takes most of the time
+    monkeypatch.setattr(draw_module, "distance_to_border", lambda region: measured)
+    assert p_value("distance", np.exp(DISTANCE) - 1) > 0.01
+
+
+def test_a_chi_squared_test_tells_the_two_apart():
+    assert p_value("uniform", np.exp(DISTANCE) - 1) < 1e-6
+
+
+def test_large_distances_do_not_overflow():
+    region = np.ones((1, 1, 2001), bool)
+    region[0, 0, 0] = False  # distances are 1 to 2000; exp(2000) is no number
+    rng = np.random.default_rng(0)
+    with np.errstate(over="raise", invalid="raise"):
+        x = np.array([draw_voxel(region, rng, draw="distance")[2] for _ in range(300)])
+    assert np.mean(x == 2000) == pytest.approx(1 - np.exp(-1), abs=0.09)
+    assert x.min() > 1980
+
+
+@pytest.mark.parametrize("draw", ["uniform", "distance"])
+def test_index_is_in_the_order_of_the_axes(draw):
+    region = np.zeros((3, 4, 5), np.uint8)
+    region[2, 0, 3] = 7
+    voxel = draw_voxel(region, np.random.default_rng(0), draw=draw)
+    assert (voxel.tolist(), voxel.dtype) == ([2, 0, 3], np.int64)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "distance"])
+def test_empty_region_has_no_voxel(draw):
+    rng = np.random.default_rng(0)
+    assert draw_voxel(np.zeros((3, 4, 5), bool), rng, draw=draw) is None
+    assert draw_voxel(torch.zeros(3, 4, 5), rng, draw=draw) is None
+
+
+@pytest.mark.parametrize("draw", ["uniform", "distance"])
+def test_a_tensor_gives_the_same_voxels_as_its_array(draw):
+    def drawn(region):
+        rng = np.random.default_rng(1)
+        return [draw_voxel(region, rng, draw=draw).tolist() for _ in range(20)]
+
+    assert drawn(torch.from_numpy(REGION)) == drawn(REGION)
