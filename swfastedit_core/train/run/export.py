@@ -76,7 +76,10 @@ def _describe_weights(checkpoint: Checkpoint, which: str) -> str:
     name, training = checkpoint.path.name, checkpoint.config.training
     if name == BEST:
         validation = training["validation"]
-        reason = f"the best validation: mean Dice {validation['dice']:.4f} of {validation['cases']} scans"
+        with_clicks = ""
+        if "clicked_dice" in validation:
+            with_clicks = f", {validation['clicked_dice']:.4f} with {validation['clicks']} clicks of each kind"
+        reason = f"the best validation: mean Dice {validation['dice']:.4f} of {validation['cases']} scans{with_clicks}"
     elif which == "last":
         reason = "--which last"
     else:

@@ -133,7 +133,7 @@ def test_scan_that_cannot_be_validated_is_reported_and_left_out(data, tmp_path):
     held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
     how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": warned.append}
     found = validate(checkpoint, held_out, should_stop=lambda: False, **how)
-    assert [one.score.case for one in found] == ["blob5"]
+    assert [one.plain.score.case for one in found] == ["blob5"]
     assert len(warned) == 1
     assert warned[0].startswith("warning: blob2 is left out of this validation: ")
     assert validate(checkpoint, held_out, should_stop=lambda: True, **how) == []
@@ -308,7 +308,7 @@ def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
     list_states(run / "states")[-1].unlink()
     capfd.readouterr()
     assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
-    assert "validation cases or overlap changed" in capfd.readouterr().out
+    assert "validation cases, overlap or clicks changed" in capfd.readouterr().out
     assert read_state(list_states(run / "states")[-1])["validation"]["best"]["cases"] == ["blob2"]
     assert read_config(run / "best.safetensors").training["step"] == 9
 
