@@ -7,6 +7,7 @@ from swfastedit_core.intensity import PercentileIntensity
 from swfastedit_core.train.data.layouts import CHANNELS_LAYOUT
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import PHANTOM
+from swfastedit_core.train.run.click_compatibility import require_click_effect
 from swfastedit_core.train.run.execution import Schedule
 from swfastedit_core.train.run.settings import RunSettings
 from swfastedit_core.train.setting import text_of
@@ -79,6 +80,7 @@ def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
     _require_shares(settings.data)
     _require_effect(settings, schedule)
     _require_crop_size(settings)
+    require_click_effect(settings.clicks, settings.crops.size, schedule)
 
 
 def _require_shares(data: DataSettings) -> None:

@@ -28,6 +28,19 @@ ADDED_SETTINGS = {  # those that states of earlier versions do not hold, with th
     "--validate-on": "None",
     "--limit": "None",
     "clicks": "None",
+    "--interactive": "False",
+    "--click-encoding": "'graded-ball'",
+    "--without-clicks": "0.2",
+    "--max-clicks": "10",
+    "--error-clicks": "0.5",
+    "--click-draw": "'uniform'",
+    "--rounds": "0",
+    "--stop": "'rounds'",
+    "--strategy": "'corrective'",
+    "--probability": "0.5",
+    "--dice-threshold": "0.1",
+    "max_offset": "3",
+    "noisy": "0.2",
 }
 
 
