@@ -13,12 +13,14 @@ from numbered import Numbered
 from torch import nn
 
 from swfastedit_core import UserError
-from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.checkpoint import Channels, CheckpointConfig
 from swfastedit_core.engine.choice import cpu_has_bfloat16
+from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
+from swfastedit_core.train.crops.click_settings import ClickSettings, sample_clicks
 from swfastedit_core.train.crops.loader import CaseSampler, Crops, batches
 from swfastedit_core.train.run.fabric import launch_fabric, training_precision
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
@@ -250,6 +252,60 @@ def test_novograd_scales_each_tensors_gradient_by_its_norm():
     weight.grad = torch.tensor([30.0, 40.0])
     optimiser.step()
     torch.testing.assert_close(weight.detach(), torch.tensor([3.0 - 0.1 * 0.6, 4.0 - 0.1 * 0.8]))
+
+
+INTERACTIVE = replace(
+    CONFIG,
+    network=NetworkConfig("dynunet", (4,) * 6, in_channels=3),
+    channels=Channels.PET_CLICKS,
+    clicks=GradedBallEncoding(),
+)
+
+
+def guided_weights_after(trainer, settings, steps):
+    """Train with clicks; those of a step depend on its index, as in a run."""
+    for step in range(trainer.step, steps):
+        image, label = crop(step)
+        clicks = sample_clicks(image[0].numpy(), label[0, 0].numpy(), np.random.default_rng(step), settings)
+        trainer.train_step(image, label, torch.from_numpy(clicks[None]))
+    return trainer.weights()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"without": 0.0, "from_errors": 1.0, "draw": "distance"},
+        {"rounds": 3, "stop": "probability", "probability": 0.8, "encoding": "disc"},
+        {"rounds": 2, "stop": "dice-probability", "strategy": "deepgrow"},
+    ],
+)
+def test_interactive_training_goes_on_as_if_nothing_had_happened(settings, fabric):
+    chosen = ClickSettings(interactive=True, **settings)
+    config = replace(INTERACTIVE, clicks=chosen.click_encoding())
+
+    def new():
+        return Trainer(config, LearningSettings(learning_rate=1e-2), fabric, steps=4, clicks=chosen)
+
+    whole, first, second = new(), new(), new()
+    expected = guided_weights_after(whole, chosen, 4)
+    guided_weights_after(first, chosen, 2)
+    second.load_state(first.state())
+    found = guided_weights_after(second, chosen, 4)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    kernel = "input_block.conv1.conv.weight"
+    assert not torch.equal(found[kernel][:, 1:], new().weights()[kernel][:, 1:])  # the guidance channels learn
+
+
+def test_predictions_of_rounds_leave_network_and_gradients_as_they_are(fabric):
+    """Between two steps the network is in evaluation mode, without gradients; the step itself is in training mode."""
+    settings = ClickSettings(interactive=True, rounds=3)
+    trainer = Trainer(INTERACTIVE, LearningSettings(), fabric, steps=4, clicks=settings)
+    calls = []
+    trainer.model.network.register_forward_hook(
+        lambda network, given, _: calls.append((network.training, torch.is_grad_enabled(), given[0].shape[1]))
+    )
+    guided_weights_after(trainer, settings, 1)
+    assert calls == [(False, False, 3)] * 3 + [(True, True, 3)]
 
 
 @pytest.mark.parametrize(
