@@ -48,7 +48,7 @@ class ForeignNetwork:
         return network_from_shapes({name: tuple(tensor.shape) for name, tensor in self.tensors.items()})
 
 
-def read_foreign(path: Path, *, key: str | None = None) -> ForeignNetwork:
+def read_foreign(path: Path, *, key: str | None = None, device: str = "cpu") -> ForeignNetwork:
     """Read the one residual DynUNet in a file of `torch.save`. No code in the file is run.
 
     Parameters
@@ -57,13 +57,15 @@ def read_foreign(path: Path, *, key: str | None = None) -> ForeignNetwork:
         The file.
     key
         Name of the network, for a file that holds several.
+    device
+        As for `load_torch_file`: ``meta`` leaves the values of the tensors in the file.
 
     Raises
     ------
     UserError
         If the file cannot be read, or holds no such network, or several and no key tells which.
     """
-    content = load_torch_file(path)
+    content = load_torch_file(path, device=device)
     networks = list(find_networks(content))
     if not networks:
         raise UserError(f"{path}: {_describe(content)}")

@@ -69,15 +69,18 @@ class Checkpoint:
 
 
 def read_config(path: Path) -> CheckpointConfig:
-    """Read the description of a checkpoint, without its weights if the format allows it.
+    """Read the description of a checkpoint without its weights.
+
+    For files of `torch.save` the shapes of the tensors are read, and the description is the recipe's.
 
     Raises
     ------
     UserError
-        As `read_checkpoint`.
+        As `read_checkpoint`, but the weights are not checked.
     """
+    _require_file(path)
     if path.suffix != OWN_SUFFIX:
-        return read_checkpoint(path).config
+        return _read_foreign(path, device="meta").config
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -141,8 +144,8 @@ def _read_own(path: Path, key: str | None) -> Checkpoint:
     return Checkpoint(path, config, tensors)
 
 
-def _read_foreign(path: Path, key: str | None) -> Checkpoint:
-    network = read_foreign(path, key=key)
+def _read_foreign(path: Path, key: str | None = None, *, device: str = "cpu") -> Checkpoint:
+    network = read_foreign(path, key=key, device=device)
     try:
         config = CheckpointConfig.of_the_recipe(network.config())
     except UserError as error:

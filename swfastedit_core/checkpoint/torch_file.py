@@ -48,8 +48,15 @@ STAND_INS: list[Any] = [
 ]
 
 
-def load_torch_file(path: Path) -> object:
-    """Read what a file of `torch.save` holds, tensors on the CPU. No code in the file is run.
+def load_torch_file(path: Path, *, device: str = "cpu") -> object:
+    """Read what a file of `torch.save` holds. No code in the file is run.
+
+    Parameters
+    ----------
+    path
+        The file.
+    device
+        Where tensors are put. With ``meta`` their values are not read, only names, types and shapes.
 
     Raises
     ------
@@ -62,7 +69,7 @@ def load_torch_file(path: Path) -> object:
     try:
         with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol, in torch's words; `_reason` has its own
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: {_reason(path, error)}") from error
     except Exception as error:  # the unpickler raises nearly any type on a damaged file

@@ -17,7 +17,7 @@ from swfastedit_core.system.stopwatch import timed
 class Ensemble:
     """One network or several, all on one device.
 
-    It may mix networks that take PET only and networks that take PET and CT.
+    It may mix networks that take PET only and networks that take PET and CT, also networks with and without clicks.
 
     Parameters
     ----------
@@ -93,6 +93,7 @@ def load_networks(
     precision: str = "auto",
     engine: str = "auto",
     window_batch: int | None = None,
+    interactive: bool = False,
 ) -> Ensemble:
     """Load weights and start to prepare the networks in the background.
 
@@ -108,6 +109,8 @@ def load_networks(
         ``auto``, ``openvino`` or ``torch``, see `engine.make_engine`.
     window_batch
         Windows at a time; None leaves it to the engine.
+    interactive
+        Whether there may be clicks: of a folder with automatic and interactive networks, which kind is used.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def load_networks(
     where = resolve_device(device)
     networks: list[Engine] = []
     remarks: dict[str, list[str]] = {}  # files by what is said about them
-    found = find_checkpoints(paths)
+    found = find_checkpoints(paths, interactive=interactive)
     for path in found.files:
         checkpoint = read_checkpoint(path)
         for remark in checkpoint.notices:

@@ -90,7 +90,8 @@ def test_nothing_is_written_if_one_of_several_files_must_not_be_replaced(run, tm
 def test_export_says_what_the_program_uses_of_the_folder(run, tmp_path, capfd):
     out = tmp_path / "out"
     write_weights(out / "demo.safetensors", demonstration=True)
-    left_out = f"notice: {out}: not used: demo.safetensors (demonstration weights are not used beside others)"
+    reason = "demonstration weights are not used beside others, unless named with --weights FILE"
+    left_out = f"notice: {out}: not used: demo.safetensors ({reason})"
     assert export_and_use(capfd, run, out)[1] == [f"process.py --weights {out} will use run.safetensors", left_out]
     write_weights(out / "older.safetensors", step=5)
     assert export_and_use(capfd, run, out)[1] == [
