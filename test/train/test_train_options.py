@@ -189,6 +189,7 @@ def test_options_of_clicks_reach_settings_and_header():
         ("--rounds 10", "--rounds has no effect without --interactive"),
         ("--click-encoding disc", "--click-encoding has no effect without --interactive"),
         ("--validation-clicks 5", "--validation-clicks has no effect without --interactive"),
+        ("--interactive --validation-clicks 5", "--validation-clicks has no effect without held-out cases"),
         ("--interactive --stop dice", "--stop has no effect without --rounds"),
         ("--interactive --probability 0.9", "--probability has no effect without --rounds"),
         ("--interactive --click-draw distance --error-clicks 0", "--click-draw has no effect with --error-clicks 0"),

@@ -16,7 +16,7 @@ OF_DRAWN_CLICKS = ("without", "most", "from_errors")
 NEED_PROBABILITY = ("probability", "deepgrow")  # stopping rules
 
 
-def require_click_effect(clicks: ClickSettings, crop: Triple, schedule: Schedule) -> None:
+def require_click_effect(clicks: ClickSettings, crop: Triple, schedule: Schedule, *, has_validation_set: bool) -> None:
     """Refuse settings of clicks that would have no effect.
 
     Parameters
@@ -27,6 +27,8 @@ def require_click_effect(clicks: ClickSettings, crop: Triple, schedule: Schedule
         Voxels of a crop.
     schedule
         With the number of clicks in a validation.
+    has_validation_set
+        Whether cases are held out.
 
     Raises
     ------
@@ -35,8 +37,9 @@ def require_click_effect(clicks: ClickSettings, crop: Triple, schedule: Schedule
     """
     for flag, reason in _useless(clicks, crop):
         raise UserError(f"{flag} has no effect {reason}")
-    if schedule.validation_clicks != Schedule.validation_clicks and not clicks.interactive:
-        raise UserError("--validation-clicks has no effect without --interactive")
+    if schedule.validation_clicks != Schedule.validation_clicks and not (clicks.interactive and has_validation_set):
+        missing = "held-out cases: give --fold, --split or --validate-on" if clicks.interactive else "--interactive"
+        raise UserError(f"--validation-clicks has no effect without {missing}")
 
 
 def _useless(clicks: ClickSettings, crop: Triple) -> Iterator[tuple[str, str]]:

@@ -80,7 +80,9 @@ def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
     _require_shares(settings.data)
     _require_effect(settings, schedule)
     _require_crop_size(settings)
-    require_click_effect(settings.clicks, settings.crops.size, schedule)
+    require_click_effect(
+        settings.clicks, settings.crops.size, schedule, has_validation_set=settings.data.has_validation_set
+    )
 
 
 def _require_shares(data: DataSettings) -> None:

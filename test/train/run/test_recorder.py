@@ -385,6 +385,18 @@ def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(two_ra
     assert one[1][1] == two[1][1] == one[0][1] != one[2][1]
 
 
+@pytest.mark.long
+def test_two_processes_need_not_have_the_same_number_of_rounds(data, prepared, tmp_path):
+    """A process that waited for a prediction of the other one would wait for ever."""
+    options = [*NARROW, "--data", f"images:{data}", "--store", str(prepared[0]), *COMMON, "--validation-clicks", "1"]
+    rounds = ["--interactive", "--rounds", "3", "--stop", "probability"]
+    how = {"prefix": [*TORCHRUN, "-m", "swfastedit_core.train"]}
+    finished("--output", tmp_path / "run", *options, *rounds, **how)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
+    assert float(metrics(tmp_path / "run")[-1]["clicked_dice"]) >= 0
+    assert read_config(tmp_path / "run" / "last.safetensors").training["processes"] == 2
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     run = tmp_path / "run"
