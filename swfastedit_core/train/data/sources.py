@@ -157,7 +157,7 @@ def find_sources(
 def find_test_set(
     spec: str, *, seed: int, lesion_labels: tuple[int, ...], patient: str | None, search: Search
 ) -> list[Source]:
-    """List the cases in imagesTs of a data set; none where the layout has no such folder.
+    """List the cases in imagesTs of a data set; none if it has no such folder.
 
     Parameters
     ----------
@@ -170,10 +170,10 @@ def find_test_set(
         As `find_sources`; also if no scan has a label in labelsTs: many published test sets have none.
     """
     layout, _, place = spec.partition(":")
-    if layout != CHANNELS_LAYOUT:
-        return []
     folder = Path(place).expanduser()
-    if not (folder / "labelsTs").is_dir() and (folder / "imagesTs").is_dir():
+    if layout != CHANNELS_LAYOUT or not (folder / "imagesTs").is_dir():
+        return []
+    if not (folder / "labelsTs").is_dir():
         raise UserError(
             f"{folder / 'imagesTs'} has no labels: {folder / 'labelsTs'} is missing, as in many published test sets; "
             "use --fold or --split instead of --validate-on"

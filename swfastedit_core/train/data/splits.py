@@ -102,9 +102,11 @@ def split_off_test_set(sources: Sequence[Source]) -> Split:
     Raises
     ------
     UserError
-        If a patient has scans in both sets.
+        If there is no case of imagesTs, or a patient has scans in both sets.
     """
     sets = tuple([source for source in sources if source.in_test_set == in_test_set] for in_test_set in (False, True))
+    if not sets[1]:
+        raise UserError("--validate-on imagesTs: no data set of the layout images has a folder imagesTs")
     if both := set.intersection(*({source.patient for source in cases} for cases in sets)):
         raise UserError(
             f"imagesTs: patient {_some(both)} is in imagesTr, too; all scans of a patient belong in one set: remove "

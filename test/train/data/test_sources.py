@@ -651,18 +651,21 @@ def test_test_set_has_nnunets_channels(tmp_path):
     assert in_test_set(tmp_path) == [("b", "imagesTs/b_0001.mha", "labelsTs/b.mha", "imagesTs/b_0000.mha")]
 
 
-def test_test_set_without_labels_is_refused(tmp_path):
-    tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha")
-    for files, message in (
-        ([], "no scan found, expected in it: imagesTs/NAME.nii.gz"),
-        (["imagesTs/b.mha"], f"{tmp_path / 'labelsTs'} is missing, as in many published test sets; use --fold or"),
-        (["labelsTs/c.mha"], "1 scan(s), such as b.mha, but no label for any"),
-    ):
-        tree(tmp_path, *files)
-        with pytest.raises(UserError) as refusal:
-            in_test_set(tmp_path)
-        assert message in str(refusal.value)
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["imagesTs/b.mha"], "labelsTs is missing, as in many published test sets; use --fold or --split instead"),
+        (["imagesTs/b.mha", "labelsTs/c.mha"], "1 scan(s), such as b.mha, but no label for any"),
+        (["imagesTs/notes.txt", "labelsTs/b.mha"], "no scan found, expected in it: imagesTs/NAME.nii.gz"),
+    ],
+)
+def test_test_set_without_pairs_is_refused(files, message, tmp_path):
+    tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", *files)
+    with pytest.raises(UserError) as refusal:
+        in_test_set(tmp_path)
+    assert message in str(refusal.value)
 
 
-def test_other_layouts_have_no_test_set():
+def test_other_layouts_and_data_sets_without_the_folder_have_no_test_set(tmp_path):
+    assert in_test_set(tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha")) == []
     assert find_test_set("phantom:2", seed=0, lesion_labels=(), patient=None, search=Search()) == []

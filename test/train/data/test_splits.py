@@ -200,5 +200,7 @@ def test_test_set_is_held_out_and_shares_no_patient_with_the_training_set():
     training = of_data_set("images:x", "a", "b")
     held_out = of_data_set("images:x", "c", in_test_set=True)
     assert split_off_test_set([*training, *held_out]) == (training, held_out)
+    with pytest.raises(UserError, match="no data set of the layout images has a folder imagesTs"):
+        split_off_test_set(training)
     with pytest.raises(UserError, match="imagesTs: patient b is in imagesTr, too"):
         split_off_test_set([*training, *of_data_set("images:x", "b", in_test_set=True)])

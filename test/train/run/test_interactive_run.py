@@ -81,10 +81,15 @@ def test_interactive_run_starts_from_an_automatic_network(options, tmp_path, cap
     capfd.readouterr()
     back = ["--output", str(tmp_path / "back"), *options, "--steps", "1"]
     assert command.main([*back, "--start-from", str(tuned / "last.safetensors")]) == 1
-    assert "the weights have another network than the run: in_channels 3 instead of 1" in capfd.readouterr().err
+    assert (
+        "other channels than the run: pet,tumour guidance,background guidance instead of pet" in capfd.readouterr().err
+    )
     other_clicks = ["--interactive", "--click-encoding", "disc", "--start-from", str(tuned / "last.safetensors")]
     assert command.main([*back, *other_clicks]) == 1
-    assert "the weights have another clicks than the run" in capfd.readouterr().err
+    assert "another encoding of clicks than the run: GradedBallEncoding(radius=2) instead of" in capfd.readouterr().err
+    with_ct = ["--interactive", "--channels", "pet,ct", "--start-from", str(start)]
+    assert command.main([*back, *with_ct]) == 1
+    assert "other channels than the run: pet instead of pet,ct,tumour guidance" in capfd.readouterr().err
 
 
 def test_simulated_clicks_are_in_their_class_and_the_same_each_time():

@@ -429,6 +429,8 @@ def test_first_cases_are_trained_on_and_imagests_is_validated_on(options, data, 
         "train": ["blob0", "blob1"],
         "validation": ["blob3", "blob4"],
     }
+    assert command.main(["survey", "--data", f"images:{ours}", "--validate-on", "imagesTs", "--preparers", "1"]) == 0
+    assert "6 of 6 patients" in capfd.readouterr().out
     training = read_config(run / "best.safetensors").training
     assert (training["data"][0]["cases"], training["held_out"], training["validation"]["cases"]) == (2, 2, 2)
     assert (training["options"]["limit"], training["options"]["validate_on"]) == (2, "imagesTs")
