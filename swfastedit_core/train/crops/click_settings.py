@@ -48,7 +48,7 @@ class ClickSettings:
         See `crop_clicks`.
     """
 
-    interactive: bool = setting(False, "--interactive", "train a network that takes clicks")
+    interactive: bool = setting(False, "--interactive", "train a network that takes clicks and works without them")
     encoding: str = setting(
         "graded-ball",
         "--click-encoding",
@@ -58,7 +58,9 @@ class ClickSettings:
     without: float = setting(
         0.2, "--without-clicks", "share of crops without any click", metavar="P", check=SHARE_BELOW_ONE
     )
-    most: int = setting(10, "--max-clicks", "largest number of clicks of each kind in a crop", check=at_least(1))
+    most: int = setting(
+        10, "--max-clicks", "largest number of clicks of each kind in a crop", metavar="N", check=at_least(1)
+    )
     from_errors: float = setting(
         0.5,
         "--error-clicks",

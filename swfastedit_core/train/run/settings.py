@@ -39,14 +39,15 @@ class LearningSettings:
     schedule: Literal["cosine", "multistep", "polynomial"] = setting(
         "cosine",
         "--schedule",
-        "how the learning rate falls: as a cosine to 1e-8; multistep: to a third after each quarter of the steps; "
-        "polynomial: to 0, with the square of the share of steps that are left",
+        "how the learning rate falls: as a cosine to 1e-8; multistep: times 0.333 after 1/4, 1/2 and "
+        "3/4 of the steps; polynomial: to 0, with the square of the share of steps that are left",
     )
     optimizer: Literal["adam", "novograd"] = setting("adam", "--optimizer", "optimiser")
     initial_weights: Path | None = setting(
         None,
         "--start-from",
-        "fine-tune these weights, of the same network, channels, spacing and intensities",
+        "fine-tune these weights, of the same network, channels, spacing and intensities; a network that takes clicks "
+        "may start from one that does not",
         metavar="WEIGHTS",
         default_text="random weights",
         names_files=True,
