@@ -416,10 +416,10 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
 def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypatch):
     train_step, held, alive = Trainer.train_step, [], []
 
-    def watched(trainer, image, label, **how):
+    def watched(trainer, image, label, clicks, **how):
         held.extend((weakref.ref(image), weakref.ref(label)))
         alive.append(sum(crop() is not None for crop in held))
-        return train_step(trainer, image, label, **how)
+        return train_step(trainer, image, label, clicks, **how)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     arguments = ["--output", str(tmp_path / "run"), *options, "--steps", "8", "--transplant", "0.5"]
@@ -432,7 +432,21 @@ def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypat
 def test_memory_stays_level(options, tmp_path):
     """Ten epochs and ten more: what is held in memory after the first ten is all there is."""
     psutil = pytest.importorskip("psutil")
-    more = ["--crop", "64", "64", "64", "--transplant", "0.5", "--steps", "60", "--log-every", "3", "--loaders", "1"]
+    more = [
+        "--whole-crops",
+        "--crop",
+        "64",
+        "64",
+        "64",
+        "--transplant",
+        "0.5",
+        "--steps",
+        "60",
+        "--log-every",
+        "3",
+        "--loaders",
+        "1",
+    ]
     process = started("--output", tmp_path / "run", *options, *more)
     resident = {}
     for line in process.stdout:
