@@ -130,13 +130,13 @@ def guidance(image: Any, clicks: Sequence[Click], config: CheckpointConfig) -> t
     """
     encoding = config.clicks
     assert isinstance(encoding, DiscEncoding | GaussianEncoding)
-    to_grid = np.linalg.inv(image.affine) @ image.meta["original_affine"]
+    to_grid = np.linalg.inv(image.affine.numpy()) @ np.asarray(image.meta["original_affine"].tolist())
     channels = torch.zeros((len(ClickKind), *image.shape[1:]))
     for channel, kind in zip(channels, ClickKind, strict=True):
         for click in clicks:
             if click.kind is kind:
-                x, y, z = np.rint(to_grid @ (*click.position, 1.0))[:3].astype(int)
-                channel[x, y, z] = 1.0
+                nearest = np.rint(to_grid @ (*click.position, 1.0))[:3].astype(int)
+                channel[tuple(np.minimum(nearest, np.array(channel.shape) - 1))] = 1.0
         if channel.any():
             blurred = GaussianFilter(3, encoding.sigma)(channel[None, None])[0, 0]
             channel.copy_((blurred - blurred.min()) / (blurred.max() - blurred.min()))

@@ -6,6 +6,7 @@ nearly everywhere, so they are stored as `SparseChannel`, and a window gets its 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,6 +146,17 @@ class Guidance:
             channel.write(target, box)
         return channels
 
+    def digest(self, box: Box) -> bytes:
+        """Return a digest of what `cut` returns for a box; empty if that is 0 everywhere."""
+        digest, empty = hashlib.blake2b(digest_size=16), True
+        for number, channel in enumerate((self.tumour, self.background)):
+            for part, values in channel.parts(box):
+                if values.any():
+                    empty = False
+                    digest.update(repr((number, part)).encode())
+                    digest.update(values.tobytes())
+        return b"" if empty else digest.digest()
+
     def changed_from(self, other: Guidance) -> np.ndarray:
         """Return the voxels in which a channel differs from that of another guidance on the same grid.
 
@@ -177,7 +189,7 @@ def network_voxels(voxels: FileVoxels, placement: Placement) -> FileVoxels:
     dict
         For each kind, voxels along R, A, S, int64 [N, 3], different from each other.
     """
-    return {kind: _unique(_on_network_grid(of_kind, placement)) for kind, of_kind in voxels.items()}
+    return {kind: _unique(on_network_grid(of_kind, placement)) for kind, of_kind in voxels.items()}
 
 
 def paint_guidance(voxels: Mapping[ClickKind, np.ndarray], shape: Triple, encoding: ClickEncoding) -> Guidance:
@@ -197,7 +209,8 @@ def paint_guidance(voxels: Mapping[ClickKind, np.ndarray], shape: Triple, encodi
     return Guidance(shape, tumour, background)
 
 
-def _on_network_grid(index_xyz: np.ndarray, placement: Placement) -> np.ndarray:
+def on_network_grid(index_xyz: np.ndarray, placement: Placement) -> np.ndarray:
+    """Return the voxel of the network's grid whose centre is nearest, for each voxel x, y, z of the file, [N, 3]."""
     along = index_xyz[:, list(placement.file_axis)]
     flipped = np.array(placement.ras_shape) - 1 - along
     nearest = np.floor(np.where(placement.flipped, flipped, along) / placement.step + 0.5).astype(np.int64)

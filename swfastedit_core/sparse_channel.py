@@ -41,13 +41,17 @@ class SparseChannel:
 
     def write(self, target: Tensor, box: Box) -> None:
         """Write the values in a box into a tensor of zeros, [X, Y, Z], on any device."""
+        for part, values in self.parts(box):
+            target[part.slices] = torch.from_numpy(values)
+
+    def parts(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        """Yield the parts of a box in which tiles are stored, counted from its start, and their values."""
         inside = box.clipped(Box.whole(self.shape))
         for number in _numbers(inside):
             if number in self.tiles:
                 tile = tile_box(number, self.shape)
                 part = tile.clipped(inside)
-                values = self.tiles[number][part.relative_to(tile).slices]
-                target[part.relative_to(box).slices] = torch.from_numpy(values)
+                yield part.relative_to(box), self.tiles[number][part.relative_to(tile).slices]
 
     def changed_from(self, other: SparseChannel) -> np.ndarray:
         """Return the voxels that differ from another channel of the same shape, int64 [N, 3]."""

@@ -43,7 +43,8 @@ def find_checkpoints(paths: Iterable[str | Path], *, interactive: bool = False) 
     3. networks of the other use, if there are some of the wanted use: interactive networks take clicks, automatic ones
        do not.
 
-    Documents are ignored. Everything else that is left out is named in a notice.
+    Documents are ignored. Everything else that is left out is named in a notice, except a shipped demonstration beside
+    the other one.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def _in_folder(folder: Path, *, interactive: bool) -> tuple[list[Path], list[str
         (others, f"expected {ENDINGS}"),
         (twins, f"the {OWN_SUFFIX} file of the same name is used"),
         (demonstrations, "demonstration weights are not used beside others, unless named with --weights FILE"),
-        (of_the_other_use, f"{wanted} are used"),
+        (_without(of_the_other_use, [path for path in marked if path.name in SHIPPED]), f"{wanted} are used"),
     )
     return used, [f"{folder}: not used: {_names(paths)} ({reason})" for paths, reason in left_out if paths]
 

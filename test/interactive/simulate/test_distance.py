@@ -24,6 +24,12 @@ def test_distances_are_those_of_scipy_in_the_whole_volume(density):
     assert measured.dtype == np.float32
 
 
+def test_distances_of_a_few_small_parts_of_a_large_volume():
+    region = np.zeros((60, 70, 80), bool)
+    region[3:9, 60:70, 2:5] = region[50:60, 0:6, 70:80] = region[20:22, 30:35, 31:40] = True
+    np.testing.assert_array_equal(distance_to_border(region), ndimage.distance_transform_edt(region).astype(np.float32))
+
+
 def test_a_region_that_fills_the_array_ends_at_the_border_of_the_array():
     assert distance_to_border(np.ones((1, 3, 4), bool)).tolist() == [[[1] * 4] * 3]
     assert distance_to_border(np.ones((3, 3, 3), bool))[1, 1].tolist() == [1, 2, 1]

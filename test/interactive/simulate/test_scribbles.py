@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial.distance import cdist
 from scipy.stats import chisquare
 
-from swfastedit_core.interactive.simulate.scribbles import SCRIBBLES, boundary, centerline, random_line
+from swfastedit_core.interactive.simulate.scribbles import SCRIBBLES, _farthest_pair, boundary, centerline, random_line
 
 
 def drawn(*rows):
@@ -76,6 +78,27 @@ def test_centre_line_of_a_ring_follows_it():
     assert len(line) > 15  # 80 % of half of its circumference
 
 
+def test_centre_line_of_noise_needs_little_memory():
+    """Its skeleton has thousands of voxels; all pairs of them would be gigabytes."""
+    numbers, _ = ndimage.label(np.random.default_rng(0).random((400, 400)) < 0.55, np.ones((3, 3)))
+    mask = numbers == np.bincount(numbers.ravel())[1:].argmax() + 1
+    tracemalloc.start()
+    line = voxels_of(centerline, mask)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert are_a_path(line)
+    assert len(line) > 300
+    assert peak < 200e6
+
+
+def test_farthest_voxels_are_those_of_all_pairs():
+    rng = np.random.default_rng(0)
+    for density in (0.02, 0.1, 0.5):
+        voxels = np.argwhere(rng.random((30, 40)) < density)
+        first, second = np.unravel_index(cdist(voxels, voxels).argmax(), (len(voxels),) * 2)
+        assert _farthest_pair(voxels) == (first, second)
+
+
 def test_a_region_without_a_skeleton_is_taken_whole():
     assert voxels_of(centerline, region(np.s_[3:5, 4:6])) == [(3, 4), (3, 5), (4, 4), (4, 5)]
     assert len(voxels_of(centerline, drawn(".#.", "###", ".#."))) == 5
@@ -130,5 +153,6 @@ def test_border_of_the_image_is_no_border_of_the_region():
     assert {y for seed in range(20) for y, _ in voxels_of(boundary, mask, seed)} == {5}
 
 
-def test_boundary_of_a_small_region_has_two_steps():
-    assert voxels_of(boundary, drawn("###")) == [(0, 0), (0, 1), (0, 2)]
+def test_boundary_of_a_small_region_has_two_steps_where_there_is_room():
+    walks = {tuple(voxels_of(boundary, region(np.s_[3, 4:7]), seed)) for seed in range(30)}
+    assert walks == {((3, 4), (3, 5), (3, 6)), ((3, 5), (3, 4)), ((3, 6), (3, 5), (3, 4))}
