@@ -234,7 +234,8 @@ def test_option_files_of_the_demonstration_are_read(name):
     assert settings.config.preprocessing == Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0))
     assert settings.config.demonstration
     assert settings.crops.small_lesion_preference == 0.6
-    assert settings.learning.steps == (9500 if name == "demo-tumours" else 5000)
+    steps = {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500, "demo-interactive": 3000}
+    assert settings.learning.steps == steps[name]
     assert (settings.learning.clip, settings.learning.ema, settings.learning.deep_supervision) == (1.0, 0.999, True)
     assert settings.learning.overlap_in_training is None
     assert settings.config.channels.takes_clicks == (name == "demo-interactive")
