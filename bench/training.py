@@ -33,6 +33,8 @@ AUGMENTATION = (
     *("--noise", "0.15", "--gamma", "0.2", "--scale", "0.3", "--transplant", "0.4", "--clip", "1", "--ema", "0.999"),
     "--deep-supervision",
 )
+BFLOAT16 = ("--precision", "bfloat16")
+ROUNDS = ("--interactive", "--rounds", "10")
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,24 @@ def settings_for(device: str) -> list[Setting]:
     if device == "cuda":
         float16 = ("--precision", "float16")
         return [
-            Setting("recipe, 224³, float16", float16, 10),
-            Setting("recipe, 224³, bfloat16", ("--precision", "bfloat16"), 10),
-            Setting("recipe, 224³, float16, compiled", (*float16, "--compile"), 10),
-            Setting("recipe, 224³, float16, in windows of 128³", (*float16, "--train-in-windows", "0.25"), 5),
+            Setting("recipe, 224³ in windows of 128³, float16", float16, 5),
+            Setting("recipe, 224³ in windows of 128³, bfloat16", BFLOAT16, 5),
+            Setting("recipe with clicks, float16", (*float16, "--interactive"), 5),
+            Setting("recipe in 10 rounds, float16", (*float16, *ROUNDS), 2),
+            Setting("recipe, whole crops of 224³, float16", (*float16, "--whole-crops"), 10),
+            Setting("recipe, whole crops of 224³, float16, compiled", (*float16, "--whole-crops", "--compile"), 10),
             Setting(
                 "demonstration, bfloat16",
-                (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16", "--batch", "8"),
+                (*DEMONSTRATION, *AUGMENTATION, *BFLOAT16, "--batch", "8"),
                 25,
             ),
         ]
     return [
-        Setting("demonstration, bfloat16", (*DEMONSTRATION, *AUGMENTATION, "--precision", "bfloat16"), 15),
+        Setting("demonstration, bfloat16", (*DEMONSTRATION, *AUGMENTATION, *BFLOAT16), 15),
+        Setting("demonstration with clicks, bfloat16", (*DEMONSTRATION, *AUGMENTATION, *BFLOAT16, "--interactive"), 15),
+        Setting("demonstration in 10 rounds, bfloat16", (*DEMONSTRATION, *AUGMENTATION, *BFLOAT16, *ROUNDS), 3),
         Setting("demonstration, float32", (*DEMONSTRATION, *AUGMENTATION, "--precision", "float32"), 10),
-        Setting("recipe, 128³, bfloat16", ("--crop", "128", "128", "128", "--precision", "bfloat16"), 1),
+        Setting("recipe, 128³, bfloat16", ("--crop", "128", "128", "128", *BFLOAT16), 1),
     ]
 
 

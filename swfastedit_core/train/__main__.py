@@ -59,8 +59,7 @@ def _train(arguments: list[str]) -> None:
     if settings.learning.batch % ranks:
         raise UserError(f"--batch {settings.learning.batch}, expected a multiple of the {ranks} processes")
     device = resolve_device(machine.device)
-    in_windows = settings.learning.window_overlap is not None
-    size = settings.config.window if in_windows else settings.crops.size
+    size = settings.crops.size if settings.learning.whole_crops else settings.config.window
     precision = training_precision(machine.precision, device, settings.config, size)
     fabric = launch_fabric(device, precision, local_ranks=local_ranks, nodes=ranks // local_ranks)
     run = Run(

@@ -20,6 +20,7 @@ from swfastedit_core.train.run.compatibility import (
     require_channels_in_use,
     require_compatible,
     require_distinct,
+    require_test_set,
 )
 from swfastedit_core.train.run.execution import MachineSettings, Schedule
 from swfastedit_core.train.run.network_settings import NetworkSettings, Terms
@@ -27,8 +28,14 @@ from swfastedit_core.train.run.settings import LearningSettings, RunSettings
 from swfastedit_core.train.setting import Option, options_of
 
 PROGRAM = "python -m swfastedit_core.train"
-EXCLUSIVE = (("--steps", "--epochs"), ("--suv-range", "--percentiles"))  # one of each pair
-SURVEYED = ("specs", "lesion_labels", "skip_bad", "pet_channel", "ct_channel", "patient", "geometry")
+EXCLUSIVE = (  # one of each pair
+    ("--steps", "--epochs"),
+    ("--suv-range", "--percentiles"),
+    ("--train-in-windows", "--whole-crops"),
+    ("--validate-on", "--fold"),
+    ("--validate-on", "--split"),
+)
+SURVEYED = ("specs", "lesion_labels", "skip_bad", "pet_channel", "ct_channel", "patient", "geometry", "validate_on")
 GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("data", (DataSettings,)),
     ("network", (NetworkSettings,)),
@@ -39,7 +46,7 @@ GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("machine", (MachineSettings,)),
     ("terms of the weights", (Terms,)),
 )
-OF_ANY_DATA = ("--data", "--fold")  # options of a file that other data may have, too
+OF_ANY_DATA = ("--data", "--fold", "--limit")  # options of a file that other data may have, too
 
 
 def parse(arguments: list[str], *, say: Callable[[str], None] | None = None) -> argparse.Namespace:
@@ -149,6 +156,7 @@ def data_settings_of(options: argparse.Namespace) -> DataSettings:
         seed=getattr(options, "seed", 0),
     )
     require_channels_in_use(data)
+    require_test_set(data)
     return data
 
 

@@ -8,6 +8,8 @@ from runs import NARROW
 
 from bench import training as bench
 from swfastedit_core.errors import UserError
+from swfastedit_core.train.options import parse, run_settings_of
+from swfastedit_core.train.run.execution import Schedule
 
 
 def row(seconds, waiting, gpu=""):
@@ -21,6 +23,13 @@ def test_figures_are_medians_and_the_wait_is_weighed_by_time():
     assert figures.waiting == pytest.approx(1 / 8)
     assert figures.gpu_gb == 3.5
     assert bench.to_markdown([figures]).splitlines()[-1] == "| some | 2.00 | 2.00 (1.00 to 5.00) | 12.5% | 3.5 GB |"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_settings_are_options_that_training_accepts(device):
+    for setting in bench.settings_for(device):
+        options = parse(["--output", "run", "--data", "images:a", "phantom:8", *setting.options])
+        run_settings_of(options, Schedule())
 
 
 @pytest.mark.long
@@ -42,7 +51,7 @@ def test_real_run_is_measured(monkeypatch, tmp_path, capfd):
 @pytest.mark.long
 def test_run_that_fails_and_unknown_settings_are_reported(tmp_path, capfd):
     setting = bench.Setting("too small", ("--crop", "33", "32", "32"), 1)
-    with pytest.raises(UserError, match=r"too small: .*--crop 33 32 32, expected multiples"):
+    with pytest.raises(UserError, match=r"too small: .*--crop 33 32 32, expected at least --window 128 128 128"):
         bench.measure(setting, device="cpu", donor_data=None, work=tmp_path)
     assert bench.main(["--device", "cpu", "--only", "none of them"]) == 1
     assert "no such setting" in capfd.readouterr().err

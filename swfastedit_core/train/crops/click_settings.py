@@ -11,7 +11,10 @@ from swfastedit_core.checkpoint.header import ENCODINGS
 from swfastedit_core.guidance import ClickEncoding
 from swfastedit_core.interactive.simulate.click_numbers import sample_click_number
 from swfastedit_core.interactive.simulate.crop_clicks import crop_clicks
-from swfastedit_core.train.setting import SHARE, at_least, require_valid, setting
+from swfastedit_core.interactive.simulate.draw import Draw
+from swfastedit_core.interactive.simulate.rules import STOP_RULES
+from swfastedit_core.interactive.simulate.strategies import STRATEGIES
+from swfastedit_core.train.setting import SHARE, SHARE_BELOW_ONE, at_least, each_number, require_valid, setting
 
 NO_CLICK, FROM_ERROR = -1, -2  # in an array of clicks: no click; a click that the prediction's error will place
 KINDS = 2  # tumour, background
@@ -33,19 +36,31 @@ class ClickSettings:
         Any other crop gets 0 to this number of clicks of each kind; p(k) ∝ ln(most + 2 − k).
     from_errors
         Share of crops in which some of the clicks are placed in the errors of a prediction with the others.
+    draw
+        How a voxel of an error is drawn; see `draw_voxel`.
+    rounds
+        The authors' way instead: clicks are placed in up to this number of rounds. 0: clicks are drawn with the crop.
+    stop, strategy
+        When the rounds of a step end, and where the clicks of a round lie; see `rules` and `strategies`.
+    probability, dice_threshold
+        Parameters of rules and of the strategy ``deepgrow``.
     max_offset, noisy
         See `crop_clicks`.
     """
 
-    interactive: bool = setting(False, "--interactive", "train a network that takes clicks")
+    interactive: bool = setting(False, "--interactive", "train a network that takes clicks and works without them")
     encoding: str = setting(
         "graded-ball",
         "--click-encoding",
         "how clicks are painted; disc is the authors'",
         choices=tuple(ENCODINGS),
     )
-    without: float = setting(0.2, "--without-clicks", "share of crops without any click", metavar="P", check=SHARE)
-    most: int = setting(10, "--max-clicks", "largest number of clicks of each kind in a crop", check=at_least(1))
+    without: float = setting(
+        0.2, "--without-clicks", "share of crops without any click", metavar="P", check=SHARE_BELOW_ONE
+    )
+    most: int = setting(
+        10, "--max-clicks", "largest number of clicks of each kind in a crop", metavar="N", check=at_least(1)
+    )
     from_errors: float = setting(
         0.5,
         "--error-clicks",
@@ -53,6 +68,45 @@ class ClickSettings:
         metavar="P",
         check=SHARE,
     )
+    draw: Draw = setting(
+        "uniform",
+        "--click-draw",
+        "how a voxel of an error is drawn: uniform, as the authors' code does, or with a probability that rises with "
+        "the distance to the border of the error, as their text says",
+    )
+    rounds: int = setting(
+        0,
+        "--rounds",
+        "the authors' way: up to N rounds in a step, each with a prediction and at most one click of each kind in its "
+        "errors; 10 in their code",
+        metavar="N",
+        default_text="clicks are drawn with the crop",
+        check=at_least(0),
+    )
+    stop: str = setting(
+        "rounds",
+        "--stop",
+        "when the rounds of a step end. rounds: after --rounds; probability: also before each round with 1 - "
+        "--probability; dice: also if the Dice loss is below --dice-threshold; dice-probability: also with a "
+        "probability of 1 - Dice loss; deepgrow: with 1 - --probability there is no round at all",
+        choices=tuple(STOP_RULES),
+    )
+    strategy: str = setting(
+        "corrective",
+        "--strategy",
+        "where the clicks of a round lie. corrective: in the errors; patch-corrective: in those of the worst tile of "
+        "128 voxels; deepgrow: as corrective, each round with --probability; non-corrective: anywhere in the label and "
+        "in the background",
+        choices=tuple(STRATEGIES),
+    )
+    probability: float = setting(
+        0.5,
+        "--probability",
+        "probability of --stop probability, of --stop deepgrow and of --strategy deepgrow",
+        metavar="P",
+        check=each_number(lambda share: 0 < share <= 1, "more than 0 and at most 1"),
+    )
+    dice_threshold: float = setting(0.1, "--dice-threshold", "Dice loss of --stop dice", metavar="X", check=SHARE)
     max_offset: int = setting(3, check=at_least(0))
     noisy: float = setting(0.2, check=SHARE)
 
@@ -82,15 +136,15 @@ def sample_clicks(
     rng
         Random generator.
     settings
-        How many and where. Without `interactive` there are none.
+        How many and where. Without `interactive`, and in rounds, there are none.
 
     Returns
     -------
     ndarray
-        int64 [2, most, 3]: voxels of tumour clicks and of background clicks; `NO_CLICK` in unused rows, `FROM_ERROR` in
-        rows of clicks that the trainer places.
+        int64 [2, most, 3], or [2, 0, 3] where there are none: voxels of tumour clicks and of background clicks;
+        `NO_CLICK` in unused rows, `FROM_ERROR` in rows of clicks that the trainer places.
     """
-    most = settings.most if settings.interactive else 0
+    most = settings.most if settings.interactive and not settings.rounds else 0
     clicks = np.full((KINDS, most, 3), NO_CLICK, np.int64)
     if not most or rng.random() < settings.without:
         return clicks

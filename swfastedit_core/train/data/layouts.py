@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from swfastedit_core.challenge.interface import CT, PET, TASKS
 from swfastedit_core.errors import UserError
@@ -17,7 +18,7 @@ from swfastedit_core.train.data.channels import ChannelNumbers, choose_channels,
 from swfastedit_core.train.data.folders import ImageFolder, list_folders, list_images
 from swfastedit_core.train.data.patients import patient_of
 
-CHANNELS_LAYOUT = "images"  # the only one with nnU-Net's channels
+CHANNELS_LAYOUT = "images"  # the only one with nnU-Net's channels, and with imagesTs
 MASKS = [task.mask for task in TASKS.values()]
 
 
@@ -60,11 +61,14 @@ class Search:
         As `read_volume`, for images that are read to tell PET from CT.
     remark
         Called with a sentence that the user should check.
+    part
+        ``Tr`` for imagesTr with labelsTr, ``Ts`` for imagesTs with labelsTs; for layout ``images`` only.
     """
 
     channels: ChannelNumbers = field(default_factory=ChannelNumbers)
     form: Form = "auto"
     remark: Callable[[str], None] = lambda _: None
+    part: Literal["Tr", "Ts"] = "Tr"
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,9 @@ def _autopet2(folder: Path, _: Search) -> Iterator[Files]:
 
 def _imagestr(folder: Path, search: Search) -> Iterator[Files]:
     """Find scans by the label's name or by nnU-Net's names; a CT is a channel or lies in a folder of its own."""
-    scans, labels = list_images(folder / "imagesTr"), list_images(folder / "labelsTr")
-    ct_folders = [list_images(folder / name) for name in ("ct", "ctTr")]
+    scans, labels = (list_images(folder / f"{name}{search.part}") for name in ("images", "labels"))
+    ct_names = ("ct", "ctTr") if search.part == "Tr" else ("ctTs", "ct")  # ct may hold the CTs of both parts
+    ct_folders = [list_images(folder / name) for name in ct_names]
     own_cts = next((cts for cts in ct_folders if cts.all_images), ct_folders[0])
     whole, channels = split_channels(scans.all_images, labels.all_images)
     numbers = ChannelNumbers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from swfastedit_core.files.nifti_forms import Form
 from swfastedit_core.train.data.channels import ChannelNumbers
@@ -27,6 +28,10 @@ class DataSettings:
         (K, N): fold K of N is the validation set. None: no validation set.
     split_file
         JSON file with the training set and the validation set.
+    validate_on
+        ``imagesTs``: in layout ``images``, imagesTs with labelsTs is the validation set.
+    limit
+        Maximum number of cases of each data set, in the training set and in the validation set.
     skip_bad
         If set, unusable cases are left out. Otherwise the run does not start.
     lesion_labels
@@ -67,6 +72,20 @@ class DataSettings:
         "--fold chooses one of its folds",
         metavar="FILE",
         names_files=True,
+    )
+    validate_on: Literal["imagesTs"] | None = setting(
+        None,
+        "--validate-on",
+        "the validation set is imagesTs with labelsTs, instead of --fold or --split; layout images",
+    )
+    limit: int | None = setting(
+        None,
+        "--limit",
+        "for trials: use only the first N cases of each data set, by name, in the training set and in the validation "
+        "set",
+        metavar="N",
+        default_text="all",
+        check=at_least(1),
     )
     skip_bad: bool = setting(
         False, "--skip-bad", "leave out cases that cannot be used; without it the run refuses to start"
@@ -118,3 +137,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         require_valid(self)
         ChannelNumbers(self.pet_channel, self.ct_channel)  # refuses equal ones
+
+    @property
+    def has_validation_set(self) -> bool:
+        """Whether cases are held out."""
+        return any(one is not None for one in (self.fold, self.split_file, self.validate_on))

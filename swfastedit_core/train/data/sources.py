@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swfastedit_core.errors import UserError
@@ -12,7 +12,7 @@ from swfastedit_core.files.read import read_ct, read_volume
 from swfastedit_core.labels.masks import align, read_label_file, resample_mask, select_lesions
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.resample import require_overlap, resample_ct
-from swfastedit_core.train.data.layouts import LAYOUTS, Files, Search, find_files
+from swfastedit_core.train.data.layouts import CHANNELS_LAYOUT, LAYOUTS, Files, Search, find_files
 from swfastedit_core.train.data.patients import patient_by
 from swfastedit_core.volume import Geometry, Volume
 
@@ -44,6 +44,8 @@ class Source:
         "pet": the label's voxels must be at the places of the PET's. "any": the label is resampled to the PET's grid.
     form
         Which coordinates of a NIfTI file count, as `read_volume`.
+    in_test_set
+        Whether the case is from imagesTs.
     problem, ct_problem
         Why the case cannot be read, or has no CT, as far as the names of the files show it; else empty.
     """
@@ -58,6 +60,7 @@ class Source:
     lesion_labels: tuple[int, ...] = ()
     label_grid: str = "pet"
     form: Form = "auto"
+    in_test_set: bool = False
     problem: str = ""
     ct_problem: str = ""
 
@@ -98,7 +101,7 @@ def find_sources(
     ----------
     spec
         ``LAYOUT:PATH`` with one of ``layouts.LAYOUTS``, or ``phantom:N`` for N phantoms, which are made when they are
-        read. In layout ``images``, imagesTs and labelsTs are not for training and are ignored.
+        read. In layout ``images``, imagesTs and labelsTs are read only by `find_test_set`.
     seed
         Seed of the phantoms: they are the same as those of the phantom command with this seed.
     lesion_labels
@@ -131,7 +134,7 @@ def find_sources(
         raise UserError("0 was named as a lesion value, but 0 is the background")
     layout, folder = LAYOUTS[layout_name], Path(place).expanduser()
     cases = find_files(layout, folder, search)
-    _require_pairs(cases, folder, layout.looks_like)
+    _require_pairs(cases, folder, layout.looks_like.replace("Tr/", f"{search.part}/"))
     return [
         Source(
             files.case,
@@ -143,11 +146,41 @@ def find_sources(
             lesion_labels=lesion_labels,
             label_grid=layout.label_grid,
             form=search.form,
+            in_test_set=search.part == "Ts",
             problem=files.problem,
             ct_problem=files.ct_problem,
         )
         for files in cases
     ]
+
+
+def find_test_set(
+    spec: str, *, seed: int, lesion_labels: tuple[int, ...], patient: str | None, search: Search
+) -> list[Source]:
+    """List the cases in imagesTs of a data set; none if it has no such folder.
+
+    Parameters
+    ----------
+    spec, seed, lesion_labels, patient, search
+        As `find_sources`.
+
+    Raises
+    ------
+    UserError
+        As `find_sources`; also if no scan has a label in labelsTs: many published test sets have none.
+    """
+    layout, _, place = spec.partition(":")
+    folder = Path(place).expanduser()
+    if layout != CHANNELS_LAYOUT or not (folder / "imagesTs").is_dir():
+        return []
+    if not (folder / "labelsTs").is_dir():
+        raise UserError(
+            f"{folder / 'imagesTs'} has no labels: {folder / 'labelsTs'} is missing, as in many published test sets; "
+            "use --fold or --split instead of --validate-on"
+        )
+    return find_sources(
+        spec, seed=seed, lesion_labels=lesion_labels, patient=patient, search=replace(search, part="Ts")
+    )
 
 
 def read_source(source: Source, *, with_ct: bool = False) -> Scan:

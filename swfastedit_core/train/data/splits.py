@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,36 @@ def split(sources: Sequence[Source], *, fold: tuple[int, int] | None = None, spl
                 "file"
             )
     return sets
+
+
+def split_off_test_set(sources: Sequence[Source]) -> Split:
+    """Split cases into the training set and the cases of imagesTs.
+
+    Raises
+    ------
+    UserError
+        If there is no case of imagesTs, or a patient has scans in both sets.
+    """
+    sets = tuple([source for source in sources if source.in_test_set == in_test_set] for in_test_set in (False, True))
+    if not sets[1]:
+        raise UserError("--validate-on imagesTs: no data set of the layout images has a folder imagesTs")
+    if both := set.intersection(*({source.patient for source in cases} for cases in sets)):
+        raise UserError(
+            f"imagesTs: patient {_some(both)} is in imagesTr, too; all scans of a patient belong in one set: remove "
+            "them from one of the folders"
+        )
+    return sets[0], sets[1]
+
+
+def limit_cases(sources: Sequence[Source], limit: int | None) -> list[Source]:
+    """Return the first cases of each data set, at most `limit` of each; None returns all."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for source in sources:
+        counts[source.group] += 1
+        if limit is None or counts[source.group] <= limit:
+            kept.append(source)
+    return kept
 
 
 def name_of_split(*, fold: tuple[int, int] | None, split_file: Path | None) -> str:

@@ -7,6 +7,7 @@ from swfastedit_core.intensity import PercentileIntensity
 from swfastedit_core.train.data.layouts import CHANNELS_LAYOUT
 from swfastedit_core.train.data.settings import DataSettings
 from swfastedit_core.train.data.sources import PHANTOM
+from swfastedit_core.train.run.click_compatibility import require_click_effect
 from swfastedit_core.train.run.execution import Schedule
 from swfastedit_core.train.run.settings import RunSettings
 from swfastedit_core.train.setting import text_of
@@ -54,6 +55,20 @@ def require_channels_in_use(data: DataSettings) -> None:
         )
 
 
+def require_test_set(data: DataSettings) -> None:
+    """Refuse a test set as the validation set if no data set has one, or if another validation set is asked for.
+
+    Raises
+    ------
+    UserError
+        If there is a contradiction.
+    """
+    if data.validate_on is None:
+        return
+    if not any(spec.startswith(f"{CHANNELS_LAYOUT}:") for spec in data.specs):
+        raise UserError(f"--validate-on {data.validate_on} needs a data set of the layout {CHANNELS_LAYOUT}")
+
+
 def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
     """Refuse settings that do not fit each other.
 
@@ -64,14 +79,10 @@ def require_compatible(settings: RunSettings, schedule: Schedule) -> None:
     """
     _require_shares(settings.data)
     _require_effect(settings, schedule)
-    learning = settings.learning
-    if learning.window_overlap is None:
-        _require_crop_size(settings)
-    elif learning.deep_supervision:
-        raise UserError(
-            "--deep-supervision and --train-in-windows cannot be combined: with windows, only the final output is "
-            "computed, not the coarser levels"
-        )
+    _require_crop_size(settings)
+    require_click_effect(
+        settings.clicks, settings.crops.size, schedule, has_validation_set=settings.data.has_validation_set
+    )
 
 
 def _require_shares(data: DataSettings) -> None:
@@ -85,9 +96,10 @@ def _require_shares(data: DataSettings) -> None:
 def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
     """Refuse options that would have no effect."""
     config, data = settings.config, settings.data
-    no_validation_set = data.fold is None and data.split_file is None
-    if no_validation_set and (schedule.validate_steps or schedule.validation_cases):
-        raise UserError("--validate-every and --validation-cases need held-out cases: give --fold or --split")
+    if not data.has_validation_set and (schedule.validate_steps or schedule.validation_cases):
+        raise UserError(
+            "--validate-every and --validation-cases need held-out cases: give --fold, --split or --validate-on"
+        )
     if settings.augment.misalign and not config.channels.takes_ct:
         raise UserError("--misalign moves the CT against the PET and needs --channels pet,ct")
     if settings.augment.scale and isinstance(config.preprocessing.intensity, PercentileIntensity):
@@ -100,9 +112,20 @@ def _require_effect(settings: RunSettings, schedule: Schedule) -> None:
 
 
 def _require_crop_size(settings: RunSettings) -> None:
-    """Refuse crops that the network cannot take."""
-    network, size = settings.config.network, settings.crops.size
-    if not network.accepts(size):
+    """Refuse crops that the network cannot take, or that are smaller than a window."""
+    network, window, size = settings.config.network, settings.config.window, settings.crops.size
+    if not settings.learning.whole_crops:
+        if any(side < of_window for side, of_window in zip(size, window, strict=True)):
+            raise UserError(
+                f"--crop {text_of(size)}, expected at least --window {text_of(window)}, because training cuts crops "
+                "into windows; change one of them, or give --whole-crops"
+            )
+        if settings.learning.deep_supervision and size != window:
+            raise UserError(
+                "--deep-supervision needs --whole-crops, or crops of the window's size: in windows, only the final "
+                "output is computed, not the coarser levels"
+            )
+    elif not network.accepts(size):
         raise UserError(
             f"--crop {text_of(size)}, expected multiples of {text_of(network.divisor_xyz)} for '{network.name}', "
             "one of them at least twice that"

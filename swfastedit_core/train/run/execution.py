@@ -34,6 +34,14 @@ class Schedule:
     validation_overlap: float = setting(
         0.5, "--validation-overlap", "overlap of the windows in a validation", metavar="X", check=SHARE_BELOW_ONE
     )
+    validation_clicks: int = setting(
+        10,
+        "--validation-clicks",
+        "with --interactive, a validation also segments each scan with this number of simulated clicks of each kind; "
+        "0: without clicks only",
+        metavar="N",
+        check=at_least(0),
+    )
     log_steps: int = setting(
         50, "--log-every", "steps between two lines of the log", metavar="STEPS", check=at_least(1)
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from swfastedit_core.checkpoint import Checkpoint, find_checkpoints, read_checkpoint, read_config, write_checkpoint
+from swfastedit_core.checkpoint.folders import FoundCheckpoints
 from swfastedit_core.checkpoint.kinds import OWN_SUFFIX
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import require_writable
@@ -76,7 +77,10 @@ def _describe_weights(checkpoint: Checkpoint, which: str) -> str:
     name, training = checkpoint.path.name, checkpoint.config.training
     if name == BEST:
         validation = training["validation"]
-        reason = f"the best validation: mean Dice {validation['dice']:.4f} of {validation['cases']} scans"
+        with_clicks = ""
+        if "clicked_dice" in validation:
+            with_clicks = f", {validation['clicked_dice']:.4f} with {validation['clicks']} clicks of each kind"
+        reason = f"the best validation: mean Dice {validation['dice']:.4f} of {validation['cases']} scans{with_clicks}"
     elif which == "last":
         reason = "--which last"
     else:
@@ -85,19 +89,24 @@ def _describe_weights(checkpoint: Checkpoint, which: str) -> str:
 
 
 def _describe_use(folder: Path) -> list[str]:
-    """Return what `process.py` uses of a folder, and what it leaves out."""
+    """Return what `process.py` uses of a folder and what it leaves out; with clicks it may use other files."""
     try:
-        found = find_checkpoints([folder])
+        automatic = find_checkpoints([folder])
     except UserError as error:
         return [f"warning: process.py --weights {folder} will be refused: {error}"]
+    with_clicks = find_checkpoints([folder], interactive=True)
+    lines = [_describe_files(folder, "", automatic)]
+    if with_clicks.files != automatic.files:
+        lines.append(_describe_files(folder, " --clicks FILE", with_clicks))
+    return [*lines, *(f"notice: {notice}" for notice in automatic.notices)]
+
+
+def _describe_files(folder: Path, options: str, found: FoundCheckpoints) -> str:
     names = ", ".join(path.name for path in found.files)
     several = f"an ensemble of {len(found.files)}: " if len(found.files) > 1 else ""
     marked = any(path.suffix == OWN_SUFFIX and read_config(path).demonstration for path in found.files)
     remark = " (a demonstration, not for patients)" if marked else ""
-    return [
-        f"process.py --weights {folder} will use {several}{names}{remark}",
-        *(f"notice: {notice}" for notice in found.notices),
-    ]
+    return f"process.py --weights {folder}{options} will use {several}{names}{remark}"
 
 
 def _describe_replaced(target: Path, *, overwrite: bool) -> str:

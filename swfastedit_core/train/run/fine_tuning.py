@@ -12,6 +12,12 @@ from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, r
 from swfastedit_core.errors import UserError
 
 FIRST_CONVOLUTIONS = ("input_block.conv1.conv.weight", "input_block.conv3.conv.weight")
+COMPARED = {  # fields of the header, and how a message names a difference
+    "channels": "other channels",
+    "network": "another network",
+    "clicks": "another encoding of clicks",
+    "preprocessing": "another preprocessing",
+}
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -19,8 +25,8 @@ def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
     """Read weights for the start of a run.
 
     Network, channels and preprocessing must be the same as in the run, because the weights depend on them. The window
-    may differ: the network is convolutional. A network that takes clicks may start from one that does not: the weights
-    of its guidance channels are then 0 at the start.
+    may differ: the network is convolutional. A network that takes clicks may start from one with the same images that
+    does not: the weights of its guidance channels are then 0 at the start.
 
     Parameters
     ----------
@@ -39,14 +45,12 @@ def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
         stage = f"; the run with --output {path.parent} writes it, so train this earlier stage first"
         raise UserError(f"--start-from {path}: {what}{stage if path.name in (BEST, LAST) else ', expected weights'}")
     checkpoint = read_checkpoint(path)
-    if config.channels.takes_clicks and not checkpoint.config.channels.takes_clicks:
+    if config.channels.takes_clicks and checkpoint.config.channels == config.channels.images:
         checkpoint = _with_guidance_channels(checkpoint, config)
-    for what in ("network", "channels", "clicks", "preprocessing"):
-        theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
+    for name, what in COMPARED.items():
+        theirs, ours = getattr(checkpoint.config, name), getattr(config, name)
         if theirs != ours:
-            raise UserError(
-                f"{path}: the weights have another {what} than the run: {_describe_difference(theirs, ours)}"
-            )
+            raise UserError(f"{path}: the weights have {what} than the run: {_describe_difference(theirs, ours)}")
     return checkpoint
 
 

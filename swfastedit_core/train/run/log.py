@@ -11,12 +11,12 @@ from typing import Any
 from swfastedit_core.report.pictures.plots import new_figure, save_figure
 from swfastedit_core.report.pictures.projection import LABEL_COLOUR, MASK_COLOUR, plot_mip
 from swfastedit_core.system.atomic import replacing
-from swfastedit_core.train.run.validation import Projection
+from swfastedit_core.train.run.validation import Projection, Validated
 
 METRICS = "metrics.csv"
 COLUMNS = (
     "step", "epoch", "learning_rate", "loss", "seconds_per_step", "waiting", "skipped", "gpu_gb",
-    "dice", "fpv_ml", "fnv_ml", "validated_cases",
+    "dice", "fpv_ml", "fnv_ml", "clicked_dice", "clicked_fpv_ml", "clicked_fnv_ml", "clicks", "validated_cases",
 )  # fmt: skip
 LOG_SCALE_ABOVE_ML = 100.0  # larger false volumes are plotted on a logarithmic axis
 SCANS_PER_ROW = 6  # of a picture
@@ -61,16 +61,21 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def plot_progress(self, step: int, projections: Sequence[Projection]) -> None:
-        """Plot the training curves, and the scans of a validation."""
+    def plot_progress(self, step: int, validated: Sequence[Validated]) -> None:
+        """Plot the training curves, and the scans of a validation; masks with clicks have a picture of their own."""
         self._plot_curves()
-        if projections:
-            path = self._folder / "validation" / f"{step:08d}.png"
-            plot_projections(projections, path)
-            import matplotlib.image
+        self._plot_scans("validation", f"{step:08d}", step, [scan.plain for scan in validated])
+        clicked = [scan.clicked for scan in validated if scan.clicked is not None]
+        self._plot_scans("validation with clicks", f"{step:08d}-clicks", step, clicked)
 
-            picture = matplotlib.image.imread(path)
-            self._writer.add_image("validation", picture, step, dataformats="HWC")
+    def _plot_scans(self, tag: str, name: str, step: int, projections: Sequence[Projection]) -> None:
+        if not projections:
+            return
+        path = self._folder / "validation" / f"{name}.png"
+        plot_projections(projections, path)
+        import matplotlib.image
+
+        self._writer.add_image(tag, matplotlib.image.imread(path), step, dataformats="HWC")
 
     def close(self) -> None:
         """Plot the curves a last time and close TensorBoard."""
@@ -107,9 +112,11 @@ def plot_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     panels[0].set_ylim(bottom=0)
     if validated:
         _, scores, volumes = panels
-        _plot_column(scores, rows, "dice", "mean Dice")
-        _plot_column(volumes, rows, "fpv_ml", "FPV, ml", colour="#d62728")
-        _plot_column(volumes, rows, "fnv_ml", "FNV, ml", colour="#1f77b4")
+        with_clicks = any(row.get("clicked_dice") for row in rows)
+        for column, name, style in _curves_of_validations(with_clicks=with_clicks):
+            _plot_column(scores, rows, f"{column}dice", f"mean Dice{name}", style=style)
+            _plot_column(volumes, rows, f"{column}fpv_ml", f"FPV, ml{name}", colour="#d62728", style=style)
+            _plot_column(volumes, rows, f"{column}fnv_ml", f"FNV, ml{name}", colour="#1f77b4", style=style)
         scores.set_ylim(0, 1)
         if volumes.get_ylim()[1] > LOG_SCALE_ABOVE_ML:
             volumes.set_yscale("symlog", linthresh=1)
@@ -143,6 +150,11 @@ def plot_projections(projections: Sequence[Projection], path: Path) -> None:
     save_figure(figure, path, dpi=110)
 
 
+def _curves_of_validations(*, with_clicks: bool) -> list[tuple[str, str, str]]:
+    """Return the prefix of the columns, the name and the line style of each group of curves."""
+    return [("", ", no clicks", "-"), ("clicked_", ", clicks", "--")] if with_clicks else [("", "", "-")]
+
+
 def _label_steps(axes: Any, last_step: int) -> None:
     axes.set_xlim(0, max(1, last_step))
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -152,13 +164,16 @@ def _label_steps(axes: Any, last_step: int) -> None:
         axes.legend(fontsize=8)
 
 
-def _plot_column(axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, colour: str = "#333333") -> None:
+def _plot_column(
+    axes: Any, rows: Sequence[dict[str, str]], column: str, label: str, *, colour: str = "#333333", style: str = "-"
+) -> None:
     points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column) not in (None, "", "nan")]
     if points:
         steps, values = zip(*points, strict=True)
         marker = "." if len(points) < 20 else ""
         # Without clipping, the frame hides no point at its border.
-        axes.plot(steps, values, color=colour, label=label, linewidth=1.2, marker=marker, clip_on=False, zorder=3)
+        how = {"linewidth": 1.2, "linestyle": style, "marker": marker}
+        axes.plot(steps, values, color=colour, label=label, clip_on=False, zorder=3, **how)
 
 
 def _text(value: float) -> str:

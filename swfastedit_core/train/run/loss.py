@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from monai.inferers import sliding_window_inference
-from monai.losses import DiceCELoss
+from monai.losses import DiceCELoss, DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,19 +71,27 @@ class TrainingNetwork(nn.Module):
 
 
 class SegmentationLoss:
-    """The recipe's loss: the sum of Dice loss and cross entropy, of the softmax.
+    """The recipe's loss: the sum of Dice loss and cross entropy, of the softmax; by request the Dice loss alone.
 
     With deep supervision it is the weighted mean over the levels, where each level weighs half as much as the finer
     one. In a crop without a lesion the Dice loss is nearly constant, and the gradient comes from the cross entropy.
 
     Parameters
     ----------
+    kind
+        ``dice-ce`` or ``dice``.
+    background
+        Whether the Dice loss is the mean of background and tumour, or that of the tumour only. The cross entropy has
+        both.
     squared
         Square the probabilities in the denominator of the Dice loss, as the authors' code does.
     """
 
-    def __init__(self, *, squared: bool = True) -> None:
-        self._loss = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=squared)
+    def __init__(
+        self, kind: Literal["dice-ce", "dice"] = "dice-ce", *, background: bool = True, squared: bool = True
+    ) -> None:
+        loss = DiceCELoss if kind == "dice-ce" else DiceLoss
+        self._loss = loss(include_background=background, to_onehot_y=True, softmax=True, squared_pred=squared)
 
     def __call__(self, logits: list[Tensor], label: Tensor) -> Tensor:
         """Return the loss, a scalar.

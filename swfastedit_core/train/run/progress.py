@@ -31,6 +31,19 @@ def describe_progress(metrics: Mapping[str, float], *, step: int, steps: int, st
     return line
 
 
+def describe_scores(means: Mapping[str, float]) -> str:
+    """Describe the mean scores of a validation, without clicks and, if there are any, with clicks."""
+    without = _describe_scores(means, "")
+    if "clicked_dice" not in means:
+        return without
+    return f"without clicks {without}; with {means['clicks']:.0f} of each kind {_describe_scores(means, 'clicked_')}"
+
+
+def _describe_scores(means: Mapping[str, float], prefix: str) -> str:
+    dice, fpv_ml, fnv_ml = (means[f"{prefix}{name}"] for name in ("dice", "fpv_ml", "fnv_ml"))
+    return f"mean Dice {dice:.4f}, FPV {fpv_ml:.1f} ml, FNV {fnv_ml:.1f} ml"
+
+
 def describe_duration(seconds: float) -> str:
     """Describe a duration in the largest unit of which there are at least two, as in "about 12 min"."""
     for one, several, unit in UNITS:

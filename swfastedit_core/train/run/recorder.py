@@ -19,11 +19,11 @@ from swfastedit_core.train.run.execution import Schedule
 from swfastedit_core.train.run.fabric import gather_results
 from swfastedit_core.train.run.fine_tuning import BEST, LAST, with_terms_of_origin
 from swfastedit_core.train.run.log import METRICS, RunLog
-from swfastedit_core.train.run.progress import describe_progress
+from swfastedit_core.train.run.progress import describe_progress, describe_scores
 from swfastedit_core.train.run.states import STATE_SUFFIX, write_state
 from swfastedit_core.train.run.step_timer import StepTimer
 from swfastedit_core.train.run.trainer import Trainer
-from swfastedit_core.train.run.validation import Projection, mean_scores, validate
+from swfastedit_core.train.run.validation import Validated, key_score, mean_scores, validate
 
 STATES = STATES_OF_A_RUN
 PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy")
@@ -71,17 +71,19 @@ class RunRecorder:
         self._settings, self._provenance, self._schedule, self._say = settings, provenance, schedule, say
         self._origin = origin if state is None else state["origin"]
         self._held_out = held_out[: schedule.validation_cases or None]
+        self._clicks = schedule.validation_clicks if trainer.config.channels.takes_clicks else 0
         validation_set = {
             "cases": [source.case for source in self._held_out],
             "overlap": schedule.validation_overlap,
+            **({"clicks": self._clicks} if trainer.config.channels.takes_clicks else {}),
         }
         self._validation: dict[str, Any] = {"step": 0, "validation_set": validation_set, "best": None, "last": {}}
         if state is not None:
             self._validation = state["validation"]
             if self._validation["validation_set"] != validation_set:
                 say(
-                    "validation cases or overlap changed: scores cannot be compared, so the next validation replaces "
-                    f"{BEST}"
+                    "validation cases, overlap or clicks changed: scores cannot be compared, so the next validation "
+                    f"replaces {BEST}"
                 )
                 self._validation = {**self._validation, "validation_set": validation_set, "best": None}
         self._saved_at, self._first_step = time.monotonic(), trainer.step + 1
@@ -164,6 +166,7 @@ class RunRecorder:
             self._held_out[fabric.global_rank :: fabric.world_size],
             device=fabric.device,
             overlap=self._schedule.validation_overlap,
+            clicks=self._clicks,
             should_stop=should_stop,
             warn=warnings.append,
         )
@@ -171,20 +174,23 @@ class RunRecorder:
             self._say(warning)
         if any(gather_results([should_stop()], fabric.world_size)):
             return False
-        projections = gather_results(own, fabric.world_size)
-        means = mean_scores([projection.score for projection in projections])
-        better = self._is_better(projections, means["dice"])
-        last = {"step": trainer.step, "cases": len(projections)}
+        validated = gather_results(own, fabric.world_size)
+        means: dict[str, float] = mean_scores([scan.plain.score for scan in validated])
+        if self._clicks:
+            clicked = mean_scores([scan.clicked.score for scan in validated if scan.clicked is not None])
+            means |= {**{f"clicked_{name}": value for name, value in clicked.items()}, "clicks": self._clicks}
+        better = self._is_better(validated, key_score(means))
+        last = {"step": trainer.step, "cases": len(validated)}
         self._validation = {
             "step": trainer.step,
             "validation_set": self._validation["validation_set"],
-            "best": {"dice": means["dice"], "cases": _cases(projections)} if better else self._validation["best"],
+            "best": {"dice": key_score(means), "cases": _cases(validated)} if better else self._validation["best"],
             "last": {**last, **{name: _rounded(value) for name, value in means.items()}},
         }
         if fabric.is_global_zero:
             if better:
                 self._write_weights(BEST)
-            self._log_validation(projections, means, time.perf_counter() - start, better=better)
+            self._log_validation(validated, means, time.perf_counter() - start, better=better)
         return True
 
     def close(self) -> None:
@@ -192,15 +198,15 @@ class RunRecorder:
         if self._fabric.is_global_zero:
             self._log.close()
 
-    def _is_better(self, projections: Sequence[Projection], mean_dice: float) -> bool:
+    def _is_better(self, validated: Sequence[Validated], score: float) -> bool:
         """Return whether this validation is the best.
 
-        On the same cases, the higher mean Dice is better. On other cases, the validation with more cases is better.
+        On the same cases, the higher score is better. On other cases, the validation with more cases is better.
         """
         best = self._validation["best"]
-        if best is None or _cases(projections) != best["cases"]:
-            return math.isfinite(mean_dice) and (best is None or len(projections) > len(best["cases"]))
-        return bool(mean_dice > best["dice"])
+        if best is None or _cases(validated) != best["cases"]:
+            return math.isfinite(score) and (best is None or len(validated) > len(best["cases"]))
+        return bool(score > best["dice"])
 
     def _rename_earlier_files(self) -> None:
         """Rename the files of a run without states: they can be the only result of weeks of training."""
@@ -210,15 +216,14 @@ class RunRecorder:
                 self._say(f"{self._folder / name}: belongs to an earlier run, renamed to earlier-{name}")
 
     def _log_validation(
-        self, projections: Sequence[Projection], means: dict[str, float], seconds: float, *, better: bool
+        self, validated: Sequence[Validated], means: dict[str, float], seconds: float, *, better: bool
     ) -> None:
         step = self._trainer.step
-        self._log.add_row(step, {**means, "validated_cases": len(projections)})
-        self._log.plot_progress(step, projections)
-        left_out = len(self._held_out) - len(projections)
+        self._log.add_row(step, {**means, "validated_cases": len(validated)})
+        self._log.plot_progress(step, validated)
+        left_out = len(self._held_out) - len(validated)
         self._say(
-            f"step {step}: {len(projections)} held-out scans in {seconds:.0f} s, mean Dice {means['dice']:.4f}, "
-            f"FPV {means['fpv_ml']:.1f} ml, FNV {means['fnv_ml']:.1f} ml"
+            f"step {step}: {len(validated)} held-out scans in {seconds:.0f} s, {describe_scores(means)}"
             f"{f', {left_out} left out' if left_out else ''}{', the best so far' if better else ''}"
         )
 
@@ -237,8 +242,8 @@ class RunRecorder:
         write_checkpoint(Checkpoint(path, config, trainer.weights()), path)
 
 
-def _cases(projections: Sequence[Projection]) -> list[str]:
-    return [projection.score.case for projection in projections]
+def _cases(validated: Sequence[Validated]) -> list[str]:
+    return [scan.plain.score.case for scan in validated]
 
 
 def _rounded(value: float) -> float | None:

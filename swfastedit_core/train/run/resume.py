@@ -12,11 +12,36 @@ from lightning_fabric import Fabric
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.run.fine_tuning import BEST, LAST
 from swfastedit_core.train.run.recorder import STATES
+from swfastedit_core.train.run.settings import LearningSettings
 from swfastedit_core.train.run.states import STATE_SUFFIX, DamagedStateError, list_states, read_newest_state, read_state
 from swfastedit_core.train.store.training_data import Say
 
 MAX_NAMES = 3  # runs that a message names
 MIN_SIMILARITY = 0.5  # of their names, from 0 to 1
+WINDOWS, WHOLE_CROPS = "--train-in-windows", "--whole-crops"
+ADDED_SETTINGS = {  # those that states of earlier versions do not hold, with the only value that there was
+    WHOLE_CROPS: "False",
+    "--optimizer": "'adam'",
+    "--schedule": "'cosine'",
+    "--loss": "'dice-ce'",
+    "--exclude-background": "False",
+    "--validate-on": "None",
+    "--limit": "None",
+    "clicks": "None",
+    "--interactive": "False",
+    "--click-encoding": "'graded-ball'",
+    "--without-clicks": "0.2",
+    "--max-clicks": "10",
+    "--error-clicks": "0.5",
+    "--click-draw": "'uniform'",
+    "--rounds": "0",
+    "--stop": "'rounds'",
+    "--strategy": "'corrective'",
+    "--probability": "0.5",
+    "--dice-threshold": "0.1",
+    "max_offset": "3",
+    "noisy": "0.2",
+}
 
 
 def require_state(folder: Path) -> None:
@@ -101,6 +126,20 @@ def read_state_to_resume(folder: Path, fabric: Fabric, *, resume: bool, say: Say
         raise UserError(f"{path}: {error}, although the first process could read it") from error
 
 
+def with_later_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add the settings that a state of an earlier version does not hold, with what that version did.
+
+    Parameters
+    ----------
+    settings
+        The ``settings`` of a state, by name.
+    """
+    completed = {**ADDED_SETTINGS, **settings}
+    if completed.get(WINDOWS) == "None":  # whole crops were the default, and had no name of their own
+        completed |= {WHOLE_CROPS: "True", WINDOWS: repr(LearningSettings.window_overlap)}
+    return completed
+
+
 def require_same_settings(state: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
     """Refuse to resume a run with other settings or other data.
 
@@ -118,7 +157,7 @@ def require_same_settings(state: dict[str, Any], settings: dict[str, Any], folde
     UserError
         If a setting differs, or the state does not hold it.
     """
-    before = state["settings"]
+    before = with_later_settings(state["settings"])
     for name, now in settings.items():
         if name not in before:
             raise UserError(

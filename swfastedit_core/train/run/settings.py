@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.train.crops.augment import AugmentSettings
@@ -31,31 +32,49 @@ class LearningSettings:
     learning_rate: float = setting(
         2e-4,
         "--learning-rate",
-        "learning rate of the first step; it falls as a cosine to 1e-8",
+        "learning rate of the first step; it falls as --schedule says",
         metavar="X",
         check=each_number(lambda rate: 0 < rate < 1, "more than 0 and less than 1"),
     )
+    schedule: Literal["cosine", "multistep", "polynomial"] = setting(
+        "cosine",
+        "--schedule",
+        "how the learning rate falls: as a cosine to 1e-8; multistep: times 0.333 after 1/4, 1/2 and "
+        "3/4 of the steps; polynomial: to 0, with the square of the share of steps that are left",
+    )
+    optimizer: Literal["adam", "novograd"] = setting("adam", "--optimizer", "optimiser")
     initial_weights: Path | None = setting(
         None,
         "--start-from",
-        "fine-tune these weights, of the same network, channels, spacing and intensities",
+        "fine-tune these weights, of the same network, channels, spacing and intensities; a network that takes clicks "
+        "may start from one that does not",
         metavar="WEIGHTS",
         default_text="random weights",
         names_files=True,
     )
     seed: int = setting(0, "--seed", "seed of weights, crops and phantoms", check=at_least(0))
+    loss: Literal["dice-ce", "dice"] = setting(
+        "dice-ce", "--loss", "dice-ce: the sum of Dice loss and cross entropy; dice: the Dice loss alone"
+    )
+    exclude_background: bool = setting(
+        False,
+        "--exclude-background",
+        "compute the Dice loss of the tumour only; without it, background and tumour weigh the same",
+    )
     plain_dice: bool = setting(
         False,
         "--plain-dice",
         "use the paper's Dice loss, without squares; the default squares the probabilities, as the authors' code does",
     )
-    window_overlap: float | None = setting(
-        None,
+    window_overlap: float = setting(
+        0.25,
         "--train-in-windows",
-        "cut crops into windows with this overlap, as in inference; 0.25 in the recipe",
+        "overlap of the windows into which crops are cut, as in inference; crops of a window's size are not cut",
         metavar="OVERLAP",
-        default_text="the network sees whole crops",
         check=SHARE_BELOW_ONE,
+    )
+    whole_crops: bool = setting(
+        False, "--whole-crops", "give the network whole crops instead of windows; --deep-supervision needs it"
     )
     clip: float = setting(
         0.0, "--clip", "norm to which gradients are clipped", metavar="NORM", default_text="none", check=at_least(0)
@@ -72,6 +91,11 @@ class LearningSettings:
 
     def __post_init__(self) -> None:
         require_valid(self)
+
+    @property
+    def overlap_in_training(self) -> float | None:
+        """Overlap of the windows into which crops are cut; None if the network sees whole crops."""
+        return None if self.whole_crops else self.window_overlap
 
     def total_steps(self, cases: int) -> int:
         """Return the number of optimiser steps for this number of training cases."""

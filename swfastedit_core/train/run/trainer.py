@@ -15,20 +15,15 @@ from torch.optim.swa_utils import AveragedModel
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
+from swfastedit_core.train.crops.click_settings import ClickSettings
 from swfastedit_core.train.run.guided_input import add_guidance
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
+from swfastedit_core.train.run.optimiser import build_optimiser, learning_rate_at
 from swfastedit_core.train.run.settings import LearningSettings
 
-LAST_LEARNING_RATE = 1e-8  # as in the recipe
 MAX_SKIPPED_STEPS = 20  # in a row, without finite loss and gradients; then the run ends
 CLICKS = 2  # random stream for clicks in errors; crops/loader.py has the others
 SEED_STRIDE = 2**20  # distance between the random seeds of two runs: more than a run has steps
-
-
-def learning_rate_at(step: int, *, steps: int, first: float) -> float:
-    """Return the learning rate of a step: cosine annealing to 1e-8, as `torch.optim.lr_scheduler.CosineAnnealingLR`."""
-    share = step / max(steps, 1)
-    return LAST_LEARNING_RATE + (first - LAST_LEARNING_RATE) * (1 + math.cos(math.pi * share)) / 2
 
 
 class _WarmedUpAverage:
@@ -67,6 +62,8 @@ class Trainer:
         From `launch_fabric`.
     steps
         Number of optimiser steps of the run.
+    clicks
+        For a network that takes clicks, where those lie that depend on predictions; None takes the defaults.
     compiled
         Compile the network with torch: minutes at the start, then faster steps.
     initial_weights
@@ -87,10 +84,12 @@ class Trainer:
         fabric: Fabric,
         *,
         steps: int,
+        clicks: ClickSettings | None = None,
         compiled: bool = False,
         initial_weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.learning, self.fabric = config, learning, fabric
+        self._clicks = ClickSettings() if clicks is None else clicks
         self.steps = steps
         self.step = 0
         self.skipped = 0
@@ -102,18 +101,21 @@ class Trainer:
             network,
             deep_supervision=learning.deep_supervision,
             window=config.window,
-            overlap=learning.window_overlap,
+            overlap=learning.overlap_in_training,
         ).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # no stub for this argument
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=learning.learning_rate)
+        optimiser = build_optimiser(learning.optimizer, self.model.parameters(), learning_rate=learning.learning_rate)
         module = torch.compile(self.model) if compiled else self.model
         self._module, self._optimiser = fabric.setup(cast(nn.Module, module), optimiser)
         self.average = AveragedModel(network, multi_avg_fn=_WarmedUpAverage(learning.ema)) if learning.ema else None
-        self._loss = SegmentationLoss(squared=not learning.plain_dice)
+        self._loss = SegmentationLoss(
+            learning.loss, background=not learning.exclude_background, squared=not learning.plain_dice
+        )
 
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
-        return learning_rate_at(self.step, steps=self.steps, first=self.learning.learning_rate)
+        learning = self.learning
+        return learning_rate_at(self.step, steps=self.steps, first=learning.learning_rate, schedule=learning.schedule)
 
     def train_step(
         self, image: Tensor, label: Tensor, clicks: Tensor | None = None, *, stop_requested: bool = False
@@ -152,6 +154,7 @@ class Trainer:
                 label,
                 clicks,
                 encoding=self.config.clicks,
+                settings=self._clicks,
                 predict=self._predict,
                 rng=np.random.default_rng((CLICKS, seed)),
             )
@@ -176,12 +179,14 @@ class Trainer:
         return (mean if updated else math.nan), stops > 0
 
     def _predict(self, image: Tensor) -> Tensor:
-        """Return the mask of one crop [1, C, X, Y, Z]: bool [X, Y, Z]. Other processes do not take part."""
+        """Return the logits of one crop [1, C, X, Y, Z], float32 [1, 2, X, Y, Z], without gradients.
+
+        The network is not wrapped, so other processes do not take part: each has its own number of predictions.
+        """
         self.model.eval()
         with torch.no_grad(), self.fabric.autocast():
-            logits = self.model(image.contiguous(memory_format=torch.channels_last_3d))[0]
-        mask: Tensor = logits[0, 1] > logits[0, 0]
-        return mask
+            logits: Tensor = self.model(image.contiguous(memory_format=torch.channels_last_3d))[0]
+        return logits.float()
 
     def _update(self) -> bool:
         """Update the weights if the gradients are finite; return whether they are.

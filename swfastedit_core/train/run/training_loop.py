@@ -146,6 +146,7 @@ def _build_trainer(run: Run, fabric: Fabric, *, cases: int, initial_checkpoint: 
         run.settings.learning,
         fabric,
         steps=run.settings.learning.total_steps(cases),
+        clicks=run.settings.clicks,
         compiled=run.machine.compiled,
         initial_weights=None if initial_checkpoint is None else initial_checkpoint.tensors,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from swfastedit_core.train.data.findings import Finding, table, usable
 from swfastedit_core.train.data.label_values import remark_rare_values
 from swfastedit_core.train.data.layouts import Search
 from swfastedit_core.train.data.settings import DataSettings
-from swfastedit_core.train.data.sources import Source, find_sources
-from swfastedit_core.train.data.splits import Split, name_of_split, split
+from swfastedit_core.train.data.sources import Source, find_sources, find_test_set
+from swfastedit_core.train.data.splits import Split, limit_cases, name_of_split, split, split_off_test_set
 from swfastedit_core.train.data.survey import Spacing, survey
 from swfastedit_core.train.store.case_store import PreparedCase, Store
 
@@ -72,7 +72,7 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
     UserError
         If a data set has another layout, cases cannot be used and may not be left out, or a case cannot be prepared.
     """
-    sets, (training, held_out) = _split(data, config, folder, workers=workers, say=say)
+    sets, (training, held_out) = _usable_sets(data, config, folder, workers=workers, say=say)
     prepared = Store(store, config.preprocessing, channels=config.channels.images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the table shows them already
@@ -81,7 +81,7 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
 
 
 def find_all_sources(data: DataSettings, *, remark: Say) -> list[Source]:
-    """List the cases of all data sets, with and without label.
+    """List the cases of all data sets, with and without label; those of imagesTs if the settings ask for them.
 
     Parameters
     ----------
@@ -96,46 +96,57 @@ def find_all_sources(data: DataSettings, *, remark: Say) -> list[Source]:
         As `find_sources`.
     """
     search = Search(ChannelNumbers(data.pet_channel, data.ct_channel), data.geometry, remark)
+    finders = (find_sources, find_test_set) if data.validate_on else (find_sources,)
     return [
         source
         for spec in data.specs
-        for source in find_sources(
-            spec, seed=data.seed, lesion_labels=data.lesion_labels, patient=data.patient, search=search
-        )
+        for find in finders
+        for source in find(spec, seed=data.seed, lesion_labels=data.lesion_labels, patient=data.patient, search=search)
     ]
 
 
 def survey_data(
     data: DataSettings, *, spacing_mm: Spacing, with_ct: bool, workers: int, say: Say, cache: Path | None = None
-) -> tuple[list[Source], dict[Source, Finding]]:
-    """Find and survey the cases of all data sets, and print a table.
+) -> tuple[Split, dict[Source, Finding]]:
+    """Find, split and survey the cases of all data sets, and print a table.
 
     Returns
     -------
-    sources : list of Source
-        All cases.
+    sets : (list of Source, list of Source)
+        Training set and validation set, with the cases that cannot be used.
     usable : dict
         The cases that can be used, with their findings.
 
     Raises
     ------
     UserError
-        If a data set has another layout, or cases cannot be used and may not be left out.
+        If a data set has another layout, the split does not fit the cases, or cases cannot be used and may not be left
+        out.
     """
     remarks: list[str] = []
-    sources = find_all_sources(data, remark=remarks.append)
+    sets = _split(data, find_all_sources(data, remark=remarks.append))
+    sources = [source for cases in sets for source in cases]
     findings = survey(sources, spacing_mm=spacing_mm, with_ct=with_ct, workers=workers, cache=cache, progress=say)
     findings = remark_duplicates(remark_rare_values(findings))
     say("\n".join([table(findings), *(f"remark: {text}" for text in remarks)]))
     good = set(usable(sources, findings, skip=data.skip_bad))
-    return sources, {source: finding for source, finding in zip(sources, findings, strict=True) if source in good}
+    return sets, {source: finding for source, finding in zip(sources, findings, strict=True) if source in good}
 
 
-def _split(
+def _split(data: DataSettings, sources: Sequence[Source]) -> Split:
+    """Split all cases, unusable ones included, and limit both sets."""
+    if data.validate_on is not None:
+        sets = split_off_test_set(sources)
+    else:
+        sets = split(sources, fold=data.fold, split_file=data.split_file)
+    return limit_cases(sets[0], data.limit), limit_cases(sets[1], data.limit)
+
+
+def _usable_sets(
     data: DataSettings, config: CheckpointConfig, folder: Path, *, workers: int, say: Say
 ) -> tuple[Split, Split]:
-    """Find, survey and split the cases; return both sets, with all cases and with the usable ones."""
-    sources, good = survey_data(
+    """Find, split and survey the cases; return both sets, with all cases and with the usable ones."""
+    sets, good = survey_data(
         data,
         spacing_mm=config.preprocessing.spacing_mm,
         with_ct=config.channels.takes_ct,
@@ -143,19 +154,19 @@ def _split(
         cache=folder / SURVEY,
         say=say,
     )
-    sets = split(sources, fold=data.fold, split_file=data.split_file)  # of all cases, unusable ones included
     training, held_out = ([source for source in cases if source in good] for cases in sets)
     if sets[1] and not held_out:
         raise UserError(f"none of the {len(sets[1])} held-out cases can be used; fix them, or hold out other cases")
-    name = name_of_split(fold=data.fold, split_file=data.split_file)
+    name = data.validate_on or name_of_split(fold=data.fold, split_file=data.split_file)
     require_apart(training, held_out, good, where=name)
     groups = {source.group for source in training}
     unused = next((spec for spec in data.specs if spec not in groups), None)
     if not training or (data.shares and unused):
         raise UserError(f"{unused}: no case of it is in the training set; leave it out, or hold out fewer cases")
     count = f"{len(training)} {'case' if len(training) == 1 else 'cases'}"
-    say(f"{count} to learn from, {len(held_out)} held out, listed in {folder / SPLIT}")
-    if data.fold is not None and data.split_file is None and _is_uneven(sets, data.fold[1]):
+    limited = "" if data.limit is None else f" (--limit {data.limit})"
+    say(f"{count} to learn from, {len(held_out)} held out{limited}, listed in {folder / SPLIT}")
+    if data.fold is not None and data.split_file is None and data.limit is None and _is_uneven(sets, data.fold[1]):
         say(
             "remark: the folds have different sizes, because the fold of a patient depends only on the name; with few "
             "patients, use your own split with --split"

@@ -13,7 +13,8 @@ from swfastedit_core import Geometry, UserError, Volume, read_label, write_volum
 from swfastedit_core.phantom import command as phantom_command
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.train.data import sources
-from swfastedit_core.train.data.sources import Source, find_sources, read_source
+from swfastedit_core.train.data.layouts import Search
+from swfastedit_core.train.data.sources import Source, find_sources, find_test_set, read_source
 from swfastedit_core.volume import AIR_HU
 
 GRID = Geometry((5, 4, 3), (4.0, 4.0, 2.0), (-8.0, 10.0, -30.0))
@@ -621,3 +622,50 @@ def test_real_crops_are_read_with_their_ct():
         )
     tumour = scan.ct.array_zyx[scan.label.array_zyx == 1]
     assert -50 < np.median(tumour) < 100  # soft tissue in HU: the CT lies where the tumour was drawn on the PET
+
+
+def in_test_set(folder):
+    found = find_test_set(f"images:{folder}", seed=0, lesion_labels=(), patient=None, search=Search())
+    assert all(source.in_test_set for source in found)
+    return [
+        (one.case, *(path and str(path.relative_to(folder)) for path in (one.pet, one.label, one.ct))) for one in found
+    ]
+
+
+def test_test_set_is_imagests_with_labelsts(tmp_path):
+    tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", "ct/a.mha")
+    tree(tmp_path, "imagesTs/b.mha", "labelsTs/b.mha", "ct/b.mha", "imagesTs/c.mha")
+    assert in_test_set(tmp_path) == [
+        ("b", "imagesTs/b.mha", "labelsTs/b.mha", "ct/b.mha"),
+        ("c", "imagesTs/c.mha", None, None),
+    ]
+    assert [case for case, *_ in listed("images", tmp_path)] == ["a"]
+    tree(tmp_path, "ctTs/c.mha")  # a folder of its own goes first
+    assert [ct for *_, ct in in_test_set(tmp_path)] == [None, "ctTs/c.mha"]
+
+
+def test_test_set_has_nnunets_channels(tmp_path):
+    tree(tmp_path, *(f"images{part}/{case}_000{n}.mha" for part, case in (("Tr", "a"), ("Ts", "b")) for n in (0, 1)))
+    tree(tmp_path, "labelsTr/a.mha", "labelsTs/b.mha")
+    channels(tmp_path, channel_names={"0": "CT", "1": "PET"})
+    assert in_test_set(tmp_path) == [("b", "imagesTs/b_0001.mha", "labelsTs/b.mha", "imagesTs/b_0000.mha")]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["imagesTs/b.mha"], "labelsTs is missing, as in many published test sets; use --fold or --split instead"),
+        (["imagesTs/b.mha", "labelsTs/c.mha"], "1 scan(s), such as b.mha, but no label for any"),
+        (["imagesTs/notes.txt", "labelsTs/b.mha"], "no scan found, expected in it: imagesTs/NAME.nii.gz"),
+    ],
+)
+def test_test_set_without_pairs_is_refused(files, message, tmp_path):
+    tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha", *files)
+    with pytest.raises(UserError) as refusal:
+        in_test_set(tmp_path)
+    assert message in str(refusal.value)
+
+
+def test_other_layouts_and_data_sets_without_the_folder_have_no_test_set(tmp_path):
+    assert in_test_set(tree(tmp_path, "imagesTr/a.mha", "labelsTr/a.mha")) == []
+    assert find_test_set("phantom:2", seed=0, lesion_labels=(), patient=None, search=Search()) == []

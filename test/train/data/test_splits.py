@@ -6,7 +6,14 @@ import pytest
 
 from swfastedit_core import UserError
 from swfastedit_core.train.data.sources import Source
-from swfastedit_core.train.data.splits import fold_of, parse_fold, split, write_split
+from swfastedit_core.train.data.splits import (
+    fold_of,
+    limit_cases,
+    parse_fold,
+    split,
+    split_off_test_set,
+    write_split,
+)
 
 
 def scans(*names):
@@ -173,3 +180,27 @@ def test_split_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         write_split(tmp_path / "file" / "split.json", scans("A"), scans("B"))
+
+
+def of_data_set(group, *cases, in_test_set=False):
+    return [Source(case, case, group, in_test_set=in_test_set) for case in cases]
+
+
+def test_limit_keeps_the_first_cases_of_each_data_set():
+    sources = [*of_data_set("images:x", "a", "b", "c"), *of_data_set("images:y", "a")]
+    assert [(one.group, one.case) for one in limit_cases(sources, 2)] == [
+        ("images:x", "a"),
+        ("images:x", "b"),
+        ("images:y", "a"),
+    ]
+    assert limit_cases(sources, None) == sources
+
+
+def test_test_set_is_held_out_and_shares_no_patient_with_the_training_set():
+    training = of_data_set("images:x", "a", "b")
+    held_out = of_data_set("images:x", "c", in_test_set=True)
+    assert split_off_test_set([*training, *held_out]) == (training, held_out)
+    with pytest.raises(UserError, match="no data set of the layout images has a folder imagesTs"):
+        split_off_test_set(training)
+    with pytest.raises(UserError, match="imagesTs: patient b is in imagesTr, too"):
+        split_off_test_set([*training, *of_data_set("images:x", "b", in_test_set=True)])

@@ -8,17 +8,30 @@ from pathlib import Path
 import pytest
 import torch
 
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, find_checkpoints, read_config, write_checkpoint
+from swfastedit_core.checkpoint import (
+    Channels,
+    Checkpoint,
+    CheckpointConfig,
+    find_checkpoints,
+    read_config,
+    write_checkpoint,
+)
+from swfastedit_core.guidance import DiscEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.train import __main__ as command
 
 CONFIG = CheckpointConfig(NetworkConfig("smalldynunet", (2, 2, 2)))
 
 
-def write_weights(path: Path, *, demonstration: bool = False, **training) -> None:
+INTERACTIVE = CheckpointConfig(
+    NetworkConfig("smalldynunet", (2, 2, 2), in_channels=3), channels=Channels.PET_CLICKS, clicks=DiscEncoding()
+)
+
+
+def write_weights(path: Path, *, config: CheckpointConfig = CONFIG, demonstration: bool = False, **training) -> None:
     torch.manual_seed(0)
-    config = replace(CONFIG, training=training, demonstration=demonstration)
-    write_checkpoint(Checkpoint(path, config, build_network(CONFIG.network).state_dict()), path)
+    described = replace(config, training=training, demonstration=demonstration)
+    write_checkpoint(Checkpoint(path, described, build_network(config.network).state_dict()), path)
 
 
 @pytest.fixture
@@ -56,6 +69,18 @@ def test_best_weights_are_taken_unless_the_last_ones_are_asked_for(run, tmp_path
     said = exported(capfd, run, tmp_path / "out", "--which", "last")
     assert said.endswith(": last.safetensors of step 80 of 100 (--which last); replaced the weights of step 60\n")
     assert read_config(tmp_path / "out" / "run.safetensors").training["step"] == 80
+
+
+def test_export_says_which_weights_are_used_with_clicks(run, tmp_path, capfd):
+    out = tmp_path / "out"
+    write_weights(run / "last.safetensors", config=INTERACTIVE, step=80, steps=100, validation={})
+    assert export_and_use(capfd, run, out)[1] == [f"process.py --weights {out} will use run.safetensors"]
+    write_weights(out / "automatic.safetensors")
+    assert export_and_use(capfd, run, out)[1] == [
+        f"process.py --weights {out} will use automatic.safetensors",
+        f"process.py --weights {out} --clicks FILE will use run.safetensors",
+        f"notice: {out}: not used: run.safetensors (without clicks, automatic networks are used)",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["text", "converted weights"])

@@ -70,6 +70,22 @@ def test_scores_of_validations_have_panels_of_their_own(figures):
     assert volumes == {"FPV, ml": [[10, 6]], "FNV, ml": [[10, 0]]}
 
 
+def test_validations_with_clicks_have_curves_of_their_own(figures):
+    validated = {"step": "10", "dice": "0.7", "fpv_ml": "6", "fnv_ml": "0", "validated_cases": "2"}
+    clicked = {"clicked_dice": "0.8", "clicked_fpv_ml": "3", "clicked_fnv_ml": "1", "clicks": "10"}
+    plot_curves([{**validated, **clicked}], Path("curves.png"))
+    (figure,) = figures
+    _, scores, volumes = curves(figure)
+    assert scores == {"mean Dice, no clicks": [[10, 0.7]], "mean Dice, clicks": [[10, 0.8]]}
+    assert volumes == {
+        "FPV, ml, no clicks": [[10, 6]],
+        "FNV, ml, no clicks": [[10, 0]],
+        "FPV, ml, clicks": [[10, 3]],
+        "FNV, ml, clicks": [[10, 1]],
+    }
+    assert [line.get_linestyle() for line in figure.axes[1].lines] == ["-", "--"]
+
+
 @pytest.mark.parametrize("volume", ["6", "0", "700"])
 def test_all_axes_begin_at_0_and_dice_ends_at_1(volume, figures):
     validated = {"step": "10", "dice": "0.7", "fpv_ml": volume, "fnv_ml": "0", "validated_cases": "2"}

@@ -133,7 +133,7 @@ def test_scan_that_cannot_be_validated_is_reported_and_left_out(data, tmp_path):
     held_out = [one for one in find_sources(f"images:{ours}", seed=0) if one.case in ("blob2", "blob5")]
     how = {"device": torch.device("cpu"), "overlap": 0.25, "warn": warned.append}
     found = validate(checkpoint, held_out, should_stop=lambda: False, **how)
-    assert [one.score.case for one in found] == ["blob5"]
+    assert [one.plain.score.case for one in found] == ["blob5"]
     assert len(warned) == 1
     assert warned[0].startswith("warning: blob2 is left out of this validation: ")
     assert validate(checkpoint, held_out, should_stop=lambda: True, **how) == []
@@ -308,7 +308,7 @@ def test_best_is_judged_on_the_same_scans(options, tmp_path, capfd):
     list_states(run / "states")[-1].unlink()
     capfd.readouterr()
     assert command.main([*arguments, "--validate-every", "8", "--validation-cases", "1", "--resume"]) == 0
-    assert "validation cases or overlap changed" in capfd.readouterr().out
+    assert "validation cases, overlap or clicks changed" in capfd.readouterr().out
     assert read_state(list_states(run / "states")[-1])["validation"]["best"]["cases"] == ["blob2"]
     assert read_config(run / "best.safetensors").training["step"] == 9
 
@@ -385,6 +385,18 @@ def test_crop_of_one_process_that_is_no_number_leaves_the_step_out_in_all(two_ra
     assert one[1][1] == two[1][1] == one[0][1] != one[2][1]
 
 
+@pytest.mark.long
+def test_two_processes_need_not_have_the_same_number_of_rounds(data, prepared, tmp_path):
+    """A process that waited for a prediction of the other one would wait for ever."""
+    options = [*NARROW, "--data", f"images:{data}", "--store", str(prepared[0]), *COMMON, "--validation-clicks", "1"]
+    rounds = ["--interactive", "--rounds", "3", "--stop", "probability"]
+    how = {"prefix": [*TORCHRUN, "-m", "swfastedit_core.train"]}
+    finished("--output", tmp_path / "run", *options, *rounds, **how)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
+    assert float(metrics(tmp_path / "run")[-1]["clicked_dice"]) >= 0
+    assert read_config(tmp_path / "run" / "last.safetensors").training["processes"] == 2
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
     run = tmp_path / "run"
@@ -404,10 +416,10 @@ def test_scale_of_float16_gradients_is_part_of_the_state(options, tmp_path):
 def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypatch):
     train_step, held, alive = Trainer.train_step, [], []
 
-    def watched(trainer, image, label, **how):
+    def watched(trainer, image, label, clicks, **how):
         held.extend((weakref.ref(image), weakref.ref(label)))
         alive.append(sum(crop() is not None for crop in held))
-        return train_step(trainer, image, label, **how)
+        return train_step(trainer, image, label, clicks, **how)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     arguments = ["--output", str(tmp_path / "run"), *options, "--steps", "8", "--transplant", "0.5"]
@@ -420,7 +432,21 @@ def test_crops_of_earlier_steps_are_let_go(loaders, options, tmp_path, monkeypat
 def test_memory_stays_level(options, tmp_path):
     """Ten epochs and ten more: what is held in memory after the first ten is all there is."""
     psutil = pytest.importorskip("psutil")
-    more = ["--crop", "64", "64", "64", "--transplant", "0.5", "--steps", "60", "--log-every", "3", "--loaders", "1"]
+    more = [
+        "--whole-crops",
+        "--crop",
+        "64",
+        "64",
+        "64",
+        "--transplant",
+        "0.5",
+        "--steps",
+        "60",
+        "--log-every",
+        "3",
+        "--loaders",
+        "1",
+    ]
     process = started("--output", tmp_path / "run", *options, *more)
     resident = {}
     for line in process.stdout:

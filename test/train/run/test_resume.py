@@ -8,8 +8,13 @@ import pytest
 from runs import NARROW
 
 from swfastedit_core import UserError
+from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.model import NetworkConfig
 from swfastedit_core.train import __main__ as command
-from swfastedit_core.train.run.resume import require_same_settings, require_state
+from swfastedit_core.train.crops.crops import CropSettings
+from swfastedit_core.train.data.settings import DataSettings
+from swfastedit_core.train.run.resume import ADDED_SETTINGS, require_same_settings, require_state
+from swfastedit_core.train.run.settings import RunSettings
 
 FOLDER = Path("runs/fold0")
 SETTINGS = {"--ema": "0.0", "--crop": "(32, 32, 32)", "content of the training cases": ["a", "b"]}
@@ -42,6 +47,23 @@ def test_state_of_another_version_is_refused_as_such():
         "runs/fold0: cannot be resumed: its state was saved by another version of this program and does not hold "
         "'--ema'; resume with that version, or choose another --output"
     )
+
+
+def test_state_of_an_earlier_version_is_resumed_with_the_same_meaning():
+    """Whole crops were the default, Adam and the cosine the only choice."""
+    earlier = {"--ema": "0.0", "--train-in-windows": "None"}
+    named = {"--optimizer": "'adam'", "--schedule": "'cosine'", "--limit": "None"}
+    same = {"--ema": "0.0", "--train-in-windows": "0.25", "--whole-crops": "True", **named}
+    require_same_settings({"settings": earlier}, same, FOLDER)
+    assert "--whole-crops was True and is False now" in refusal(earlier, {**same, "--whole-crops": "False"})
+    assert "--optimizer was 'adam' and is 'novograd' now" in refusal(earlier, {**same, "--optimizer": "'novograd'"})
+    in_windows = {**earlier, "--train-in-windows": "0.5"}
+    assert "--whole-crops was False and is True now" in refusal(in_windows, {**same, "--train-in-windows": "0.5"})
+
+
+def test_settings_that_later_versions_added_are_settings_with_their_defaults():
+    settings = RunSettings(CheckpointConfig(NetworkConfig()), DataSettings(("phantom:1",)), CropSettings()).by_name()
+    assert {name: settings[name] for name in ADDED_SETTINGS} == ADDED_SETTINGS
 
 
 def write_states(top, *names):

@@ -307,7 +307,7 @@ def test_survey_takes_the_coordinates_that_the_user_names(tmp_path, capfd):
         (["--data", "phantom:1", "--learning-rate", "0"], "--learning-rate 0, expected more than 0 and less than 1"),
         (["--data", "phantom:1", "--learning-rate", "nan"], "--learning-rate nan"),
         (["--data", "phantom:1", "--ema", "1"], "--ema 1, expected 0 or more and less than 1"),
-        (["--data", "phantom:1", "--validate-every", "5"], "need held-out cases: give --fold or --split"),
+        (["--data", "phantom:1", "--validate-every", "5"], "need held-out cases: give --fold, --split or"),
         (["--data", "phantom:1", "--misalign", "0.1"], "--misalign moves the CT against the PET and needs --channels"),
         (["--data", "phantom:1", "--transplant", "0.1"], "phantoms, which are not donors by default; add patient"),
         (["--data", "phantom:1", "--scale", "0.1"], "it needs --suv-range"),
@@ -325,21 +325,31 @@ def test_survey_takes_the_coordinates_that_the_user_names(tmp_path, capfd):
             "--spacing 0.05 4 4, expected numbers",
         ),
         (["--data", "phantom:1", "--spacing", "4", "4", "200"], "--spacing 4 4 200, expected numbers from 0.1 to 100"),
-        (["--data", "phantom:1", "--crop", "32", "32", "16"], "one of them at least twice that"),
+        (["--data", "phantom:1", "--whole-crops", "--crop", "32", "32", "16"], "one of them at least twice that"),
         (["--data", "phantom:1", "--steps", "3", "--epochs", "2"], "--steps and --epochs exclude each other"),
         (["--data", "phantom:1", "--validate-every", "-1"], "--validate-every -1, expected 0 or more"),
         (["--data", "phantom:many"], "phantom:many"),
         (["--data", "phantom:1", "--output", "{folder}/file"], "is not a folder"),
         (["--data", "phantom:1", "--filters", "1", "2"], "filters (1, 2) for 'dynunet', expected 6"),
         (["--data", "phantom:1", "--window", "30", "32", "32"], "window (30, 32, 32), expected multiples"),
-        (["--data", "phantom:1", "--crop", "33", "32", "32"], "--crop 33 32 32, expected multiples"),
+        (["--data", "phantom:1", "--whole-crops", "--crop", "33", "32", "32"], "--crop 33 32 32, expected multiples"),
         (["--data", "phantom:1", "--device", "cpu", "--precision", "float16"], "float16"),
         (["--data", "phantom:1", "--precision", "float128"], "float128"),
         (["--data", "phantom:1", "--shares", "1", "2"], "expected a number above 0 for each of the 1 data sets"),
         (["--data", "phantom:1", "--donor-data", "phantom:2"], "--donor-data phantom:2: expected a data set of --data"),
         (["--data", "phantom:1", "--positive", "1.5"], "--positive 1.5, expected a number from 0 to 1"),
         (["--data", "phantom:1", "--fold", "5/5"], "fold '5/5'"),
-        (["--data", "phantom:1", "--deep-supervision", "--train-in-windows", "0.25"], "cannot be combined"),
+        (["--data", "phantom:1", "--deep-supervision"], "--deep-supervision needs --whole-crops, or crops of the"),
+        (["--data", "phantom:1", "--whole-crops", "--train-in-windows", "0.25"], "exclude each other"),
+        (
+            ["--data", "phantom:1", "--crop", "128", "128", "96"],
+            "--crop 128 128 96, expected at least --window 128 128",
+        ),
+        (["--data", "images:x", "--validate-on", "imagesTs", "--fold", "0/5"], "exclude each other"),
+        (["--data", "phantom:1", "--validate-on", "imagesTs"], "needs a data set of the layout images"),
+        (["--data", "images:x", "--validate-on", "imagesTr"], "invalid choice: 'imagesTr'"),
+        (["--data", "phantom:1", "--limit", "0"], "--limit 0, expected 1 or more"),
+        (["--data", "phantom:1", "--schedule", "step"], "invalid choice: 'step'"),
         (["--data", "phantom:1", "--channels", "pet,ct"], "a phantom has no CT"),
     ],
 )
@@ -403,6 +413,29 @@ def test_two_data_sets_a_bad_case_and_the_runs_own_split_again(options, data, tm
     }
     assert command.main(["--output", str(tmp_path / "again"), *options, *sets, "--split", str(written)]) == 0
     assert "5 cases to learn from, 2 held out" in capfd.readouterr().out
+
+
+def test_first_cases_are_trained_on_and_imagests_is_validated_on(options, data, tmp_path, capfd):
+    ours, run = tmp_path / "data", tmp_path / "run"
+    for part, seeds in (("Tr", (0, 1, 2)), ("Ts", (3, 4, 5))):
+        for folder in ("images", "labels"):
+            (ours / f"{folder}{part}").mkdir(parents=True)
+            for seed in seeds:
+                shutil.copy(data / f"{folder}Tr" / f"blob{seed}.mha", ours / f"{folder}{part}")
+    trial = ["--data", f"images:{ours}", "--validate-on", "imagesTs", "--limit", "2", "--steps", "1"]
+    assert command.main(["--output", str(run), *options, *trial]) == 0
+    assert "2 cases to learn from, 2 held out (--limit 2)" in capfd.readouterr().out
+    assert json.loads((run / "split.json").read_text()) == {
+        "train": ["blob0", "blob1"],
+        "validation": ["blob3", "blob4"],
+    }
+    assert command.main(["survey", "--data", f"images:{ours}", "--validate-on", "imagesTs", "--preparers", "1"]) == 0
+    assert "6 of 6 patients" in capfd.readouterr().out
+    training = read_config(run / "best.safetensors").training
+    assert (training["data"][0]["cases"], training["held_out"], training["validation"]["cases"]) == (2, 2, 2)
+    assert (training["options"]["limit"], training["options"]["validate_on"]) == (2, "imagesTs")
+    assert command.main(["--output", str(run), *options, *trial, "--limit", "1", "--resume"]) == 1
+    assert "cannot be resumed: --limit was 2 and is 1 now" in capfd.readouterr().err
 
 
 def test_transplantation_without_a_lesion_for_it_is_refused(options, tmp_path, capfd):

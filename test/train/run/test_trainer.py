@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,18 +13,21 @@ from numbered import Numbered
 from torch import nn
 
 from swfastedit_core import UserError
-from swfastedit_core.checkpoint import CheckpointConfig
+from swfastedit_core.checkpoint import Channels, CheckpointConfig
 from swfastedit_core.engine.choice import cpu_has_bfloat16
+from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 from swfastedit_core.system.atomic import remove_unfinished
+from swfastedit_core.train.crops.click_settings import ClickSettings, sample_clicks
 from swfastedit_core.train.crops.loader import CaseSampler, Crops, batches
 from swfastedit_core.train.run.fabric import launch_fabric, training_precision
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
+from swfastedit_core.train.run.optimiser import build_optimiser, learning_rate_at
 from swfastedit_core.train.run.settings import LearningSettings
 from swfastedit_core.train.run.states import list_states, read_newest_state, write_state
-from swfastedit_core.train.run.trainer import Trainer, learning_rate_at
+from swfastedit_core.train.run.trainer import Trainer
 
 CPU = torch.device("cpu")
 SIDE = (32, 32, 32)
@@ -71,6 +75,12 @@ def test_loss_is_dice_and_cross_entropy_of_the_softmax():
     assert float(SegmentationLoss(squared=False)([logits_of(0.75)], label)) == pytest.approx(
         1 - (2 / 6 + 6 / 10) / 2 + entropy, abs=1e-4
     )
+    assert float(SegmentationLoss("dice")([logits_of(0.75)], label)) == pytest.approx(squared, abs=1e-4)
+    # Without the background, the Dice loss is that of the tumour; the cross entropy stays.
+    tumour = 1 - 6 / 8.5
+    for kind, expected in (("dice", tumour), ("dice-ce", tumour + entropy)):
+        found = SegmentationLoss(kind, background=False)([logits_of(0.75)], label)
+        assert float(found) == pytest.approx(expected, abs=1e-4)
 
 
 def test_crop_without_a_lesion_has_a_finite_loss_and_gradient():
@@ -126,6 +136,15 @@ def test_crops_larger_than_the_window_are_run_in_windows_and_put_together():
     network.seen.clear()
     TrainingNetwork(network, window=SIDE)(image)
     assert network.seen == [(1, 1, 48, 32, 32)]
+
+
+def test_trainer_cuts_larger_crops_into_windows_unless_whole_crops_are_asked_for(trainer_of):
+    image, label = (tensor.repeat(1, 1, 2, 1, 1) for tensor in crop(0))
+    for learning, batches_seen in (({}, [(3, 1, *SIDE)]), ({"whole_crops": True}, [(1, 1, 64, 32, 32)])):
+        trainer, seen = trainer_of(**learning), []
+        trainer.model.network.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(tuple(given[0].shape)))
+        trainer.train_step(image, label)
+        assert seen == batches_seen  # with an overlap of 0.25, windows of 32 start at 0, 24 and 32
 
 
 # The order of the crops
@@ -189,7 +208,109 @@ def test_learning_rate_falls_as_a_cosine(trainer_of):
     assert trainer.learning_rate == pytest.approx(5e-3, rel=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "deep_supervision": True, "clip": 0.5}])
+@pytest.mark.parametrize("steps", [4, 10, 100])
+def test_schedules_are_those_of_torch(steps):
+    """Without the rounding of torch's, which multiplies the rate of one step after the other."""
+    milestones = [math.ceil(steps * share) for share in (0.25, 0.5, 0.75)]
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    schedulers = {
+        "cosine": partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps, eta_min=1e-8),
+        "multistep": partial(torch.optim.lr_scheduler.MultiStepLR, milestones=milestones, gamma=0.333),
+        "polynomial": partial(torch.optim.lr_scheduler.PolynomialLR, total_iters=steps, power=2),
+    }
+    for name, make in schedulers.items():
+        optimiser.param_groups[0]["lr"] = 0.5
+        optimiser.param_groups[0].pop("initial_lr", None)
+        scheduler = make(optimiser)
+        for step in range(steps):
+            found = learning_rate_at(step, steps=steps, first=0.5, schedule=name)
+            assert found == pytest.approx(scheduler.get_last_lr()[0], abs=1e-9), (name, step)
+            optimiser.step()
+            scheduler.step()
+
+
+def test_schedule_loss_and_optimiser_of_the_settings_are_used(trainer_of):
+    assert trainer_of(schedule="multistep").learning_rate == trainer_of(schedule="polynomial").learning_rate == 1e-2
+    for schedule, rate in (("multistep", 3.33e-3), ("polynomial", 1e-2 * (6 / 8) ** 2)):
+        trainer = trainer_of(schedule=schedule)
+        weights_after(trainer, 2)
+        assert trainer.learning_rate == pytest.approx(rate)
+    losses = {}
+    for name, learning in {
+        "recipe": {},
+        "dice": {"loss": "dice"},
+        "tumour": {"loss": "dice", "exclude_background": True},
+    }.items():
+        losses[name] = trainer_of(**learning).train_step(*crop(0))[0]
+    assert losses["dice"] < losses["recipe"] - 0.3  # the cross entropy of a network that knows nothing
+    assert losses["tumour"] > losses["dice"] + 0.1  # the background is easy: nine of ten voxels
+
+
+def test_novograd_scales_each_tensors_gradient_by_its_norm():
+    weight = nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimiser = build_optimiser("novograd", [weight], learning_rate=0.1)
+    weight.grad = torch.tensor([30.0, 40.0])
+    optimiser.step()
+    torch.testing.assert_close(weight.detach(), torch.tensor([3.0 - 0.1 * 0.6, 4.0 - 0.1 * 0.8]))
+
+
+INTERACTIVE = replace(
+    CONFIG,
+    network=NetworkConfig("dynunet", (4,) * 6, in_channels=3),
+    channels=Channels.PET_CLICKS,
+    clicks=GradedBallEncoding(),
+)
+
+
+def guided_weights_after(trainer, settings, steps):
+    """Train with clicks; those of a step depend on its index, as in a run."""
+    for step in range(trainer.step, steps):
+        image, label = crop(step)
+        clicks = sample_clicks(image[0].numpy(), label[0, 0].numpy(), np.random.default_rng(step), settings)
+        trainer.train_step(image, label, torch.from_numpy(clicks[None]))
+    return trainer.weights()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"without": 0.0, "from_errors": 1.0, "draw": "distance"},
+        {"rounds": 3, "stop": "probability", "probability": 0.8, "encoding": "disc"},
+        {"rounds": 2, "stop": "dice-probability", "strategy": "deepgrow"},
+    ],
+)
+def test_interactive_training_goes_on_as_if_nothing_had_happened(settings, fabric):
+    chosen = ClickSettings(interactive=True, **settings)
+    config = replace(INTERACTIVE, clicks=chosen.click_encoding())
+
+    def new():
+        return Trainer(config, LearningSettings(learning_rate=1e-2), fabric, steps=4, clicks=chosen)
+
+    whole, first, second = new(), new(), new()
+    expected = guided_weights_after(whole, chosen, 4)
+    guided_weights_after(first, chosen, 2)
+    second.load_state(first.state())
+    found = guided_weights_after(second, chosen, 4)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    kernel = "input_block.conv1.conv.weight"
+    assert not torch.equal(found[kernel][:, 1:], new().weights()[kernel][:, 1:])  # the guidance channels learn
+
+
+def test_predictions_of_rounds_leave_network_and_gradients_as_they_are(fabric):
+    """Between two steps the network is in evaluation mode, without gradients; the step itself is in training mode."""
+    settings = ClickSettings(interactive=True, rounds=3)
+    trainer = Trainer(INTERACTIVE, LearningSettings(), fabric, steps=4, clicks=settings)
+    calls = []
+    trainer.model.network.register_forward_hook(
+        lambda network, given, _: calls.append((network.training, torch.is_grad_enabled(), given[0].shape[1]))
+    )
+    guided_weights_after(trainer, settings, 1)
+    assert calls == [(False, False, 3)] * 3 + [(True, True, 3)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ema": 0.9, "deep_supervision": True, "clip": 0.5}, {"optimizer": "novograd"}]
+)
 def test_loaded_state_goes_on_as_if_nothing_had_happened(options, trainer_of, tmp_path):
     whole = weights_after(trainer_of(**options), 6)
     first = trainer_of(**options)
@@ -283,8 +404,9 @@ def test_step_whose_gradients_are_no_numbers_is_left_out_and_counted(trainer_of)
 
 @pytest.mark.long
 def test_bfloat16_learns_what_float32_learns(trainer_of):
-    half = Trainer(CONFIG, LearningSettings(learning_rate=1e-2, seed=5), launch_fabric(CPU, "bfloat16"), steps=8)
-    full, (image, label) = trainer_of(), crop(0)
+    learning = LearningSettings(learning_rate=1e-2, seed=5, whole_crops=True)
+    half = Trainer(CONFIG, learning, launch_fabric(CPU, "bfloat16"), steps=8)
+    full, (image, label) = trainer_of(whole_crops=True), crop(0)
     image, label = image.repeat(1, 1, 3, 1, 1), label.repeat(1, 1, 3, 1, 1)
     losses = [(full.train_step(image, label)[0], half.train_step(image, label)[0]) for _ in range(6)]
     np.testing.assert_allclose(*zip(*losses, strict=True), rtol=0.02)
