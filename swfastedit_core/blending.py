@@ -1,11 +1,6 @@
-"""Blending: the weighted mean of the logits of overlapping windows.
-
-`blend` blends a region again from the logits of its windows. It sums from zero, so the result is the same, bit for bit.
-"""
+"""Blending: the weighted mean of the logits of overlapping windows."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -100,30 +95,3 @@ class Blend:
                     total[part.relative_to(slab).slices] += self._weights[part.relative_to(window).slices]
             logits.div_(total).masked_fill_(total == 0, UNSEEN_LOGIT)
         return self._sum
-
-
-def blend(region: Box, windows: Iterable[tuple[Box, Tensor]], *, window: Triple, device: torch.device) -> Tensor:
-    """Blend a region again from the logits of windows.
-
-    Parameters
-    ----------
-    region
-        Voxels to blend.
-    windows
-        The voxels of each window and its logits, in the order of the plan. Windows that do not overlap the region are
-        skipped.
-    window
-        Sides of every window.
-    device
-        Device of the computation.
-
-    Returns
-    -------
-    Tensor
-        float32 [X, Y, Z], equal to this region of the blend of the whole plan.
-    """
-    blended = Blend(region, window=window, device=device)
-    for box, logits in windows:
-        if box.meets(region):
-            blended.add(box, logits)
-    return blended.divide_by_weights()

@@ -6,8 +6,9 @@ not 0, so only these are stored, and a window gets its channels when it is cut.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -156,12 +157,18 @@ class Guidance:
     def cut(self, box: Box, device: torch.device) -> Tensor:
         """Return the channels in a box, float32 [2, X, Y, Z]; 0 beyond the grid."""
         channels = torch.zeros((len(CHANNELS), *box.shape))
-        for channel, (positions, values) in zip(channels, self._positions, strict=True):
-            inside = ((positions >= box.start) & (positions < box.stop)).all(axis=1)
-            if inside.any():
-                x, y, z = torch.from_numpy(positions[inside] - box.start).unbind(1)
-                channel[x, y, z] = torch.from_numpy(values[inside])
+        for channel, (positions, values) in zip(channels, self._inside(box), strict=True):
+            x, y, z = torch.from_numpy(positions).unbind(1)
+            channel[x, y, z] = torch.from_numpy(values)
         return channels.to(device)
+
+    def digest(self, box: Box) -> bytes:
+        """Return a digest of what `cut` returns for a box; empty if that is 0 everywhere."""
+        inside = list(self._inside(box))
+        if not any(len(values) for _, values in inside):
+            return b""
+        parts = [part for positions, values in inside for part in (np.array([len(values)]), positions, values)]
+        return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).digest()
 
     def changed_from(self, other: Guidance) -> np.ndarray:
         """Return the voxels in which a channel differs from that of another guidance on the same grid.
@@ -174,6 +181,12 @@ class Guidance:
         pairs = ((self.tumour, other.tumour), (self.background, other.background))
         changed = np.unique(np.concatenate([_differences(one, another) for one, another in pairs]))
         return np.stack(np.unravel_index(changed, self.shape), axis=1)
+
+    def _inside(self, box: Box) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the voxels of each channel in a box, counted from its start, int64 [N, 3], and their values."""
+        for positions, values in self._positions:
+            inside = ((positions >= box.start) & (positions < box.stop)).all(axis=1)
+            yield positions[inside] - box.start, values[inside]
 
     @cached_property
     def _positions(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -202,7 +215,7 @@ def network_voxels(voxels: FileVoxels, placement: Placement) -> FileVoxels:
     dict
         For each kind, voxels along R, A, S, int64 [N, 3], different from each other.
     """
-    return {kind: _unique(_on_network_grid(of_kind, placement)) for kind, of_kind in voxels.items()}
+    return {kind: _unique(on_network_grid(of_kind, placement)) for kind, of_kind in voxels.items()}
 
 
 def paint_guidance(voxels: Mapping[ClickKind, np.ndarray], shape: Triple, encoding: ClickEncoding) -> Guidance:
@@ -228,7 +241,8 @@ def _paint(voxels: np.ndarray, shape: Triple, encoding: ClickEncoding) -> Sparse
     return encoding.paint(voxels, shape)
 
 
-def _on_network_grid(index_xyz: np.ndarray, placement: Placement) -> np.ndarray:
+def on_network_grid(index_xyz: np.ndarray, placement: Placement) -> np.ndarray:
+    """Return the voxel of the network's grid whose centre is nearest, for each voxel x, y, z of the file, [N, 3]."""
     along = index_xyz[:, list(placement.file_axis)]
     flipped = np.array(placement.ras_shape) - 1 - along
     nearest = np.floor(np.where(placement.flipped, flipped, along) / placement.step + 0.5).astype(np.int64)

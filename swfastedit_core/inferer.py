@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from swfastedit_core.blending import Blend
-from swfastedit_core.box import Box
+from swfastedit_core.box import Box, Triple
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.engine import Engine, free_bytes
 from swfastedit_core.errors import NotFiniteError, UserError, WindowTooLargeError, is_out_of_memory
@@ -25,7 +26,21 @@ logger = logging.getLogger(__name__)
 HEADROOM = 2
 
 Progress = Callable[[int], None]
-OnLogits = Callable[[int, Tensor], None]
+
+
+class WindowStore(Protocol):
+    """Keeps logits of windows, so that they need not be computed again."""
+
+    def take(self, index: int) -> Tensor | None:
+        """Return the logits [X, Y, Z] of a window of the plan, of any float type; None if they are not kept."""
+        ...
+
+    def keep(self, index: int, logits: Tensor) -> Tensor:
+        """Receive the logits of a window that ran; return what is blended, of any float type.
+
+        The tensor, float32 [X, Y, Z], is reused after the call: copy it.
+        """
+        ...
 
 
 @timed("network")
@@ -36,7 +51,8 @@ def infer(
     *,
     guidance: Guidance | None = None,
     progress: Progress | None = None,
-    on_logits: OnLogits | None = None,
+    region: Box | None = None,
+    store: WindowStore | None = None,
 ) -> Tensor:
     """Run the planned windows and blend them.
 
@@ -52,14 +68,16 @@ def infer(
         For a network that takes clicks; None: no clicks.
     progress
         Called after each window with the count of finished windows.
-    on_logits
-        Called with the index of the window in the plan and its logits, float32 [X, Y, Z]. The tensor is reused after
-        the call: copy it if you need it later, as for `blending.blend`.
+    region
+        Voxels to blend; None: ``plan.region``. Windows that do not overlap it are skipped. The result equals this part
+        of the whole one, bit for bit.
+    store
+        Windows whose logits it has are not run; it receives the logits of the others.
 
     Returns
     -------
     Tensor
-        float32 [X, Y, Z] of ``plan.region``: tumour logit minus background logit, -30 in voxels without a window.
+        float32 [X, Y, Z] of the region: tumour logit minus background logit, -30 in voxels without a window.
 
     Raises
     ------
@@ -73,16 +91,20 @@ def infer(
     channels = engine.config.channels
     if tuple(image.shape) != (channels.image_channels, *plan.image):
         raise ValueError(f"image {tuple(image.shape)} [C, X, Y, Z], expected {(channels.image_channels, *plan.image)}")
-    blend = _blend(plan, engine)
+    region = plan.region if region is None else region
+    wanted = [index for index, box in enumerate(plan.boxes) if box.meets(region)]
+    kept = {} if store is None else {index: store.take(index) for index in wanted}
+    blend = _blend(region, plan.window, engine)
     done = 0
-    while done < len(plan.boxes):
-        left = plan.boxes[done:]
+    while done < len(wanted):
+        left = wanted[done:]
         try:
-            windows = (cut_input(image, guidance, box, channels) for box in left)
-            for box, logits in zip(left, engine.stream(windows), strict=True):
-                blend.add(box, logits)
-                if on_logits is not None:
-                    on_logits(done, logits)
+            stream = stream_windows(image, plan, engine, (i for i in left if kept.get(i) is None), guidance=guidance)
+            for index in left:
+                logits = kept.get(index)
+                if logits is None:
+                    logits = next(stream) if store is None else store.keep(index, next(stream))
+                blend.add(plan.boxes[index], logits)
                 done += 1
                 if progress is not None:
                     progress(done)
@@ -93,12 +115,44 @@ def infer(
             blend.to(torch.device("cpu"))
             torch.cuda.empty_cache()
     logits = blend.divide_by_weights()
+    check_finite(logits, engine)
+    return logits
+
+
+def stream_windows(
+    image: Tensor, plan: WindowPlan, engine: Engine, indices: Iterable[int], *, guidance: Guidance | None = None
+) -> Iterator[Tensor]:
+    """Run windows of a plan.
+
+    Parameters
+    ----------
+    image, plan, engine, guidance
+        As for `infer`.
+    indices
+        Of the windows in the plan; read one by one.
+
+    Yields
+    ------
+    Tensor
+        As ``Engine.stream``.
+    """
+    channels = engine.config.channels
+    return engine.stream(cut_input(image, guidance, plan.boxes[index], channels) for index in indices)
+
+
+def check_finite(logits: Tensor, engine: Engine) -> None:
+    """Check the output of a network.
+
+    Raises
+    ------
+    NotFiniteError
+        If a value is NaN or infinite.
+    """
     if not math.isfinite(logits.sum().item()):
         advice = (
             "use --precision float32" if engine.precision != "float32" else "check the scan for NaN or infinite voxels"
         )
         raise NotFiniteError(f"{engine.source}: the network's output is not finite in {engine.precision}; {advice}")
-    return logits
 
 
 def cut_input(image: Tensor, guidance: Guidance | None, box: Box, channels: Channels) -> Tensor:
@@ -142,9 +196,9 @@ def cut(image: Tensor, box: Box) -> Tensor:
     return functional.pad(window, [side for pair in reversed(list(zip(before, after, strict=True))) for side in pair])
 
 
-def _blend(plan: WindowPlan, engine: Engine) -> Blend:
+def _blend(region: Box, window: Triple, engine: Engine) -> Blend:
     """Allocate the blend on the engine's device if there is memory for it, otherwise on the CPU."""
-    shape = plan.region.shape
+    shape = region.shape
     needed = 4 * shape[0] * shape[1] * shape[2]
     host, device = torch.device("cpu"), engine.device
     devices = [host] if device.type == "cpu" else [device, host]
@@ -153,7 +207,7 @@ def _blend(plan: WindowPlan, engine: Engine) -> Blend:
         logger.info("logits are blended on the CPU: %.1f GB do not fit the GPU", needed / 1e9)
     for where in devices:
         try:
-            return Blend(plan.region, window=plan.window, device=where)
+            return Blend(region, window=window, device=where)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from swfastedit_core.guidance import Guidance, network_voxels, paint_guidance
 from swfastedit_core.inferer import infer
 from swfastedit_core.network_input import NetworkInput, align_ct, check_ct_cover, prepare
 from swfastedit_core.postprocess import Votes
-from swfastedit_core.preprocess import Placement
+from swfastedit_core.preprocess import Placement, Preprocessing
 from swfastedit_core.system.stopwatch import Stopwatch, timed
 from swfastedit_core.volume import Geometry, Volume
 from swfastedit_core.windows import WindowPlan, plan_windows
@@ -115,8 +115,7 @@ def segment(
             ct = align_ct(ct, grid, networks)
         inputs = prepare(pet, networks, ct=ct)
         del pet, ct
-        if networks.ct_network is not None and ct_grid is not None:
-            check_ct_cover(inputs[networks.ct_network.config.preprocessing], grid, ct_grid)
+        warn_of_missing_ct(inputs, networks, grid, ct_grid)
         jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
         plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
         networks.wait()
@@ -133,6 +132,24 @@ def segment(
         ),
         seconds=stopwatch.seconds,
     )
+
+
+def warn_of_missing_ct(
+    inputs: Mapping[Preprocessing, NetworkInput], networks: Ensemble, grid: Geometry, ct_grid: Geometry | None
+) -> None:
+    """Warn if networks take a CT and it covers too little of the body.
+
+    Parameters
+    ----------
+    inputs
+        From `network_input.prepare`.
+    networks
+        The ensemble.
+    grid, ct_grid
+        Of the PET's file and of the CT's, before it was resampled; None: there is no CT.
+    """
+    if networks.ct_network is not None and ct_grid is not None:
+        check_ct_cover(inputs[networks.ct_network.config.preprocessing], grid, ct_grid)
 
 
 @timed("plan")
@@ -217,6 +234,21 @@ def vote(
     return _decide(votes, grid, min_lesion_ml)
 
 
+def float32_after(error: NotFiniteError, network: Engine) -> Engine:
+    """Return the engine that repeats a scan whose output was not finite, and warn.
+
+    Raises
+    ------
+    NotFiniteError
+        The error, if the precision is not float16, or the user chose it.
+    """
+    exact = network.in_float32()
+    if exact is None:
+        raise error
+    _warn(f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer")
+    return exact
+
+
 def warm_up(networks: Ensemble) -> None:
     """Run windows of zeros through each network, so that the first scan takes no longer than the others.
 
@@ -264,11 +296,8 @@ def _infer_finite(
     """Run a network; if float16 overflows and the user did not choose it, run it again in float32."""
     try:
         return infer(image, plan, network, guidance=guidance, progress=progress)
-    except NotFiniteError:
-        exact = network.in_float32()
-        if exact is None:
-            raise
-    _warn(f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer")
+    except NotFiniteError as error:
+        exact = float32_after(error, network)
     return infer(image, plan, exact, guidance=guidance, progress=progress)
 
 

@@ -40,7 +40,7 @@ def consensus(total: Tensor, networks: int) -> Tensor:
 
 
 class Votes:
-    """The votes of an ensemble for each voxel of the file's grid.
+    """The votes of an ensemble for each voxel of the file's grid, or of a part of it.
 
     Parameters
     ----------
@@ -52,13 +52,18 @@ class Votes:
         Count votes instead of averaging probabilities. With one network, both give the same mask.
     device
         Device of the votes.
+    part
+        Voxels x, y, z of the file to vote on; None: all.
     """
 
-    def __init__(self, grid: Geometry, *, networks: int, majority: bool, device: torch.device) -> None:
+    def __init__(
+        self, grid: Geometry, *, networks: int, majority: bool, device: torch.device, part: Box | None = None
+    ) -> None:
         self._networks = networks
+        self._part = Box.whole(grid.size_xyz) if part is None else part
         self._vote = hard_vote if majority or networks == 1 else probability
         dtype = torch.uint8 if self._vote is hard_vote else torch.float32
-        self._total = torch.zeros(grid.shape_zyx, dtype=dtype, device=device)
+        self._total = torch.zeros(self._part.shape[::-1], dtype=dtype, device=device)
 
     @timed("restore")
     def add(self, logits: Tensor, region: Box, placement: Placement) -> None:
@@ -74,9 +79,12 @@ class Votes:
             Relation of the network's grid to the file's grid.
         """
         for logits_zyx, slab in restore_slabs(logits, region, placement):
-            x, y, z = slab.slices
-            self._total[z, y, x] += self._vote(logits_zyx).to(self._total.device)
+            inside = slab.clipped(self._part)
+            if 0 not in inside.shape:
+                x, y, z = inside.relative_to(self._part).slices
+                to_x, to_y, to_z = inside.relative_to(slab).slices
+                self._total[z, y, x] += self._vote(logits_zyx[to_z, to_y, to_x]).to(self._total.device)
 
     def decide(self) -> Tensor:
-        """Return the mask of the ensemble, bool [Z, Y, X]."""
+        """Return the mask of the ensemble, bool [Z, Y, X] of the part."""
         return consensus(self._total, self._networks)

@@ -188,13 +188,59 @@ def restore_slabs(values: Tensor, box: Box, placement: Placement) -> Iterator[tu
             elif axis == 2:
                 low = int(indices[2][0]) - box.start[2] if len(indices[2]) else 0
                 slab = slab[:, :, low : low + len(indices[2])]
-        start, stop = [0, 0, 0], [0, 0, 0]
-        for axis, file_axis in enumerate(placement.file_axis):
-            a, b = (int(indices[axis][0]), int(indices[axis][-1]) + 1) if len(indices[axis]) else (0, 0)
-            size = placement.ras_shape[axis]
-            start[file_axis], stop[file_axis] = (size - b, size - a) if axis in flips else (a, b)
         values_xyz = slab.flip(flips).permute([placement.file_axis.index(axis) for axis in range(3)])
-        yield values_xyz.permute(2, 1, 0), Box(triple(start), triple(stop))
+        yield values_xyz.permute(2, 1, 0), _box_on_file(indices, placement)
+
+
+def file_box(box: Box, region: Box, placement: Placement) -> Box:
+    """Return the voxels of the file whose restored values depend on a box of the network's grid.
+
+    Parameters
+    ----------
+    box
+        Voxels on the network's grid.
+    region
+        Voxels on the network's grid that are restored.
+    placement
+        Of the network's grid on the file's.
+
+    Returns
+    -------
+    Box
+        In x, y, z of the file; a side is 0 if there is no such voxel.
+    """
+    grown = box.grown((1, 1, 1)).clipped(region)  # linear interpolation: up to the next voxel
+    return _box_on_file([_inside(grown, placement, axis) for axis in range(3)], placement)
+
+
+def network_box(box: Box, placement: Placement) -> Box:
+    """Return the voxels of the network's grid from which a box of the file is restored.
+
+    Parameters
+    ----------
+    box
+        Voxels x, y, z of the file, at least one.
+    placement
+        Of the network's grid on the file's.
+    """
+    start, stop = [0, 0, 0], [0, 0, 0]
+    for axis, file_axis in enumerate(placement.file_axis):
+        a, b = box.start[file_axis], box.stop[file_axis]
+        if placement.flipped[axis]:
+            a, b = placement.ras_shape[axis] - b, placement.ras_shape[axis] - a
+        start[axis] = math.floor(a / placement.step[axis])
+        stop[axis] = math.floor((b - 1) / placement.step[axis]) + 2
+    return Box(triple(start), triple(stop)).clipped(Box.whole(placement.network_shape))
+
+
+def _box_on_file(indices: list[np.ndarray], placement: Placement) -> Box:
+    """Return the box of voxels with these indices along R, A, S at the file's spacing, in x, y, z of the file."""
+    start, stop = [0, 0, 0], [0, 0, 0]
+    for axis, file_axis in enumerate(placement.file_axis):
+        a, b = (int(indices[axis][0]), int(indices[axis][-1]) + 1) if len(indices[axis]) else (0, 0)
+        size = placement.ras_shape[axis]
+        start[file_axis], stop[file_axis] = (size - b, size - a) if placement.flipped[axis] else (a, b)
+    return Box(triple(start), triple(stop))
 
 
 def _inside(box: Box, placement: Placement, axis: int) -> np.ndarray:
