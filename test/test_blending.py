@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_engine import FakeEngine
 
-from swfastedit_core.blending import UNSEEN_LOGIT, Blend, blend, gaussian_weights
+from swfastedit_core.blending import UNSEEN_LOGIT, Blend, gaussian_weights
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Channels
 from swfastedit_core.inferer import cut, infer
@@ -27,6 +27,29 @@ class Noise(FakeEngine):
         return torch.randn(windows[:, 0].shape, generator=self.generator)
 
 
+class NeverRuns(FakeEngine):
+    """Fails if a window runs."""
+
+    config = Noise.config
+
+    def __call__(self, windows):
+        raise AssertionError("a window ran")
+
+
+class Keeps:
+    """Keeps the logits of windows."""
+
+    def __init__(self):
+        self.windows = {}
+
+    def take(self, index):
+        return self.windows.get(index)
+
+    def keep(self, index, logits):
+        self.windows[index] = logits.clone()
+        return self.windows[index]
+
+
 def test_weighted_mean_by_hand():
     window = (3, 1, 1)
     edge = 0.02856550  # exp(-1 / (2 (3/8)²)), the weight one voxel from the middle
@@ -40,35 +63,39 @@ def test_weighted_mean_by_hand():
 @pytest.mark.parametrize("shape", [(9, 8, 11), (3, 9, 2)])
 @pytest.mark.parametrize("region", [Box((0, 0, 0), (3, 3, 2)), Box((1, 2, 0), (3, 8, 2)), Box((2, 8, 1), (3, 9, 2))])
 def test_region_that_is_blended_again_has_the_same_bits(shape, region):
-    plan, kept = plan_windows(shape, window=(4, 4, 4), overlap=0.75), {}
-    logits = infer(
-        torch.zeros((1, *shape)), plan, Noise(), on_logits=lambda number, values: kept.update({number: values.clone()})
-    )
-    assert sorted(kept) == list(range(len(plan.boxes)))
+    plan, kept, image = plan_windows(shape, window=(4, 4, 4), overlap=0.75), Keeps(), torch.zeros((1, *shape))
+    logits = infer(image, plan, Noise(), store=kept)
+    assert sorted(kept.windows) == list(range(len(plan.boxes)))
     region = region.clipped(plan.region)
-    again = blend(region, ((plan.boxes[i], kept[i]) for i in sorted(kept)), window=(4, 4, 4), device=CPU)
+    again = infer(image, plan, NeverRuns(), region=region, store=kept)
     assert torch.equal(again, logits[region.relative_to(plan.region).slices])
 
 
 def test_box_of_a_replaced_window_equals_a_new_blend_of_all():
-    plan, kept = plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5), []
-    infer(torch.zeros((1, 8, 8, 8)), plan, Noise(), on_logits=lambda _, values: kept.append(values.clone()))
-    kept[3] = torch.ones((4, 4, 4))
-    windows = list(zip(plan.boxes, kept, strict=True))
-    whole = blend(plan.region, windows, window=(4, 4, 4), device=CPU)
-    part = blend(plan.boxes[3], windows, window=(4, 4, 4), device=CPU)
+    plan, kept, image = plan_windows((8, 8, 8), window=(4, 4, 4), overlap=0.5), Keeps(), torch.zeros((1, 8, 8, 8))
+    infer(image, plan, Noise(), store=kept)
+    del kept.windows[3], kept.windows[8]  # another part of the image
+    before = kept.windows.copy()
+    part = infer(image, plan, Noise(), region=plan.boxes[3], store=kept)
+    assert set(kept.windows) - set(before) == {3}  # windows that do not overlap the region are not run
+    kept.windows[8] = before.get(8, torch.zeros((4, 4, 4)))
+    whole = infer(image, plan, NeverRuns(), store=kept)
     assert torch.equal(part, whole[plan.boxes[3].slices])
+    assert torch.equal(kept.windows[2], before[2])
 
 
 def test_half_precision_logits_are_blended_in_float32():
     windows = [(Box.at((0, 0, 0), (2, 2, 2)), torch.full((2, 2, 2), 0.1, dtype=torch.float16))]
-    mean = blend(Box.whole((2, 2, 2)), windows, window=(2, 2, 2), device=CPU)
+    blended = Blend(Box.whole((2, 2, 2)), window=(2, 2, 2), device=CPU)
+    blended.add(*windows[0])
+    mean = blended.divide_by_weights()
     assert mean.dtype == torch.float32
     assert mean.flatten().tolist() == pytest.approx([0.0999755859375] * 8, rel=1e-6)
 
 
 def test_region_without_windows_is_background():
-    assert (blend(Box.whole((2, 3, 4)), [], window=(2, 2, 2), device=CPU) == UNSEEN_LOGIT).all()
+    blended = Blend(Box.whole((2, 3, 4)), window=(2, 2, 2), device=CPU)
+    assert (blended.divide_by_weights() == UNSEEN_LOGIT).all()
     assert infer(torch.zeros(1, 4, 4, 4), WindowPlan((4, 4, 4), (2, 2, 2), ()), Noise()).shape == (0, 0, 0)
 
 

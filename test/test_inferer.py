@@ -101,7 +101,7 @@ def test_logits_go_to_the_host_when_the_gpu_is_full(free, fails, used, monkeypat
     engine = SimpleNamespace(device=torch.device("cuda:0"), working_set_bytes=lambda batch: 4_000 * batch)
     plan = plan_windows((5, 5, 10), window=(5, 5, 10), overlap=0.0)
     monkeypatch.setattr(blending, "gaussian_weights", lambda window: SimpleNamespace(to=lambda device: None))
-    inferer._blend(plan, engine)
+    inferer._blend(plan.region, plan.window, engine)
     assert asked == used
 
 

@@ -130,4 +130,5 @@ def taper(window: Box, region: Box, voxels: np.ndarray) -> Tensor:
 
 def within(voxels: np.ndarray, box: Box) -> np.ndarray:
     """Return which voxels, [N, 3], lie in a box, bool [N]."""
-    return np.all((voxels >= box.start) & (voxels < box.stop), axis=1)
+    inside: np.ndarray = np.all((voxels >= box.start) & (voxels < box.stop), axis=1)
+    return inside

@@ -193,9 +193,9 @@ class Session:
         with self._state:
             return self._renew_stop()
 
-    def limit_memory(self, memory_mb: float) -> None:
-        """Set the memory, see `memory_mb`, and drop logits that are above it."""
-        self._limit_bytes = int(1e6 * memory_mb)
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Set the memory for what is kept, in place of `memory_mb`, and drop logits that are above it."""
+        self._limit_bytes = limit_bytes
         self._fit_into_memory()
 
     def _change(self, prompts: tuple[FileVoxels, ...]) -> None:

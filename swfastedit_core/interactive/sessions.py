@@ -51,7 +51,7 @@ class Sessions:
             self._make_room(session.wanted_bytes)
             self._kept[key] = session
             others = sum(other.used_bytes for other in self._kept.values() if other is not session)
-            session.limit_memory((self._limit_bytes - others) / 1e6)
+            session.limit_memory(self._limit_bytes - others)
             return session
 
     def drop(self, key: Hashable) -> None:
@@ -63,11 +63,11 @@ class Sessions:
     def _make_room(self, wanted_bytes: int) -> None:
         """Limit the kept sessions to what they use, and drop what leaves no room."""
         for other in self._kept.values():
-            other.limit_memory(other.used_bytes / 1e6)
+            other.limit_memory(other.used_bytes)
         for other in self._kept.values():
             if self.used_bytes + wanted_bytes <= self._limit_bytes:
                 return
-            other.limit_memory(min(other.used_bytes, other.wanted_bytes) / 1e6)
+            other.limit_memory(min(other.used_bytes, other.wanted_bytes))
         for key in list(self._kept):
             if self.used_bytes + wanted_bytes <= self._limit_bytes:
                 return

@@ -77,6 +77,7 @@ class Run:
             raise StoppedError
 
     def __call__(self) -> None:
+        """Count a window."""
         self.windows += 1
         if self._progress is not None:
             self._progress(self.windows, max(self.windows, self.to_run))  # more if float16 overflowed
