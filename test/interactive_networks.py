@@ -14,7 +14,7 @@ from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
 INTERACTIVE = CheckpointConfig(
-    NetworkConfig("dynunet", (2,) * 6, in_channels=3),
+    NetworkConfig("smalldynunet", (2, 3, 4), in_channels=3),
     Preprocessing((4.0, 4.0, 4.0)),
     window=(32, 32, 32),
     channels=Channels.PET_CLICKS,
