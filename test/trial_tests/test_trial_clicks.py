@@ -57,7 +57,7 @@ class Program:
         return Outcome(success, [(1.0, f"{json.dumps(record)}\n".encode())])
 
     def run(self, image, folders, limits, program):
-        assert program[1:] == ["--task", "autopet4", "--window-batch", "1"]
+        assert program[1:] == ["--task", "autopet4", "--window-batch", "1", "--overlap", "0.25"]
         assert [path.name for path in (folders.model / "model").iterdir()] == ["interactive.safetensors"]
         return self.segment(folders, success=0, refusal=1)
 
