@@ -10,6 +10,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from monai.data.utils import dense_patch_slices
 from monai.inferers import SlidingWindowInferer
+from monai.networks.layers import GaussianFilter
 from monai.networks.nets import DynUNet
 from monai.transforms import (
     Compose,
@@ -30,6 +32,8 @@ from monai.transforms import (
 )
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.clicks import Click, ClickKind
+from swfastedit_core.guidance import DISC_THRESHOLD, DiscEncoding, GaussianEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.memory import peak_memory_mb
@@ -112,7 +116,36 @@ def preprocessing(config: CheckpointConfig) -> Any:
     )
 
 
-def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) -> tuple[np.ndarray, Timing]:
+def guidance(image: Any, clicks: Sequence[Click], config: CheckpointConfig) -> torch.Tensor:
+    """Return the guidance channels on an image's grid, [2, X, Y, Z], as the authors paint them.
+
+    Parameters
+    ----------
+    image
+        MONAI's, from `preprocessing`.
+    clicks
+        Voxel indices of the file.
+    config
+        Of a network that takes clicks as discs or Gaussians.
+    """
+    encoding = config.clicks
+    assert isinstance(encoding, DiscEncoding | GaussianEncoding)
+    to_grid = np.linalg.inv(image.affine.numpy()) @ np.asarray(image.meta["original_affine"].tolist())
+    channels = torch.zeros((len(ClickKind), *image.shape[1:]))
+    for channel, kind in zip(channels, ClickKind, strict=True):
+        for click in clicks:
+            if click.kind is kind:
+                nearest = np.rint(to_grid @ (*click.position, 1.0))[:3].astype(int)
+                channel[tuple(np.minimum(nearest, np.array(channel.shape) - 1))] = 1.0
+        if channel.any():
+            blurred = GaussianFilter(3, encoding.sigma)(channel[None, None])[0, 0]
+            channel.copy_((blurred - blurred.min()) / (blurred.max() - blurred.min()))
+    return (channels > DISC_THRESHOLD).float() if isinstance(encoding, DiscEncoding) else channels
+
+
+def recipe(
+    scan: Path, checkpoint: Checkpoint, *, windows: int | None = None, clicks: Sequence[Click] = ()
+) -> tuple[np.ndarray, Timing]:
     """Run the recipe.
 
     Parameters
@@ -123,6 +156,8 @@ def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) ->
         The weights.
     windows
         Run about this many windows in the middle of the scan and extrapolate their time. None: run all.
+    clicks
+        For a network that takes clicks: voxel indices of the file.
 
     Returns
     -------
@@ -138,7 +173,8 @@ def recipe(scan: Path, checkpoint: Checkpoint, *, windows: int | None = None) ->
     image = data["image"]
     step = tuple(max(int(side * (1 - OVERLAP)), 1) for side in config.window)
     total = _count(image.shape[1:], config.window, step)
-    part = image if windows is None else _middle(image, config.window, step, windows)
+    given = torch.cat([image, guidance(image, clicks, config)]) if config.clicks is not None else image
+    part = given if windows is None else _middle(given, config.window, step, windows)
     begin = seconds_since_start()
     starts: list[float] = []
 

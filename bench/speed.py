@@ -13,7 +13,8 @@ import torch
 
 from bench.machine import Ceilings, measure_ceilings, sustained_gflops
 from bench.programs import ProgramRun, gflop_per_window, run_program, run_reference
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_config, write_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_config, write_checkpoint
+from swfastedit_core.guidance import ClickEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.system.command import say
@@ -161,11 +162,21 @@ def measure(workloads: Sequence[Workload], device: torch.device, work: Path) -> 
     return results
 
 
-def random_weights(path: Path) -> Path:
-    """Write the recipe's network of 31 million parameters with random weights; the speed does not depend on them."""
+def random_weights(path: Path, clicks: ClickEncoding | None = None) -> Path:
+    """Write the recipe's network of 31 million parameters with random weights; the speed does not depend on them.
+
+    Parameters
+    ----------
+    path
+        The file.
+    clicks
+        For a network that takes clicks: how they are painted.
+    """
     torch.manual_seed(SEED)
-    network = NetworkConfig()
-    checkpoint = Checkpoint(path, CheckpointConfig(network), build_network(network).state_dict())
+    channels = Channels.PET if clicks is None else Channels.PET_CLICKS
+    network = NetworkConfig(in_channels=channels.count)
+    config = CheckpointConfig(network, channels=channels, clicks=clicks)
+    checkpoint = Checkpoint(path, config, build_network(network).state_dict())
     write_checkpoint(checkpoint, path)
     return path
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,6 +19,8 @@ FILE_TYPE = "Multiple points"  # of a click file, as grand-challenge.org names i
 FILE_VERSION = {"major": 1, "minor": 0}
 MAX_POINTS = 20_000  # a scribble has some hundred
 MAX_FILE_BYTES = 2**24
+MAX_INDEX = 2**31
+SHOWN = 60  # characters of a value that a message shows
 
 Space = Literal["voxel", "patient"]
 
@@ -77,7 +80,8 @@ def file_voxels(clicks: Iterable[Click], geometry: Geometry) -> FileVoxels:
     to_index = np.linalg.inv(geometry.axes_lps * geometry.spacing_mm)
     for click in clicks:
         position = np.array(click.position, np.float64)
-        index = position if click.space == "voxel" else to_index @ (position - geometry.origin_mm)
+        with np.errstate(invalid="ignore"):  # infinite positions are reported below
+            index = position if click.space == "voxel" else to_index @ (position - geometry.origin_mm)
         nearest = np.floor(index + 0.5)
         if not (np.isfinite(nearest).all() and (nearest >= 0).all() and (nearest < geometry.size_xyz).all()):
             raise UserError(f"{_describe(click)} lies outside the scan, which has {_sides(geometry)} voxels")
@@ -164,26 +168,24 @@ def _click(plain: Any, where: str) -> Click:
     if not isinstance(plain, dict):
         raise UserError(f"{where} is {_short(plain)}, expected an object with point and name")
     name, point = plain.get("name"), plain.get("point")
-    if name not in {kind.value for kind in ClickKind}:
+    if name not in [kind.value for kind in ClickKind]:  # a list: the value may be of any type
         raise UserError(f"{where} has the name {_short(name)}, expected 'tumor' or 'background'")
     if not isinstance(point, list) or len(point) != 3 or not all(type(side) is int for side in point):
         raise UserError(f"{where} lies at {_short(point)}, expected three whole numbers: the voxel x, y, z")
-    if min(point) < 0:
-        raise UserError(f"{where} lies at {_short(point)}, expected voxel indices of 0 or more")
+    if min(point) < 0 or max(point) >= MAX_INDEX:
+        raise UserError(f"{where} lies at {_short(point)}, expected voxel indices of the scan, from 0 on")
     x, y, z = point
     return Click(ClickKind(name), (x, y, z))
 
 
 def _short(value: object) -> str:
-    """Return a value on one short line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """Return a value on one short line, however large or deep it is."""
+    text = reprlib.repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _describe(click: Click) -> str:
-    position: Sequence[float] = click.position
-    numbers = ", ".join(f"{side:g}" for side in position)
-    name = click.kind.name.lower()
+    name, numbers = click.kind.name.lower(), ", ".join(map(str, click.position))
     if click.space == "voxel":
         return f"the {name} click at voxel ({numbers})"
     return f"the {name} click at L, P, S = ({numbers}) mm"

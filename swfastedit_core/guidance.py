@@ -1,16 +1,15 @@
 """Guidance: from clicks to the input channels of an interactive network.
 
-A click is brought from the file's grid to the network's grid and painted there. The channels hold few voxels that are
-not 0, so only these are stored, and a window gets its channels when it is cut.
+A click is brought from the file's grid to the network's grid and painted there, over the whole grid. The channels are 0
+nearly everywhere, so they are stored as `SparseChannel`, and a window gets its part when it is cut.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from swfastedit_core.box import Box, Triple
 from swfastedit_core.clicks import ClickKind, FileVoxels
 from swfastedit_core.errors import UserError
 from swfastedit_core.preprocess import Placement
+from swfastedit_core.sparse_channel import SparseChannel, tile_box, voxels_by_tile
 
 TRUNCATE = 4.0  # MONAI's: a Gaussian kernel ends after this many sigmas
 DISC_THRESHOLD = 0.1  # the authors'; of the maximum of the channel
@@ -51,8 +51,8 @@ class DiscEncoding:
     def paint(self, voxels: np.ndarray, shape: Triple) -> SparseChannel:
         """Paint clicks, int64 [N, 3], different from each other and inside the shape; the values are 0 and 1."""
         blurred = _blur(voxels, shape, self.sigma)
-        inside = blurred.values > DISC_THRESHOLD
-        return SparseChannel(blurred.indices[inside], np.ones(int(inside.sum()), np.float32))
+        discs = {number: (tile > DISC_THRESHOLD).astype(np.float32) for number, tile in blurred.items()}
+        return SparseChannel.of(shape, discs)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GaussianEncoding:
 
     def paint(self, voxels: np.ndarray, shape: Triple) -> SparseChannel:
         """Paint clicks, int64 [N, 3], different from each other and inside the shape."""
-        return _blur(voxels, shape, self.sigma)
+        return SparseChannel.of(shape, _blur(voxels, shape, self.sigma))
 
 
 @dataclass(frozen=True)
@@ -92,46 +92,31 @@ class GradedBallEncoding:
     radius: int = 2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.radius <= MAX_RADIUS:
-            raise UserError(f"radius {self.radius} of a click, expected 0 to {MAX_RADIUS} voxels")
+        if type(self.radius) is not int or not 0 <= self.radius <= MAX_RADIUS:
+            raise UserError(f"radius {self.radius} of a click, expected a whole number from 0 to {MAX_RADIUS} voxels")
 
     def paint(self, voxels: np.ndarray, shape: Triple) -> SparseChannel:
         """Paint clicks, int64 [N, 3], different from each other and inside the shape."""
-        offsets, grades = self._ball
-        positions = (voxels[:, None] + offsets).reshape(-1, 3)
-        values = np.tile(grades, len(voxels))
-        inside = ((positions >= 0) & (positions < shape)).all(axis=1)
-        indices = np.ravel_multi_index(tuple(positions[inside].T), shape)
-        brightest_first = np.lexsort((-values[inside], indices))
-        indices, values = indices[brightest_first], values[inside][brightest_first]
-        first = np.append(True, indices[1:] != indices[:-1])[: len(indices)]
-        return SparseChannel(indices[first], values[first])
+        ball, tiles = self._ball(), {}
+        for number, clicks in voxels_by_tile(voxels, self.radius, shape).items():
+            tile = tile_box(number, shape)
+            values = np.zeros(tile.shape, np.float32)
+            for click in clicks:
+                around = Box.at(click - self.radius, ball.shape)
+                part = around.clipped(tile)
+                target = values[part.relative_to(tile).slices]
+                np.maximum(target, ball[part.relative_to(around).slices], out=target)
+            tiles[number] = values
+        return SparseChannel.of(shape, tiles)
 
-    @property
-    def _ball(self) -> tuple[np.ndarray, np.ndarray]:
-        """Offsets of the ball's voxels from its middle, [n, 3], and their values."""
-        axis = np.arange(-self.radius, self.radius + 1)
-        squares = axis**2
+    def _ball(self) -> np.ndarray:
+        """Return the values of one click, float32, a cube with a side of twice the radius + 1."""
+        squares = np.arange(-self.radius, self.radius + 1) ** 2
         ball = squares[:, None, None] + squares[:, None] + squares <= self.radius**2
         # A radius of 0 leaves no voxel outside; the distance is then not defined.
         distance = ndimage.distance_transform_edt(ball) if self.radius else np.ones(ball.shape)
-        return np.argwhere(ball) - self.radius, (distance[ball] / distance.max()).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class SparseChannel:
-    """The voxels of a channel that are not 0.
-
-    Attributes
-    ----------
-    indices
-        Into the flattened channel [X, Y, Z], int64 [N], rising.
-    values
-        float32 [N].
-    """
-
-    indices: np.ndarray
-    values: np.ndarray
+        graded: np.ndarray = (distance / distance.max()).astype(np.float32)
+        return graded
 
 
 # How clicks become a guidance channel. Weights are trained with one encoding; their header names it.
@@ -156,19 +141,21 @@ class Guidance:
 
     def cut(self, box: Box, device: torch.device) -> Tensor:
         """Return the channels in a box, float32 [2, X, Y, Z]; 0 beyond the grid."""
-        channels = torch.zeros((len(CHANNELS), *box.shape))
-        for channel, (positions, values) in zip(channels, self._inside(box), strict=True):
-            x, y, z = torch.from_numpy(positions).unbind(1)
-            channel[x, y, z] = torch.from_numpy(values)
-        return channels.to(device)
+        channels = torch.zeros((len(CHANNELS), *box.shape), device=device)
+        for target, channel in zip(channels, (self.tumour, self.background), strict=True):
+            channel.write(target, box)
+        return channels
 
     def digest(self, box: Box) -> bytes:
         """Return a digest of what `cut` returns for a box; empty if that is 0 everywhere."""
-        inside = list(self._inside(box))
-        if not any(len(values) for _, values in inside):
-            return b""
-        parts = [part for positions, values in inside for part in (np.array([len(values)]), positions, values)]
-        return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).digest()
+        digest, empty = hashlib.blake2b(digest_size=16), True
+        for number, channel in enumerate((self.tumour, self.background)):
+            for part, values in channel.parts(box):
+                if values.any():
+                    empty = False
+                    digest.update(repr((number, part)).encode())
+                    digest.update(values.tobytes())
+        return b"" if empty else digest.digest()
 
     def changed_from(self, other: Guidance) -> np.ndarray:
         """Return the voxels in which a channel differs from that of another guidance on the same grid.
@@ -176,25 +163,12 @@ class Guidance:
         Returns
         -------
         ndarray
-            int64 [N, 3].
+            int64 [N, 3], different from each other.
         """
         pairs = ((self.tumour, other.tumour), (self.background, other.background))
-        changed = np.unique(np.concatenate([_differences(one, another) for one, another in pairs]))
-        return np.stack(np.unravel_index(changed, self.shape), axis=1)
-
-    def _inside(self, box: Box) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the voxels of each channel in a box, counted from its start, int64 [N, 3], and their values."""
-        for positions, values in self._positions:
-            inside = ((positions >= box.start) & (positions < box.stop)).all(axis=1)
-            yield positions[inside] - box.start, values[inside]
-
-    @cached_property
-    def _positions(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Voxels, int64 [N, 3], and values of each channel."""
-        return tuple(
-            (np.stack(np.unravel_index(channel.indices, self.shape), axis=1), channel.values)
-            for channel in (self.tumour, self.background)
-        )
+        changed = np.concatenate([one.changed_from(another) for one, another in pairs])
+        flat = np.unique(np.ravel_multi_index(tuple(changed.T), self.shape))
+        return np.stack(np.unravel_index(flat, self.shape), axis=1)
 
 
 def network_voxels(voxels: FileVoxels, placement: Placement) -> FileVoxels:
@@ -231,14 +205,8 @@ def paint_guidance(voxels: Mapping[ClickKind, np.ndarray], shape: Triple, encodi
         The network's.
     """
     none = np.empty((0, 3), np.int64)
-    tumour, background = (_paint(voxels.get(kind, none), shape, encoding) for kind in CHANNELS)
+    tumour, background = (encoding.paint(voxels.get(kind, none), shape) for kind in CHANNELS)
     return Guidance(shape, tumour, background)
-
-
-def _paint(voxels: np.ndarray, shape: Triple, encoding: ClickEncoding) -> SparseChannel:
-    if len(voxels) == 0:
-        return SparseChannel(np.empty(0, np.int64), np.empty(0, np.float32))
-    return encoding.paint(voxels, shape)
 
 
 def on_network_grid(index_xyz: np.ndarray, placement: Placement) -> np.ndarray:
@@ -256,47 +224,37 @@ def _unique(voxels: np.ndarray) -> np.ndarray:
     return voxels[np.sort(first)]
 
 
-def _differences(one: SparseChannel, other: SparseChannel) -> np.ndarray:
-    """Return the indices whose values differ."""
-    indices = np.concatenate([one.indices, other.indices])
-    values = np.concatenate([one.values, -other.values])
-    unique, place = np.unique(indices, return_inverse=True)
-    different: np.ndarray = unique[np.bincount(place, values, minlength=len(unique)) != 0]
-    return different
-
-
-def _blur(voxels: np.ndarray, shape: Triple, sigma: float) -> SparseChannel:
+def _blur(voxels: np.ndarray, shape: Triple, sigma: float) -> dict[Triple, np.ndarray]:
     """Filter a channel of clicks with MONAI's Gaussian kernel and scale it from 0 to 1, as the whole channel would be.
 
-    Clicks whose kernels meet are blurred together, in a box around them.
+    The kernel is separable and a click is one voxel, so a tile is a sum over clicks of products of three profiles.
+
+    Returns
+    -------
+    dict
+        Tiles in reach of a click, float32, by their numbers.
     """
     kernel = _gaussian_kernel(sigma)
-    radius = len(kernel) // 2
-    indices, values = [], []
-    for group in _groups(voxels, shape, 2 * radius + 1):
-        box = Box.around(Box.at(voxel, (1, 1, 1)) for voxel in group).grown((radius,) * 3).clipped(Box.whole(shape))
-        block = np.zeros(box.shape)
-        block[tuple((group - box.start).T)] = 1.0
-        for axis in range(3):
-            block = ndimage.correlate1d(block, kernel, axis, mode="constant")
-        found = np.argwhere(block)
-        indices.append(np.ravel_multi_index(tuple((found + box.start).T), shape))
-        values.append(block[tuple(found.T)])
-    blurred = np.concatenate(values)
-    low = 0.0 if len(blurred) < math.prod(shape) else blurred.min()
-    blurred = ((blurred - low) / max(blurred.max() - low, np.finfo(np.float64).tiny)).astype(np.float32)
-    order = np.argsort(flat := np.concatenate(indices))
-    return SparseChannel(flat[order], blurred[order])
+    blurred = {}
+    for number, clicks in voxels_by_tile(voxels, len(kernel) // 2, shape).items():
+        tile = tile_box(number, shape)
+        x, y, z = (_profiles(kernel, clicks[:, axis], tile.start[axis], tile.stop[axis]) for axis in range(3))
+        # One small product for each x: the linear algebra library would divide a large one among threads, and wait.
+        planes = (x.T[:, :, None] * y).transpose(0, 2, 1)
+        blurred[number] = (planes @ z).astype(np.float32)
+    if not blurred:
+        return {}
+    everywhere = sum(tile.size for tile in blurred.values()) == math.prod(shape)
+    low = min(tile.min() for tile in blurred.values()) if everywhere else np.float32(0)
+    span = max(max(tile.max() for tile in blurred.values()) - low, np.finfo(np.float32).tiny)
+    return {number: (tile - low) / span for number, tile in blurred.items()}
 
 
-def _groups(voxels: np.ndarray, shape: Triple, side: int) -> list[np.ndarray]:
-    """Divide clicks into groups whose kernels do not meet: clicks in cells of this side that touch are one group."""
-    cells = voxels // side
-    occupied = np.zeros(-(-np.array(shape) // side), bool)
-    occupied[tuple(cells.T)] = True
-    numbers, count = ndimage.label(occupied, structure=np.ones((3, 3, 3)))
-    group = numbers[tuple(cells.T)]
-    return [voxels[group == number] for number in range(1, count + 1)]
+def _profiles(kernel: np.ndarray, clicks: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return the kernel around each click along one axis, from voxel start to stop: float64 [N, stop - start]."""
+    taps = np.arange(start, stop) - clicks[:, None] + len(kernel) // 2
+    inside = (taps >= 0) & (taps < len(kernel))
+    return np.where(inside, kernel[np.where(inside, taps, 0)], 0.0)
 
 
 def _gaussian_kernel(sigma: float) -> np.ndarray:

@@ -83,7 +83,7 @@ def segment(
         HU, [Z, Y, X], of any geometry; it is resampled to the PET's grid by patient coordinates. Needed if a network
         takes a CT, otherwise ignored.
     clicks
-        An annotator's clicks. Networks without guidance channels ignore them.
+        An annotator's clicks. Networks without guidance channels ignore them, with a warning.
     full_grid
         Cover the whole volume with windows, as the recipe does, instead of the body. Without it, a scan with equal
         voxels gets an empty mask and no windows.
@@ -106,9 +106,15 @@ def segment(
     UserError
         If a network needs a CT and there is none, or the CT does not overlap the PET; if a click lies outside the
         scan, the overlap is out of range or memory runs out.
+
+    Warns
+    -----
+    DataWarning
+        If something about the scan should be checked, or a network ignores clicks.
     """
     grid = pet.geometry
     clicked = file_voxels(clicks, grid)
+    _warn_of_unused_clicks(clicked, networks)
     with Stopwatch(networks.device) as stopwatch:
         ct_grid = None if ct is None else ct.geometry
         with stopwatch.stage("prepare"):
@@ -269,6 +275,12 @@ def warm_up(networks: Ensemble) -> None:
 
 def _warn(message: str) -> None:
     warnings.warn(DataWarning(message), stacklevel=3)
+
+
+def _warn_of_unused_clicks(clicked: FileVoxels, networks: Ensemble) -> None:
+    automatic = [network.source for network in networks if not network.config.channels.takes_clicks]
+    if automatic and any(map(len, clicked.values())):
+        _warn(f"clicks are not used by {len(automatic)} of {len(networks)} network(s): {', '.join(automatic)}")
 
 
 def _infer_all(

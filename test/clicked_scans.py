@@ -44,6 +44,7 @@ class Convolution(FakeEngine):
         )
         generator = torch.Generator().manual_seed(seed)
         self.weights = torch.randn((1, channels.count, 5, 5, 5), generator=generator)
+        self.weights -= self.weights.mean((2, 3, 4), keepdim=True)  # about half of the voxels are tumour
         self.weights[:, channels.image_channels :] *= 4.0
 
     def __call__(self, windows):

@@ -12,4 +12,5 @@ class Numbered:
     """Crops that show their case and one random number."""
 
     def __call__(self, index, rng):
-        return np.full((1, 2, 2, 2), index + rng.random(), np.float32), np.full((2, 2, 2), index, np.uint8)
+        image = np.full((1, 2, 2, 2), index + rng.random(), np.float32)
+        return image, np.full((2, 2, 2), index, np.uint8), np.empty((2, 0, 3), np.int64)

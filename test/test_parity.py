@@ -13,9 +13,11 @@ from scipy import ndimage
 
 from bench.reference import monai_network, recipe
 from swfastedit_core.blending import gaussian_weights
-from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
+from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
+from swfastedit_core.clicks import Click, ClickKind
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.files.read import read_volume
+from swfastedit_core.guidance import DiscEncoding, GaussianEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.pipeline import segment
 from swfastedit_core.windows import plan_windows
@@ -72,25 +74,27 @@ def write_scan(path, scan, size_xyz):
     nibabel.save(nibabel.Nifti1Image(np.maximum(array, 0).astype(np.float32).T, affine_ras), path)
 
 
-def write_network(folder, *, filters, side):
-    """Write a `dynunet` of random weights with cubic windows."""
-    config = CheckpointConfig(NetworkConfig("dynunet", filters), window=(side, side, side))
+def write_network(folder, *, filters, side, clicks=None):
+    """Write a `dynunet` of random weights with cubic windows; it takes clicks if an encoding of them is given."""
+    channels = Channels.PET if clicks is None else Channels.PET_CLICKS
+    network = NetworkConfig("dynunet", filters, channels.count)
+    config = CheckpointConfig(network, window=(side, side, side), channels=channels, clicks=clicks)
     torch.manual_seed(0)
     path = folder / "random.safetensors"
     write_checkpoint(Checkpoint(path, config, build_network(config.network).state_dict()), path)
     return path
 
 
-def share_that_differs(scan, size_xyz, checkpoint, folder):
+def share_that_differs(scan, size_xyz, checkpoint, folder, *, clicks=()):
     """Return, for each engine, the share of the voxels in which its mask differs from the recipe's."""
     path = folder / "scan.nii.gz"
     write_scan(path, scan, size_xyz)
-    expected, timing = recipe(path, read_checkpoint(checkpoint))
+    expected, timing = recipe(path, read_checkpoint(checkpoint), clicks=clicks)
     assert 0.02 < expected.mean() < 0.98  # a network that says one thing everywhere would prove nothing
     shares = {}
     for engine_name in ("torch", "openvino"):
         networks = load_networks(checkpoint, device="cpu", precision="float32", engine=engine_name)
-        result = segment(read_volume(path), networks, full_grid=True)
+        result = segment(read_volume(path), networks, clicks=clicks, full_grid=True)
         assert timing.windows == timing.windows_run == result.windows
         assert result.mask.array_zyx.shape == expected.shape
         shares[engine_name] = np.count_nonzero(result.mask.array_zyx != expected) / expected.size
@@ -110,6 +114,48 @@ def test_mask_equals_the_recipe_of_monai_with_windows_of_the_recipe(name, tmp_pa
     checkpoint = write_network(tmp_path, filters=(8, 16, 32, 64, 80, 80), side=128)
     shares = share_that_differs(INPUTS[name], [4 * side for side in INPUTS[name].size_xyz], checkpoint, tmp_path)
     assert max(shares.values()) <= ALLOWED, shares
+
+
+def random_clicks(size_xyz):
+    """Return five clicks of each kind; the last two of a kind are adjacent, so the other discs get smaller.
+
+    None of them is halfway between two voxels of the network.
+    """
+    rng = np.random.default_rng(8)
+    places = rng.integers(0, np.array(size_xyz) - 1, (8, 3))
+    kinds = [ClickKind.TUMOUR, ClickKind.BACKGROUND] * 4
+    near = [(ClickKind.TUMOUR, places[6] + (1, 0, 0)), (ClickKind.BACKGROUND, places[7] + (0, 0, 1))]
+    return [Click(kind, tuple(place.tolist())) for kind, place in (*zip(kinds, places, strict=True), *near)]
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("identity", DiscEncoding()),
+        ("oblique", DiscEncoding()),
+        ("permuted", DiscEncoding(2.0)),
+        ("flipped, coarse", DiscEncoding()),
+        ("oblique, coarse", GaussianEncoding()),
+        ("15 slices", DiscEncoding()),
+    ],
+)
+def test_mask_with_ten_clicks_equals_the_recipe_of_monai(name, encoding, tmp_path):
+    checkpoint = write_network(tmp_path, filters=(4, 4, 8, 8, 8, 8), side=32, clicks=encoding)
+    clicks = random_clicks(INPUTS[name].size_xyz)
+    assert len(clicks) == 10
+    shares = share_that_differs(INPUTS[name], INPUTS[name].size_xyz, checkpoint, tmp_path, clicks=clicks)
+    assert max(shares.values()) <= ALLOWED, shares
+
+
+def test_ten_clicks_change_the_mask_of_a_random_network(tmp_path):
+    """Otherwise the test above would pass with a network that ignores clicks."""
+    scan = INPUTS["15 slices"]
+    checkpoint = write_network(tmp_path, filters=(4, 4, 8, 8, 8, 8), side=32, clicks=DiscEncoding())
+    write_scan(tmp_path / "scan.nii.gz", scan, scan.size_xyz)
+    pet, networks = read_volume(tmp_path / "scan.nii.gz"), load_networks(checkpoint, device="cpu", precision="float32")
+    clicks = random_clicks(scan.size_xyz)
+    without, with_clicks = (segment(pet, networks, clicks=given, overlap=0.0).mask for given in ((), clicks))
+    assert (without.array_zyx != with_clicks.array_zyx).mean() > 10 * ALLOWED
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, 0.9])

@@ -6,9 +6,16 @@ import argparse
 from dataclasses import replace
 
 from swfastedit_core.checkpoint import ENDINGS, Checkpoint, read_checkpoint, write_checkpoint
-from swfastedit_core.checkpoint.header import describe_input
+from swfastedit_core.checkpoint.header import (
+    ENCODINGS,
+    CheckpointConfig,
+    describe_input,
+    make_encoding,
+    name_of_encoding,
+)
 from swfastedit_core.checkpoint.summary import describe, summarise
 from swfastedit_core.errors import UserError
+from swfastedit_core.guidance import ClickEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, say
 
@@ -74,6 +81,17 @@ def _add_description(convert: argparse.ArgumentParser) -> None:
         metavar=limits,
         help="the weights were trained with these percentiles of each image (recipe: 0.05 99.95)",
     )
+    convert.add_argument(
+        "--clicks",
+        choices=ENCODINGS,
+        help="how clicks were painted in training, for weights that take clicks (the authors': disc)",
+    )
+    convert.add_argument(
+        "--click-size",
+        type=float,
+        metavar="VOXELS",
+        help="sigma of disc (default 1) and gaussian (3), or radius of graded-ball (2), in voxels",
+    )
     convert.add_argument("--licence", help="licence of the weights")
     convert.add_argument("--attribution", help="citation for the weights and their training data")
 
@@ -109,6 +127,7 @@ def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpo
     if options.percentiles:
         preprocessing = replace(preprocessing, intensity=PercentileIntensity(*options.percentiles))
     given = {
+        "clicks": _encoding(checkpoint.config, options),
         "window": options.window and tuple(options.window),
         "licence": options.licence,
         "attribution": options.attribution,
@@ -117,9 +136,21 @@ def _redescribed(checkpoint: Checkpoint, options: argparse.Namespace) -> Checkpo
     return replace(checkpoint, config=replace(checkpoint.config, preprocessing=preprocessing, **changes))
 
 
+def _encoding(config: CheckpointConfig, options: argparse.Namespace) -> ClickEncoding | None:
+    """Return the encoding of clicks that the user gives; a size alone changes that of the source. None: as it is."""
+    if options.clicks is None and options.click_size is None:
+        return None
+    if config.clicks is None:
+        option = "--click-size" if options.clicks is None else f"--clicks {options.clicks}"
+        raise UserError(
+            f"{option}: the weights have the channels {', '.join(config.channels.names)} and take no clicks"
+        )
+    return make_encoding(options.clicks or name_of_encoding(config.clicks), options.click_size)
+
+
 def _assumptions(source: Checkpoint, options: argparse.Namespace) -> list[str]:
     """Say what neither the file nor the user describes."""
-    given = {"--spacing": options.spacing, "--window": options.window}
+    given = {"--spacing": options.spacing, "--window": options.window, "--clicks": options.clicks or options.click_size}
     given["--percentiles or --suv-range"] = options.percentiles or options.suv_range
     assumed = {option: text for option, text in describe_input(source.config).items() if not given[option]}
     if source.described or not assumed:

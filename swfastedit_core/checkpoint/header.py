@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from swfastedit_core.checkpoint.channels import Channels
@@ -73,7 +73,7 @@ class CheckpointConfig:
             )
         if self.channels.takes_clicks != (self.clicks is not None):
             wanted = "expected how clicks are painted" if self.channels.takes_clicks else "expected no clicks"
-            raise UserError(f"channels {self.channels.names}: found clicks {self.clicks}, {wanted}")
+            raise UserError(f"channels {self.channels.names} with clicks {self.clicks}, {wanted}")
         if len(self.labels) != 2:
             raise UserError(f"{len(self.labels)} classes {self.labels}, expected two: background and tumour")
         if not self.network.accepts(self.window):
@@ -93,7 +93,9 @@ class CheckpointConfig:
         """Return the configuration of the published recipe, for weights without a description."""
         if network.in_channels not in AUTHORS_CHANNELS:
             raise UserError(
-                f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
+                f"{network.in_channels} input channels, expected 1 (PET) or 3 (PET, tumour guidance, background "
+                "guidance); shapes do not tell which channel is a CT and how HU are scaled, so with a CT this program "
+                "reads only its own .safetensors files"
             )
         channels = AUTHORS_CHANNELS[network.in_channels]
         return cls(network, channels=channels, clicks=DiscEncoding() if channels.takes_clicks else None)
@@ -111,15 +113,30 @@ def describe_input(config: CheckpointConfig) -> dict[str, str]:
         "--window": f"window {' × '.join(map(str, config.window))} voxels",
     }
     if config.clicks is not None:
-        described["--clicks"] = f"clicks as {' '.join(text_of_encoding(config.clicks))}"
+        ((name, size),) = asdict(config.clicks).items()
+        described["--clicks"] = f"clicks as {name_of_encoding(config.clicks)} of {name} {size:g} voxels"
     return described
 
 
-def text_of_encoding(encoding: ClickEncoding) -> tuple[str, str]:
-    """Return the name of a click encoding and its size in voxels, as they stand on a command line."""
-    name = next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
-    (size,) = (f"{getattr(encoding, field.name):g}" for field in fields(ENCODINGS[name]))
-    return name, size
+def name_of_encoding(encoding: ClickEncoding) -> str:
+    """Return the name of a click encoding in headers and on command lines."""
+    return next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
+
+
+def make_encoding(name: str, size: float | None = None) -> ClickEncoding:
+    """Return a click encoding by its name; the size is its sigma or radius in voxels, None its default.
+
+    Raises
+    ------
+    UserError
+        If the size is out of range.
+    """
+    kind = ENCODINGS[name]
+    if size is None:
+        return kind()
+    if kind is GradedBallEncoding and float(size).is_integer():
+        return GradedBallEncoding(int(size))
+    return kind(size)  # type: ignore[arg-type]  # a ball of a broken radius is refused
 
 
 def to_header(config: CheckpointConfig) -> str:
@@ -132,7 +149,7 @@ def to_header(config: CheckpointConfig) -> str:
     if config.clicks is None:
         del plain["clicks"]
     else:
-        plain["clicks"] = {"kind": text_of_encoding(config.clicks)[0], **plain["clicks"]}
+        plain["clicks"] = {"kind": name_of_encoding(config.clicks), **plain["clicks"]}
     if not config.channels.takes_ct:
         del plain["preprocessing"]["ct_hu"]
     plain["training"] = _in_json(plain["training"])
@@ -182,7 +199,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             "network": NetworkConfig(**network),
             "preprocessing": _preprocessing(plain["preprocessing"], with_ct=channels.takes_ct),
             "channels": channels,
-            "clicks": _encoding(plain["clicks"]) if channels.takes_clicks else None,
+            "clicks": _encoding(plain["clicks"]) if channels.takes_clicks else plain.get("clicks"),
         }
         return CheckpointConfig(**{**plain, **lists, **read})
     except UserError as error:

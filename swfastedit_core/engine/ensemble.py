@@ -17,7 +17,7 @@ from swfastedit_core.system.stopwatch import timed
 class Ensemble:
     """One network or several, all on one device.
 
-    It may mix networks that take PET only and networks that take PET and CT.
+    It may mix networks that take PET only and networks that take PET and CT, also networks with and without clicks.
 
     Parameters
     ----------

@@ -224,7 +224,8 @@ class NetworkLogits:
         """Return a preview's estimate of the exact logits.
 
         If the same window's logits from before are in the cache, it is the exact logits from before plus the
-        difference. Otherwise it is the window's logits.
+        difference. Otherwise it is the window's logits, which is several times less accurate: the exact ones are the
+        mean of many windows.
         """
         new = new.to(self._logits.device, torch.float32)
         before = None if self._settled is None else self._cache.get(self._key(index, self._settled))

@@ -10,6 +10,7 @@ from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import Parser, path_argument
 from swfastedit_core.train.arguments import add_settings, settings_of
 from swfastedit_core.train.crops.augment import AugmentSettings
+from swfastedit_core.train.crops.click_settings import ClickSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
 from swfastedit_core.train.data.settings import DataSettings
@@ -32,6 +33,7 @@ GROUPS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("data", (DataSettings,)),
     ("network", (NetworkSettings,)),
     ("crops and augmentation", (CropSettings, AugmentSettings, TransplantSettings)),
+    ("clicks", (ClickSettings,)),
     ("learning", (LearningSettings,)),
     ("validation and records", (Schedule,)),
     ("machine", (MachineSettings,)),
@@ -115,13 +117,15 @@ def run_settings_of(options: argparse.Namespace, schedule: Schedule) -> RunSetti
     if options.split is not None and not options.split.is_file():
         raise UserError(f"--split {options.split}: no such file")
     data = data_settings_of(options)
+    clicks = settings_of(ClickSettings, options)
     settings = RunSettings(
-        settings_of(NetworkSettings, options).config(settings_of(Terms, options)),
+        settings_of(NetworkSettings, options).config(settings_of(Terms, options), clicks.click_encoding()),
         data,
         settings_of(CropSettings, options),
         settings_of(AugmentSettings, options),
         settings_of(TransplantSettings, options),
         settings_of(LearningSettings, options),
+        clicks,
     )
     require_compatible(settings, schedule)
     return settings

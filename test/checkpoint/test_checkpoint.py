@@ -19,6 +19,7 @@ from swfastedit_core.checkpoint import (
 )
 from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
 from swfastedit_core.errors import UserError
+from swfastedit_core.guidance import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
@@ -41,6 +42,19 @@ WITH_CT = replace(
     preprocessing=Preprocessing((4.0, 4.5, 5.0), RangeIntensity(0.5, 20.0), ct_hu=(-160.0, 240.0)),
     channels=Channels.PET_CT,
 )
+WITH_CLICKS = [
+    replace(
+        EVERYTHING,
+        network=NetworkConfig("smalldynunet", (3, 4, 5), in_channels=channels.count),
+        channels=channels,
+        clicks=clicks,
+    )
+    for channels, clicks in (
+        (Channels.PET_CLICKS, DiscEncoding(1.5)),
+        (Channels.PET_CLICKS, GaussianEncoding()),
+        (Channels.PET_CT_CLICKS, GradedBallEncoding(3)),
+    )
+]
 
 
 def checkpoint(config=None):
@@ -72,7 +86,11 @@ def refused(path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("config", [EVERYTHING, WITH_CT], ids=["pet", "pet and ct"])
+@pytest.mark.parametrize(
+    "config",
+    [EVERYTHING, WITH_CT, *WITH_CLICKS],
+    ids=["pet", "pet and ct", "discs", "gaussians", "ct and graded balls"],
+)
 def test_round_trip(config, half, tmp_path):
     path = tmp_path / "folder" / "all.safetensors"
     before = checkpoint(config)
@@ -180,6 +198,8 @@ def edited(**changes):
     return json.dumps(plain)
 
 
+DISC = {"kind": "disc", "sigma": 1.0}
+WANTS_CLICKS = {"network__in_channels": 3, "channels": ["pet", "tumour guidance", "background guidance"]}
 WANTS_CT = {"network__in_channels": 2, "channels": ["pet", "ct"]}
 
 
@@ -239,6 +259,26 @@ WANTS_CT = {"network__in_channels": 2, "channels": ["pet", "ct"]}
             edited(**WANTS_CT, preprocessing__ct_hu=[0, float("inf")]),
             "CT's HU from 0.0 to inf, expected a lower and a higher",
         ),
+        (edited(clicks=DISC), "channels ('pet',) with clicks {'kind': 'disc', 'sigma': 1.0}, expected no clicks"),
+        (edited(**WANTS_CLICKS), "not a checkpoint's configuration (KeyError: 'clicks')"),
+        (edited(**WANTS_CLICKS, clicks="disc"), "not a checkpoint's configuration"),
+        (edited(**WANTS_CLICKS, clicks={"sigma": 1.0}), "not a checkpoint's configuration (KeyError: 'kind')"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "kind": "box"}), "not a checkpoint's configuration (KeyError: 'box')"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "kind": []}), "not a checkpoint's configuration"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "radius": 2}), "not a checkpoint's configuration"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "sigma": "1"}), "sigma '1' of clicks, expected a number"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "sigma": True}), "sigma True of clicks, expected a number"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "sigma": 0}), "sigma 0 of a click, expected more than 0"),
+        (edited(**WANTS_CLICKS, clicks={**DISC, "sigma": float("nan")}), "sigma nan of a click, expected more than 0"),
+        (edited(**WANTS_CLICKS, clicks={"kind": "gaussian", "sigma": 10**400}), "sigma 1000"),
+        (
+            edited(**WANTS_CLICKS, clicks={"kind": "graded-ball", "radius": 1.5}),
+            "radius 1.5 of a click, expected a whole number from 0 to 16 voxels",
+        ),
+        (
+            edited(network__in_channels=3, channels=["pet", "background guidance", "tumour guidance"], clicks=DISC),
+            "channels ('pet', 'background guidance', 'tumour guidance'), expected one of",
+        ),
         (edited(labels="ab"), "'ab', expected a list of str"),
         (edited(surprise=1), "not a checkpoint's configuration"),
     ],
@@ -261,6 +301,17 @@ def test_range_of_the_ct_stands_in_the_header_where_ct_is_a_channel():
     assert from_header(to_header(WITH_CT), "x") == WITH_CT
     assert json.loads(to_header(WITH_CT))["preprocessing"]["ct_hu"] == [-160.0, 240.0]
     assert "ct_hu" not in to_header(EVERYTHING)
+
+
+def test_painting_of_clicks_stands_in_the_header_where_there_are_guidance_channels():
+    discs, gaussians, balls = (json.loads(to_header(config)) for config in WITH_CLICKS)
+    assert discs["channels"] == ["pet", "tumour guidance", "background guidance"]
+    assert discs["clicks"] == {"kind": "disc", "sigma": 1.5}
+    assert gaussians["clicks"] == {"kind": "gaussian", "sigma": 3.0}
+    assert balls["channels"] == ["pet", "ct", "tumour guidance", "background guidance"]
+    assert balls["clicks"] == {"kind": "graded-ball", "radius": 3}
+    assert balls["preprocessing"]["ct_hu"] == [-1000.0, 1000.0]
+    assert "clicks" not in json.loads(to_header(EVERYTHING))
 
 
 def test_header_of_before_ct_was_known_reads_as_it_did():

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
 from swfastedit_core.checkpoint import __main__ as command
 from swfastedit_core.checkpoint.header import HEADER_KEY, to_header
+from swfastedit_core.guidance import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
@@ -209,6 +210,68 @@ def test_command_shows_the_channels_and_keeps_them(tmp_path, run):
     assert about["channels"] == ["pet", "ct"]
     assert about["preprocessing"]["ct_hu"] == [-160.0, 240.0]
     assert about["preprocessing"]["intensity"] == {"kind": "range", "lower_suv": 0.0, "upper_suv": 43.0}
+
+
+THREE = replace(NARROW, in_channels=3)
+
+
+def test_interactive_weights_of_the_authors_are_converted(tmp_path, run):
+    torch.save({"net": monai_network(THREE).state_dict()}, tmp_path / "0.pt")
+    done = run("convert", tmp_path / "0.pt", tmp_path / "new.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "notice: assumed as in the recipe: spacing 2.036 × 2.036 × 3 mm, percentiles 0.05 and 99.95 of the image, "
+        "window 128 × 128 × 128 voxels, clicks as disc of sigma 1 voxels; if that is wrong, give --spacing, "
+        "--percentiles or --suv-range, --window, --clicks\n"
+    )
+    shown = run("show", tmp_path / "new.safetensors").stdout
+    assert "  channels      pet, tumour guidance, background guidance\n" in shown
+    assert ", clicks as disc of sigma 1 voxels\n" in shown
+    about = json.loads(run("show", tmp_path / "new.safetensors", "--json").stdout)
+    assert about["clicks"] == {"kind": "disc", "sigma": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--clicks", "disc"), DiscEncoding(1.0)),
+        (("--clicks", "disc", "--click-size", 2), DiscEncoding(2.0)),
+        (("--click-size", 2.5), DiscEncoding(2.5)),
+        (("--clicks", "graded-ball"), GradedBallEncoding(2)),
+        (("--clicks", "graded-ball", "--click-size", 3), GradedBallEncoding(3)),
+        (("--clicks", "gaussian"), GaussianEncoding(3.0)),
+        (("--clicks", "gaussian", "--click-size", 1), GaussianEncoding(1.0)),
+    ],
+)
+def test_user_says_how_clicks_were_painted(options, expected, tmp_path, run):
+    torch.save({"net": monai_network(THREE).state_dict()}, tmp_path / "0.pt")
+    described = ("--spacing", 4, 4, 5, "--window", 96, 96, 64, "--percentiles", 1, 99)
+    done = run("convert", tmp_path / "0.pt", tmp_path / "new.safetensors", *options, *described)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"written to {tmp_path / 'new.safetensors'}\n"
+    assert read_checkpoint(tmp_path / "new.safetensors").config.clicks == expected
+    again = run("convert", tmp_path / "new.safetensors", tmp_path / "same.safetensors", "--half")
+    assert again.returncode == 0
+    assert read_checkpoint(tmp_path / "same.safetensors").config.clicks == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        (3, ("--clicks", "graded-ball", "--click-size", 1.5), "radius 1.5 of a click, expected a whole number from 0"),
+        (3, ("--click-size", "nan"), "sigma nan of a click, expected more than 0"),
+        (1, ("--clicks", "disc"), "--clicks disc: the weights have the channels pet and take no clicks\n"),
+        (1, ("--click-size", 2), "--click-size: the weights have the channels pet and take no clicks\n"),
+        (3, ("--clicks", "ball"), "argument --clicks: invalid choice: 'ball' (choose from "),
+    ],
+)
+def test_clicks_that_do_not_fit_the_weights_are_refused(channels, options, message, tmp_path, run):
+    torch.save({"net": monai_network(replace(NARROW, in_channels=channels)).state_dict()}, tmp_path / "0.pt")
+    done = run("convert", tmp_path / "0.pt", tmp_path / "new.safetensors", *options)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_command_fails_in_one_line_whatever_the_file_says(tmp_path, run):

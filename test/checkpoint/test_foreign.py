@@ -9,8 +9,9 @@ import pytest
 import torch
 from monai_networks import NARROW, monai_network, own_state
 
-from swfastedit_core.checkpoint import Channels, CheckpointConfig, read_checkpoint
+from swfastedit_core.checkpoint import Channels, CheckpointConfig, read_checkpoint, read_config
 from swfastedit_core.errors import UserError
+from swfastedit_core.guidance import DiscEncoding
 from swfastedit_core.intensity import PercentileIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -68,14 +69,37 @@ def test_full_network_has_the_published_size(tmp_path):
     assert found.config.network == NetworkConfig("dynunet", (32, 64, 128, 256, 320, 320))
 
 
-def test_interactive_weights_of_the_authors_have_three_channels(tmp_path):
-    torch.save({"net": monai_network(replace(NARROW, in_channels=3)).state_dict()}, tmp_path / "0.pt")
-    assert read_checkpoint(tmp_path / "0.pt").config.channels == Channels.PET_CLICKS
+def test_interactive_weights_of_the_authors_have_three_channels_and_discs(tmp_path):
+    monai = monai_network(replace(NARROW, in_channels=3))
+    torch.save({"net": monai.state_dict()}, tmp_path / "0.pt")
+    found = read_checkpoint(tmp_path / "0.pt")
+    assert found.config.channels == Channels.PET_CLICKS
+    assert found.config.clicks == DiscEncoding(1.0)
+    assert found.config.preprocessing.intensity == PercentileIntensity(0.05, 99.95)
+    assert found.notices == (ASSUMED.replace("128 voxels)", "128 voxels, clicks as disc of sigma 1 voxels)"),)
+    image = torch.randn(1, 3, 64, 64, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(found.network()(image), monai(image))
 
 
-def test_other_channel_counts_are_refused(tmp_path):
-    torch.save({"net": monai_network(replace(NARROW, in_channels=2)).state_dict()}, tmp_path / "0.pt")
-    assert refused(tmp_path / "0.pt") == "2 input channels, expected 1 (PET) or 3 (PET and two guidance channels)"
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_channel_counts_are_refused(channels, tmp_path):
+    torch.save({"net": monai_network(replace(NARROW, in_channels=channels)).state_dict()}, tmp_path / "0.pt")
+    assert refused(tmp_path / "0.pt") == (
+        f"{channels} input channels, expected 1 (PET) or 3 (PET, tumour guidance, background guidance); shapes do not "
+        "tell which channel is a CT and how HU are scaled, so with a CT this program reads only its own .safetensors "
+        "files"
+    )
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_description_is_read_without_the_weights(new_format, tmp_path):
+    path = tmp_path / "0.pt"
+    state = monai_network(replace(NARROW, in_channels=3)).state_dict()
+    torch.save({"net": state, "epoch": 3}, path, _use_new_zipfile_serialization=new_format)
+    assert read_config(path) == read_checkpoint(path).config
+    with pytest.raises(UserError, match="no such file"):
+        read_config(tmp_path / "1.pt")
 
 
 @pytest.mark.parametrize(

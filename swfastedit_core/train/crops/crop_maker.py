@@ -1,4 +1,4 @@
-"""Make a crop from a case: read, transplant lesions, flip and rotate, augment, scale to the network input."""
+"""Make a crop from a case: read, transplant lesions, flip, rotate, augment, scale to network input, sample clicks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
 from swfastedit_core.train.crops.augment import AugmentSettings, apply_gamma, augment
+from swfastedit_core.train.crops.click_settings import ClickSettings, sample_clicks
 from swfastedit_core.train.crops.crops import CropSettings, flip_and_rotate, read_crop, sample_box, to_network_input
 from swfastedit_core.train.crops.transplant import Donors, TransplantSettings, transplant
 from swfastedit_core.train.store.case_store import PreparedCase
@@ -25,8 +26,8 @@ class CropMaker:
         The training set.
     config
         The network's preprocessing and channels.
-    crop_settings, augment_settings, transplant_settings
-        Size and position of crops; augmentation; transplantation of lesions.
+    crop_settings, augment_settings, transplant_settings, click_settings
+        Size and position of crops; augmentation; transplantation of lesions; clicks.
     donor_data_sets
         Data sets of the training set whose lesions are transplanted.
 
@@ -41,6 +42,7 @@ class CropMaker:
     crop_settings: CropSettings
     augment_settings: AugmentSettings
     transplant_settings: TransplantSettings
+    click_settings: ClickSettings
     donor_data_sets: Sequence[str]
     _donors: Donors = field(init=False, repr=False)
 
@@ -55,15 +57,17 @@ class CropMaker:
             )
         object.__setattr__(self, "_donors", donors)
 
-    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Make a crop of a case.
 
         Returns
         -------
         image : ndarray
-            float32 [C, X, Y, Z], 0 to 1.
+            float32 [C, X, Y, Z], 0 to 1, without guidance channels.
         label : ndarray
             uint8 [X, Y, Z].
+        clicks : ndarray
+            int64 [2, most, 3], from `sample_clicks`.
         """
         case, preprocessing, channels = self.cases[index], self.config.preprocessing, self.config.channels
         spacing_mm = preprocessing.spacing_mm
@@ -82,4 +86,5 @@ class CropMaker:
         image, label = flip_and_rotate(image, label, rng, self.crop_settings)
         image = augment(image, rng, self.augment_settings, spacing_mm=spacing_mm, channels=channels)
         image = to_network_input(image, case, preprocessing)
-        return apply_gamma(image, rng, self.augment_settings, channels=channels), label
+        image = apply_gamma(image, rng, self.augment_settings, channels=channels)
+        return image, label, sample_clicks(image, label, rng, self.click_settings)

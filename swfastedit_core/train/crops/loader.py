@@ -17,7 +17,7 @@ from swfastedit_core.system.stop_signals import stop_signals_blocked
 CASE, CROP = 0, 1  # random streams: for the choice of a case, and for its crop
 PREFETCH = 3  # batches that a process makes in advance
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Crops(Dataset[Batch]):
     sampler
         The case of each crop.
     make
-        Makes a crop from the index of a case and a random generator: network input float32 [C, X, Y, Z] and label
-        uint8 [X, Y, Z].
+        Makes a crop from the index of a case and a random generator: images float32 [C, X, Y, Z], label
+        uint8 [X, Y, Z], clicks int64 [2, most, 3].
     """
 
     sampler: CaseSampler
-    make: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+    make: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
     def __getitem__(self, index: int) -> Batch:
-        image, label = self.make(
+        image, label, clicks = self.make(
             self.sampler.case_index(index), np.random.default_rng((self.sampler.seed, CROP, index))
         )
-        return torch.from_numpy(image), torch.from_numpy(label[None])
+        return torch.from_numpy(image), torch.from_numpy(label[None]), torch.from_numpy(clicks)
 
 
 def batches(
@@ -106,6 +106,8 @@ def batches(
         float32 [batch_size / ranks, C, X, Y, Z].
     label : Tensor
         uint8 [batch_size / ranks, 1, X, Y, Z].
+    clicks : Tensor
+        int64 [batch_size / ranks, 2, most, 3].
     """
     crops_per_rank = batch_size // ranks
     first = rank * crops_per_rank

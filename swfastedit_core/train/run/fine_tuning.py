@@ -6,9 +6,12 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint
 from swfastedit_core.errors import UserError
 
+FIRST_CONVOLUTIONS = ("input_block.conv1.conv.weight", "input_block.conv3.conv.weight")
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -16,7 +19,8 @@ def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
     """Read weights for the start of a run.
 
     Network, channels and preprocessing must be the same as in the run, because the weights depend on them. The window
-    may differ: the network is convolutional.
+    may differ: the network is convolutional. A network that takes clicks may start from one that does not: the weights
+    of its guidance channels are then 0 at the start.
 
     Parameters
     ----------
@@ -35,13 +39,28 @@ def read_initial_weights(path: Path, config: CheckpointConfig) -> Checkpoint:
         stage = f"; the run with --output {path.parent} writes it, so train this earlier stage first"
         raise UserError(f"--start-from {path}: {what}{stage if path.name in (BEST, LAST) else ', expected weights'}")
     checkpoint = read_checkpoint(path)
-    for what in ("network", "channels", "preprocessing"):
+    if config.channels.takes_clicks and not checkpoint.config.channels.takes_clicks:
+        checkpoint = _with_guidance_channels(checkpoint, config)
+    for what in ("network", "channels", "clicks", "preprocessing"):
         theirs, ours = getattr(checkpoint.config, what), getattr(config, what)
         if theirs != ours:
             raise UserError(
                 f"{path}: the weights have another {what} than the run: {_describe_difference(theirs, ours)}"
             )
     return checkpoint
+
+
+def _with_guidance_channels(checkpoint: Checkpoint, config: CheckpointConfig) -> Checkpoint:
+    """Add input channels with weights of 0."""
+    channels = checkpoint.config.channels.with_clicks
+    network = replace(checkpoint.config.network, in_channels=channels.count)
+    tensors = dict(checkpoint.tensors)
+    for name in FIRST_CONVOLUTIONS:
+        weight = tensors[name]
+        added = weight.new_zeros((weight.shape[0], channels.count - weight.shape[1], *weight.shape[2:]))
+        tensors[name] = torch.cat([weight, added], dim=1)
+    described = replace(checkpoint.config, network=network, channels=channels, clicks=config.clicks)
+    return replace(checkpoint, config=described, tensors=tensors)
 
 
 def _describe_difference(theirs: Any, ours: Any) -> str:
@@ -72,7 +91,7 @@ def with_terms_of_origin(config: CheckpointConfig, origin: dict[str, Any] | None
     """
     if origin is None:
         return config
-    unnamed = CheckpointConfig(config.network, channels=config.channels)
+    unnamed = CheckpointConfig(config.network, channels=config.channels, clicks=config.clicks)
     return replace(
         config,
         licence=origin["licence"] if config.licence == unnamed.licence else config.licence,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
 from swfastedit_core.checkpoint.header import NETWORK_SPACING_MM
+from swfastedit_core.guidance import ClickEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import PUBLISHED_INTENSITY, Preprocessing
@@ -84,20 +85,29 @@ class NetworkSettings:
         intensity = RangeIntensity(*self.suv_range) if self.suv_range else PercentileIntensity(*self.percentiles)
         return Preprocessing(self.spacing_mm, intensity, self.ct_hu)
 
-    def config(self, terms: Terms) -> CheckpointConfig:
+    def config(self, terms: Terms, clicks: ClickEncoding | None = None) -> CheckpointConfig:
         """Return the header of the weights, without their provenance.
+
+        Parameters
+        ----------
+        terms
+            Licence and citation.
+        clicks
+            For a network that takes clicks, how they are painted.
 
         Raises
         ------
         UserError
             If the filters do not fit the network, or the window does not.
         """
-        channels = CHANNELS[self.channels]
+        images = CHANNELS[self.channels]
+        channels = images if clicks is None else images.with_clicks
         return CheckpointConfig(
             network=NetworkConfig(self.network, self.filters, in_channels=channels.count),
             preprocessing=self.preprocessing(),
             window=self.window,
             channels=channels,
+            clicks=clicks,
             licence=terms.licence,
             attribution=terms.attribution,
             demonstration=terms.demonstration,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.train.crops.augment import AugmentSettings
+from swfastedit_core.train.crops.click_settings import ClickSettings
 from swfastedit_core.train.crops.crops import CropSettings
 from swfastedit_core.train.crops.transplant import TransplantSettings
 from swfastedit_core.train.data.settings import DataSettings
@@ -85,8 +86,9 @@ class RunSettings:
     ----------
     config
         Network, preprocessing, window, channels, and the terms of the weights.
-    data, crops, augment, transplant, learning
-        Data sets and split; size and position of crops; augmentation; transplantation of lesions; optimiser and loss.
+    data, crops, augment, transplant, learning, clicks
+        Data sets and split; size and position of crops; augmentation; transplantation of lesions; optimiser and loss;
+        clicks.
     """
 
     config: CheckpointConfig
@@ -95,6 +97,7 @@ class RunSettings:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     transplant: TransplantSettings = field(default_factory=TransplantSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    clicks: ClickSettings = field(default_factory=ClickSettings)
 
     def by_name(self) -> dict[str, str]:
         """Return every setting as text. The key is its flag, or the name of its field if it has no flag.
@@ -102,7 +105,7 @@ class RunSettings:
         A state file stores them, so that a resumed run can compare them.
         """
         named = {each.name: repr(getattr(self.config, each.name)) for each in fields(self.config)}
-        for part in (self.data, self.crops, self.augment, self.transplant, self.learning):
+        for part in (self.data, self.crops, self.augment, self.transplant, self.learning, self.clicks):
             flags = {each.name: option.flag for each, option in options_of(part)}
             named |= {flags.get(each.name) or each.name: repr(getattr(part, each.name)) for each in fields(part)}
         return named

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -14,11 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.errors import UserError
 from swfastedit_core.model import build_network
+from swfastedit_core.train.run.guided_input import add_guidance
 from swfastedit_core.train.run.loss import SegmentationLoss, TrainingNetwork
 from swfastedit_core.train.run.settings import LearningSettings
 
 LAST_LEARNING_RATE = 1e-8  # as in the recipe
 MAX_SKIPPED_STEPS = 20  # in a row, without finite loss and gradients; then the run ends
+CLICKS = 2  # random stream for clicks in errors; crops/loader.py has the others
 SEED_STRIDE = 2**20  # distance between the random seeds of two runs: more than a run has steps
 
 
@@ -112,13 +115,17 @@ class Trainer:
         """Learning rate of the next step."""
         return learning_rate_at(self.step, steps=self.steps, first=self.learning.learning_rate)
 
-    def train_step(self, image: Tensor, label: Tensor, *, stop_requested: bool = False) -> tuple[float, bool]:
+    def train_step(
+        self, image: Tensor, label: Tensor, clicks: Tensor | None = None, *, stop_requested: bool = False
+    ) -> tuple[float, bool]:
         """Do one optimiser step; skip it if loss or gradients are not finite.
 
         Parameters
         ----------
         image, label
-            Crops of this process: float32 [N, C, X, Y, Z] and uint8 [N, 1, X, Y, Z].
+            Crops of this process: float32 [N, C, X, Y, Z], without guidance channels, and uint8 [N, 1, X, Y, Z].
+        clicks
+            For a network that takes clicks, those of the crops: int64 [N, 2, most, 3].
         stop_requested
             Whether this process was asked to stop.
 
@@ -134,14 +141,22 @@ class Trainer:
         UserError
             If too many steps in a row were skipped.
         """
-        torch.manual_seed(
-            (self.learning.seed * SEED_STRIDE + self.step) * self.fabric.world_size + self.fabric.global_rank
-        )
+        seed = (self.learning.seed * SEED_STRIDE + self.step) * self.fabric.world_size + self.fabric.global_rank
+        torch.manual_seed(seed)
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate
+        image, label = self.fabric.to_device(image), self.fabric.to_device(label)
+        if clicks is not None and self.config.clicks is not None:
+            image = add_guidance(
+                image,
+                label,
+                clicks,
+                encoding=self.config.clicks,
+                predict=self._predict,
+                rng=np.random.default_rng((CLICKS, seed)),
+            )
         self._module.train()
-        image = self.fabric.to_device(image).contiguous(memory_format=torch.channels_last_3d)
-        loss = self._loss(self._module(image), self.fabric.to_device(label))
+        loss = self._loss(self._module(image.contiguous(memory_format=torch.channels_last_3d)), label)
         self._optimiser.zero_grad(set_to_none=True)
         # All processes must agree whether to compute gradients: if one process skipped the step alone, the others would
         # wait for its gradients.
@@ -159,6 +174,14 @@ class Trainer:
             )
         self.step += 1
         return (mean if updated else math.nan), stops > 0
+
+    def _predict(self, image: Tensor) -> Tensor:
+        """Return the mask of one crop [1, C, X, Y, Z]: bool [X, Y, Z]. Other processes do not take part."""
+        self.model.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            logits = self.model(image.contiguous(memory_format=torch.channels_last_3d))[0]
+        mask: Tensor = logits[0, 1] > logits[0, 0]
+        return mask
 
     def _update(self) -> bool:
         """Update the weights if the gradients are finite; return whether they are.

@@ -95,6 +95,7 @@ def train(run: Run, fabric: Fabric, *, resume: bool, say: Say) -> None:
         crop_settings=settings.crops,
         augment_settings=settings.augment,
         transplant_settings=settings.transplant,
+        click_settings=settings.clicks,
         donor_data_sets=settings.data.donor_data,
     )
     if fabric.is_global_zero:
@@ -178,8 +179,8 @@ def _run_steps(run: Run, trainer: Trainer, recorder: RunRecorder, crops: Crops, 
     # The bar is shown on a terminal only. Without a terminal, the lines of the log show the progress.
     bar = tqdm(total=trainer.steps, initial=trainer.step, unit="step", disable=None if fabric.is_global_zero else True)
     with closing(feed), bar:
-        for image, label in timer.time_waiting(feed):
-            loss, stop_requested = trainer.train_step(image, label, stop_requested=stop_request.received)
+        for image, label, clicks in timer.time_waiting(feed):
+            loss, stop_requested = trainer.train_step(image, label, clicks, stop_requested=stop_request.received)
             timer.add_step(loss)
             bar.update()
             done = trainer.step == trainer.steps

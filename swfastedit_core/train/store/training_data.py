@@ -73,7 +73,7 @@ def gather(data: DataSettings, config: CheckpointConfig, folder: Path, *, store:
         If a data set has another layout, cases cannot be used and may not be left out, or a case cannot be prepared.
     """
     sets, (training, held_out) = _split(data, config, folder, workers=workers, say=say)
-    prepared = Store(store, config.preprocessing, channels=config.channels)
+    prepared = Store(store, config.preprocessing, channels=config.channels.images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the table shows them already
         cases = prepared.prepare(training, workers=workers, progress=say)

@@ -151,7 +151,7 @@ CROPS = Crops(CaseSampler((tuple(range(7)),), seed=11), Numbered())
 
 
 def values(**how):
-    return [image.flatten(1)[:, 0].tolist() for image, _ in batches(CROPS, **how)]
+    return [image.flatten(1)[:, 0].tolist() for image, _, _ in batches(CROPS, **how)]
 
 
 def test_crops_are_the_same_after_a_restart_and_in_other_processes():
@@ -163,10 +163,11 @@ def test_crops_are_the_same_after_a_restart_and_in_other_processes():
     assert len({value for batch in whole for value in batch}) == 24
 
 
-def test_batches_hold_image_and_label():
-    image, label = next(iter(batches(CROPS, steps=range(1), batch_size=3)))
+def test_batches_hold_image_label_and_clicks():
+    image, label, clicks = next(iter(batches(CROPS, steps=range(1), batch_size=3)))
     assert (image.shape, image.dtype) == ((3, 1, 2, 2, 2), torch.float32)
     assert (label.shape, label.dtype) == ((3, 1, 2, 2, 2), torch.uint8)
+    assert (clicks.shape, clicks.dtype) == ((3, 2, 0, 3), torch.int64)
     np.testing.assert_array_equal(image[:, 0].floor(), label[:, 0])
 
 
