@@ -60,6 +60,15 @@ def test_nothing_is_computed_without_a_new_click():
     assert [one.seconds is None for one in curve.steps] == [False, True, False, True]
 
 
+def test_clicks_that_repeat_earlier_ones_count_and_have_no_time():
+    """The generator of autoPET IV can draw a voxel of a border twice; no window runs then."""
+    curve, _ = run(answers(TUMOUR, TUMOUR))
+    assert [one.seconds is None for one in curve.steps] == [False, False, True, True]
+    assert len(curve.seconds_of_clicks) == 1
+    assert [curve.clicks_until(number) for number in range(4)] == [(0, 0), (1, 0), (2, 0), (2, 0)]
+    assert curve.steps[2].scores == curve.steps[1].scores
+
+
 def test_progress_ends_with_all_steps():
     moves = []
     run(answers(), progress=lambda *move: moves.append(move))

@@ -94,9 +94,9 @@ def _next_step(session: Session, last: Step, annotate: Annotator, label: Volume,
 
 
 def _settle(session: Session, label: Volume, *, begin: float, rules: str) -> Step:
-    mask = session.settle().mask
-    seconds = time.perf_counter() - begin
-    scores = score_overlap(label.array_zyx, mask.array_zyx, voxel_ml=label.geometry.voxel_ml, rules=rules)
+    update = session.settle()
+    seconds = time.perf_counter() - begin if update.windows else None
+    scores = score_overlap(label.array_zyx, update.mask.array_zyx, voxel_ml=label.geometry.voxel_ml, rules=rules)
     return Step(scores=scores, seconds=seconds)
 
 
