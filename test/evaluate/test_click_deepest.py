@@ -66,6 +66,7 @@ def test_thousands_of_thin_errors_need_no_distances(monkeypatch):
     """A distance transform for each of 60,000 single voxels takes half a minute."""
     label = np.zeros((60, 60, 60), bool)
     label[::2, ::2, ::2] = True
+    label[28:34, :, 38:] = False
     label[30:32, :, 40:] = True  # two voxels thin
     monkeypatch.setattr(ndimage, "distance_transform_edt", None)
     clicked = np.array([[0, 0, 0], [0, 0, 2]])
