@@ -14,14 +14,14 @@ RADIUS = 3  # voxels
 
 
 class PaintingSession:
-    """It takes what `Session` takes.
+    """It takes what `Session` takes; it is its own `Update`, in which a window ran if the mask changed.
 
     Its first mask holds the hot voxels of the slices below their centre: half of the lesion is missing.
     """
 
     def __init__(self, networks, pet, **options):
         self.options = options
-        self._pet, self._prompts, self.settled = pet, [], 0
+        self._pet, self._prompts, self.settled, self.windows = pet, [], 0, 0
         self._hot = pet.array_zyx > HOT
         self.mask = Volume(np.zeros(pet.array_zyx.shape, np.uint8), pet.geometry)
 
@@ -30,6 +30,7 @@ class PaintingSession:
 
     def settle(self, progress=None):
         self.settled += 1
+        before = self.mask.array_zyx
         painted = self._hot.copy()
         painted[math.ceil(np.nonzero(painted)[0].mean()) :] = False
         for prompt in self._prompts:
@@ -38,6 +39,7 @@ class PaintingSession:
                     ball = self._ball(x, y, z)
                     painted[ball] = self._hot[ball] if kind is ClickKind.TUMOUR else False
         self.mask = Volume(painted.astype(np.uint8), self._pet.geometry)
+        self.windows = int(self.settled == 1 or not np.array_equal(before, painted))
         return self
 
     def _ball(self, x, y, z):

@@ -107,6 +107,13 @@ def test_figures_have_the_names_of_their_challenge(tmp_path):
     )
 
 
+def test_volumes_of_the_challenge_have_their_unit_on_the_page(tmp_path):
+    write(tmp_path, GOOD, EMPTY, protocol=AutoPet4())
+    page = (tmp_path / "clicks.html").read_text(encoding="utf-8")
+    for figure in ("<dt>AUC-DSC</dt><dd>1.600</dd>", "<dt>AUC-FPV</dt><dd>5.000 ml</dd>", "<dd>0.900</dd>"):
+        assert figure in page
+
+
 def test_every_protocol_has_its_words():
     names = {AutoPet4.name, AutoPet5.name, Corrective.name}
     assert set(ABOUT) == set(AXES) == set(CHALLENGE_FIGURES) == names

@@ -60,6 +60,15 @@ def test_nothing_is_computed_without_a_new_click():
     assert [one.seconds is None for one in curve.steps] == [False, True, False, True]
 
 
+def test_clicks_that_repeat_earlier_ones_count_and_have_no_time():
+    """The generator of autoPET IV can draw a voxel of a border twice; no window runs then."""
+    curve, _ = run(answers(TUMOUR, TUMOUR))
+    assert [one.seconds is None for one in curve.steps] == [False, False, True, True]
+    assert len(curve.seconds_of_clicks) == 1
+    assert [curve.clicks_until(number) for number in range(4)] == [(0, 0), (1, 0), (2, 0), (2, 0)]
+    assert curve.steps[2].scores == curve.steps[1].scores
+
+
 def test_progress_ends_with_all_steps():
     moves = []
     run(answers(), progress=lambda *move: moves.append(move))
@@ -79,18 +88,32 @@ def fail_at(number):
     return Failing
 
 
-def test_in_autopet_5_a_failed_step_and_those_after_it_score_0():
-    background = (Click(ClickKind.BACKGROUND, (0, 0, 0)),)
-    curve, mask = run(answers(TUMOUR, background, TUMOUR), protocol=AutoPet5(), session=fail_at(3), drawn_by="random")
-    assert [one.scores.dice for one in curve.steps] == pytest.approx([2 / 3, 1.0, 0, 0, 0, 0])
-    assert [one.scores.dmm for one in curve.steps] == [1.0, 1.0, 0, 0, 0, 0]
-    assert [math.isnan(one.scores.fpv_ml) for one in curve.steps] == [False, False, True, True, True, True]
-    assert [one.failure for one in curve.steps] == ["", "", *["out of memory: too little"] * 4]
-    assert [one.seconds is None for one in curve.steps] == [False, False, True, True, True, True]
-    assert [one.background for one in curve.steps] == [(), (), ((0, 0, 0),), (), (), ()]
-    assert [one.tumour for one in curve.steps] == [(), ((3, 2, 4),), (), (), (), ()]
+def test_in_autopet_5_a_failed_step_scores_0_and_the_next_one_goes_on_from_the_last_mask():
+    """As in the published loop, which leaves the mask of the step before where it was."""
+    masks, background = [], (Click(ClickKind.BACKGROUND, (0, 0, 0)),)
+    prompts = answers(background, TUMOUR)
+
+    def annotate(mask):
+        masks.append(int(mask.sum()))
+        return prompts(mask)
+
+    curve, mask = run(annotate, protocol=AutoPet5(), session=fail_at(2), drawn_by="random")
+    assert [one.scores.dice for one in curve.steps] == pytest.approx([2 / 3, 0, 1.0, 1.0, 1.0, 1.0])
+    assert [one.scores.dmm for one in curve.steps] == [1.0, 0, 1.0, 1.0, 1.0, 1.0]
+    assert [math.isnan(one.scores.fpv_ml) for one in curve.steps] == [False, True, *[False] * 4]
+    assert [one.failure for one in curve.steps] == ["", "out of memory: too little", "", "", "", ""]
+    assert [one.seconds is None for one in curve.steps] == [False, True, False, True, True, True]
+    assert [one.background for one in curve.steps] == [(), ((0, 0, 0),), (), (), (), ()]
+    assert [one.tumour for one in curve.steps] == [(), (), ((3, 2, 4),), (), (), ()]
     assert curve.drawn_by == "random"
-    np.testing.assert_array_equal(mask.array_zyx, LESION)  # of the last step that did not fail
+    assert masks == [2, 2, 4, 4, 4]
+    np.testing.assert_array_equal(mask.array_zyx, LESION)
+
+
+def test_the_mask_of_a_failed_last_step_is_that_of_the_last_one_that_did_not_fail():
+    curve, mask = run(answers((), (), (), (), TUMOUR), protocol=AutoPet5(), session=fail_at(2))
+    assert (curve.failed_step, curve.steps[5].scores.false_negatives) == (5, 1)
+    assert int(mask.array_zyx.sum()) == 2
 
 
 def test_a_failed_step_of_an_empty_label_stays_not_defined():

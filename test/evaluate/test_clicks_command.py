@@ -196,7 +196,7 @@ def test_a_failed_step_of_autopet_5_scores_0_and_is_named(evaluate, sessions, da
     monkeypatch.setattr(correcting, "Session", Failing)
     done = evaluate("autopet5", "--data", f"images:{data}")
     assert done.returncode == 0
-    assert "warning: blob0: step 2 failed (out of memory" in done.stdout
+    assert "warning: blob0: 4 steps, the first of them step 2, failed (out of memory" in done.stdout
     rows = table(tmp_path / "o")["blob0"]
     assert [float(row["dice"]) > 0 for row in rows] == [True, True, False, False, False, False]
     assert [row["problem"].startswith("out of memory") for row in rows] == [False, False, True, True, True, True]

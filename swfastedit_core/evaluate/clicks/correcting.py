@@ -119,7 +119,9 @@ def _correct(case: NamedSource, scans: list[Scan], number: int, networks: Ensemb
             progress=progress,
         )
     if (failed := curve.failed_step) is not None:
-        warn(f"step {failed} failed ({curve.steps[failed].failure}); it and the steps after it score 0")
+        count = sum(bool(step.failure) for step in curve.steps)
+        steps = f"step {failed}" if count == 1 else f"{count} steps, the first of them step {failed},"
+        warn(f"{steps} failed ({curve.steps[failed].failure}); failed steps score 0")
     if case.mask is not None:
         write_mask(mask, case.mask)  # last: the result is stored with the state of this file
     return curve

@@ -28,8 +28,8 @@ class Step:
     scores
         Of the mask with all clicks so far.
     seconds
-        Time from the clicks to the mask; of step 0 from the scan to the mask. None if no click was new, so that the
-        mask is that of the step before.
+        Time from the clicks to the mask; of step 0 from the scan to the mask. None if no window ran, so that the mask
+        is that of the step before: there was no click, or all clicks repeat earlier ones or lie outside all windows.
     failure
         Why there is no mask, so that the scores are 0; empty if there is one.
     """

@@ -10,6 +10,7 @@ from swfastedit_core.interactive.simulate.component import NEIGHBOURS_26, slices
 from swfastedit_core.interactive.simulate.strategies import error_regions
 
 Voxel = tuple[int, int, int]
+THICK = 2.0  # depth in voxels that a component can have from a thickness of three voxels on
 NO_CLICKS = np.empty((0, 3), np.int64)
 
 
@@ -45,25 +46,43 @@ def deepest_click(
 
 
 def _deepest(error: np.ndarray, clicked: np.ndarray) -> tuple[float, Voxel] | None:
-    """Return depth and index of the deepest voxel that had no click; of equal ones the first in the array."""
+    """Return depth and index of the deepest voxel that had no click; of equal ones the first in the array.
+
+    A component that is at most two voxels thin has a depth of 1 everywhere. There can be thousands of them, and no
+    distances are computed for them.
+    """
     around = slices_around(error)
     corner = np.array([side.start for side in around])
     numbers, count = ndimage.label(error[around], structure=NEIGHBOURS_26)
     boxes = ndimage.find_objects(numbers) if count else []
+    thick = [number for number in range(count) if _depth_at_most(boxes[number]) >= THICK]
     best: tuple[float, Voxel] | None = None
-    for number in sorted(range(count), key=lambda number: -_depth_at_most(boxes[number])):
+    for number in sorted(thick, key=lambda number: -_depth_at_most(boxes[number])):
         box = boxes[number]
         if best and best[0] > _depth_at_most(box):
             break
         depth = ndimage.distance_transform_edt(np.pad(numbers[box] == number + 1, 1))[1:-1, 1:-1, 1:-1]
         start = corner + [side.start for side in box]
-        inside = clicked - start
-        depth[tuple(inside[((inside >= 0) & (inside < depth.shape)).all(axis=1)].T)] = 0
-        z, y, x = (int(side) for side in start + np.unravel_index(depth.argmax(), depth.shape))
-        found = float(depth.max()), (z, y, x)
-        if found[0] and (best is None or (-found[0], found[1]) < (-best[0], best[1])):
+        depth[_inside(clicked - start, depth.shape)] = 0
+        found = float(depth.max()), _voxel(start, depth)
+        if best is None or (-found[0], found[1]) < (-best[0], best[1]):
             best = found
-    return best
+    if best and best[0] > 1:
+        return best
+    left = error[around]
+    left[_inside(clicked - corner, left.shape)] = False
+    return (1.0, _voxel(corner, left)) if left.any() else None
+
+
+def _inside(voxels: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Return the voxels [N, 3] that lie inside a shape, as an index of an array."""
+    return tuple(voxels[((voxels >= 0) & (voxels < shape)).all(axis=1)].T)
+
+
+def _voxel(start: np.ndarray, values: np.ndarray) -> Voxel:
+    """Return the index in the volume of the first largest value of an array that starts at a voxel."""
+    z, y, x = (int(side) for side in start + np.unravel_index(values.argmax(), values.shape))
+    return z, y, x
 
 
 def _depth_at_most(box: tuple[slice, ...]) -> float:

@@ -51,7 +51,7 @@ def run_interaction(
     -------
     Curve
         All steps. A step without new clicks has the scores of the step before; nothing is computed. Where failed steps
-        score 0, the steps after a failed one are failed, too.
+        score 0, the step after a failed one has new clicks on the last mask, as in the published loop of autoPET V.
     Volume
         The mask of the last step that did not fail.
 
@@ -75,7 +75,7 @@ def run_interaction(
 
 
 def _next_step(session: Session, last: Step, annotate: Annotator, label: Volume, *, zero: bool, rules: str) -> Step:
-    new = () if last.failure else annotate(session.mask.array_zyx)
+    new = annotate(session.mask.array_zyx)
     if not new:
         return replace(last, tumour=(), background=(), seconds=None)
     tumour, background = (_voxels(new, kind) for kind in (ClickKind.TUMOUR, ClickKind.BACKGROUND))
@@ -94,9 +94,9 @@ def _next_step(session: Session, last: Step, annotate: Annotator, label: Volume,
 
 
 def _settle(session: Session, label: Volume, *, begin: float, rules: str) -> Step:
-    mask = session.settle().mask
-    seconds = time.perf_counter() - begin
-    scores = score_overlap(label.array_zyx, mask.array_zyx, voxel_ml=label.geometry.voxel_ml, rules=rules)
+    update = session.settle()
+    seconds = time.perf_counter() - begin if update.windows else None
+    scores = score_overlap(label.array_zyx, update.mask.array_zyx, voxel_ml=label.geometry.voxel_ml, rules=rules)
     return Step(scores=scores, seconds=seconds)
 
 

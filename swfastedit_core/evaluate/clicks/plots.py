@@ -78,7 +78,7 @@ def _plot_metric(
     )
     if (low < high).any():
         axes.fill_between(range(len(means)), low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 %", zorder=3)
-    axes.legend(loc="best", frameon=False, fontsize="small")
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize="small")
 
 
 def _all_values(axes: Any) -> np.ndarray:
@@ -101,7 +101,7 @@ def _plot_reached(axes: Any, curves: Sequence[Curve]) -> None:
         share = [sum(one <= step for one in first) / len(dices) for step in steps]
         label = f"{target:g}: {len(first)} of {len(dices)}"
         axes.step(steps, share, where="post", color=colour, linewidth=2.0, marker="o", markersize=4, label=label)
-    axes.legend(loc="best", frameon=False, fontsize="small")
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize="small")
 
 
 def _plot_seconds(axes: Any, curves: Sequence[Curve], summary: ClickSummary) -> None:
@@ -113,4 +113,4 @@ def _plot_seconds(axes: Any, curves: Sequence[Curve], summary: ClickSummary) -> 
     medians = [np.nan if step.seconds.median is None else step.seconds.median for step in summary.steps]
     axes.plot(medians, color=BLUE, linewidth=2.2, marker="o", markersize=4, label="median", zorder=4)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="best", frameon=False, fontsize="small")
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize="small")

@@ -19,6 +19,11 @@ AXES = {
     "autopet5": "step: scribbles",
     "corrective": "step: rounds of clicks",
 }
+OF_A_STEP = {
+    "autopet4": "a tumour click and a background click",
+    "autopet5": "a scribble",
+    "corrective": "a click (draw deepest), or up to one of each kind",
+}
 CHALLENGE_FIGURES = {
     "autopet4": {
         "AUC-DSC": "area dice",
@@ -50,8 +55,10 @@ def definitions(protocol: str, scoring: Scoring) -> dict[str, str]:
         "Dice of 1 at all of n + 1 steps has an area of n. The mean is over the areas of the cases.",
         "noc": "Number of steps until the Dice reaches 0.8 (NoC@80) or 0.9 (NoC@90) for the first time. A case that "
         "never reaches it counts with the last step, and as a failure.",
-        "seconds": "Time from the clicks to the settled mask; of step 0 from the scan in memory to the mask.",
-        "failed": "A step that fails has a Dice and a DMM of 0 in autoPET V, and so have the steps after it."
+        "seconds": "Time from the clicks of a step to the settled mask; of step 0 from the scan in memory to the mask. "
+        "Seconds a click: the mean over the steps after step 0 in which a window ran, then over the cases; a step has "
+        f"{OF_A_STEP[protocol]}.",
+        "failed": "A step that fails has a Dice and a DMM of 0; the next step has a new scribble on the last mask."
         if protocol == "autopet5"
         else "A case of which a step fails has no scores.",
     }
