@@ -19,8 +19,8 @@ from clicked_scans import (
 )
 
 from swfastedit_core import Ensemble, Geometry, UserError, Volume, segment
+from swfastedit_core.click_encodings import DiscEncoding, GradedBallEncoding
 from swfastedit_core.errors import DataWarning
-from swfastedit_core.guidance import DiscEncoding, GradedBallEncoding
 from swfastedit_core.inferer import infer
 from swfastedit_core.interactive.session import Session
 
