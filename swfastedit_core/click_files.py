@@ -16,7 +16,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from swfastedit_core.clicks import MAX_FILE_BYTES, MAX_POINTS, Click, ClickKind, file_voxels, parse_clicks
+from swfastedit_core.clicks import MAX_FILE_BYTES, MAX_INDEX, MAX_POINTS, Click, ClickKind, file_voxels, parse_clicks
 from swfastedit_core.errors import UserError
 from swfastedit_core.volume import Geometry
 
@@ -32,7 +32,6 @@ FILE_OF_ONE_KIND = re.compile(r"(tumor|tumour|lesion|background)s?([ _-]?\d+)?(\
 PLUG_IN = {kind.value for kind in ClickKind}
 TO_LPS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0)}
 MAX_MM = 1e6  # of a coordinate; also refuses NaN
-MAX_INDEX = 2**31
 PLACED = "defined"  # status of a point that has a position
 
 

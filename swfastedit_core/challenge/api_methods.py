@@ -26,6 +26,7 @@ from swfastedit_core.system.processors import limit_threads
 if TYPE_CHECKING:
     import socket
 
+    from swfastedit_core.challenge.case_sessions import CaseSessions
     from swfastedit_core.engine.ensemble import Ensemble
 
 
@@ -59,9 +60,11 @@ def invoke(options: Options, *, listening: socket.socket | None, stderr: TextIO)
         from swfastedit_core.system.stopwatch import seconds_since_start
 
         warm_up(networks)
+        sessions = _sessions(networks, options)
         say(f"ready on port {options.port} after {seconds_since_start():.1f} s")
         return lambda: [
-            record.to_json() for record in segment_cases(find_cases(options), networks, options, before=seconds)
+            record.to_json()
+            for record in segment_cases(find_cases(options), networks, options, before=seconds, sessions=sessions)
         ]
 
     serve(load_and_warm_up, listening=listening, stderr=stderr)
@@ -127,13 +130,31 @@ def load(
     return networks, {"start": started, "load": time.perf_counter() - begin}
 
 
+def _sessions(networks: Ensemble, options: Options) -> CaseSessions | None:
+    """Return what is kept between calls; None: nothing."""
+    if not options.session_memory_mb:
+        return None
+    if not networks.takes_clicks:
+        if not options.quiet:
+            say("notice: --session-memory-mb is not used, the networks take no clicks")
+        return None
+    from swfastedit_core.challenge.case_sessions import CaseSessions
+
+    return CaseSessions(networks, options.case, memory_mb=options.session_memory_mb)
+
+
 def _notices(networks: Ensemble) -> list[str]:
     demonstration = ["these are demonstration weights, not for patients"] if networks.demonstration else []
     return [*networks.notices, *networks.warnings, *demonstration]
 
 
 def segment_cases(
-    cases: Sequence[Case], networks: Ensemble, options: Options, *, before: dict[str, float]
+    cases: Sequence[Case],
+    networks: Ensemble,
+    options: Options,
+    *,
+    before: dict[str, float],
+    sessions: CaseSessions | None = None,
 ) -> list[CaseRecord]:
     """Segment scan after scan; print and return the record of each. The first failure ends it.
 
@@ -141,6 +162,8 @@ def segment_cases(
     ----------
     before
         Seconds of the stages before the first case; each record starts with them.
+    sessions
+        As for `segment_case`.
     """
     records = []
     cases = add_clicks(add_cts(list(cases), networks, options), networks, options)
@@ -149,7 +172,12 @@ def segment_cases(
         name = str(case.mask.relative_to(options.output)) if options.pets else case.pet.name
         with progress_bar(name, quiet=options.quiet) as progress:
             record = segment_case(
-                case, networks, options.case, progress=progress, warn=None if options.quiet else _say_warning
+                case,
+                networks,
+                options.case,
+                progress=progress,
+                warn=None if options.quiet else _say_warning,
+                sessions=sessions,
             )
         records.append(replace(record, seconds=before | record.seconds))
         if options.pets and not options.quiet:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from swfastedit_core.challenge.case_record import CaseRecord
 from swfastedit_core.errors import DataWarning
 
 if TYPE_CHECKING:
+    from swfastedit_core.challenge.case_sessions import CaseSessions
     from swfastedit_core.clicks import Click
     from swfastedit_core.engine.ensemble import Ensemble
     from swfastedit_core.files.nifti_forms import Form
+    from swfastedit_core.pipeline import Segmentation
     from swfastedit_core.volume import Geometry, Volume
 
 Progress = Callable[[int, int], None]
@@ -68,6 +71,7 @@ def segment_case(
     *,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    sessions: CaseSessions | None = None,
 ) -> CaseRecord:
     """Segment one scan, write its mask, and a report if the case has a folder for it.
 
@@ -83,6 +87,8 @@ def segment_case(
         Called with the windows done and the windows planned.
     warn
         Called with each warning about the scans, as soon as they are read.
+    sessions
+        Of these networks and options; None: nothing is kept for further calls on the scan.
 
     Returns
     -------
@@ -97,29 +103,20 @@ def segment_case(
     """
     from swfastedit_core.click_files import read_clicks_inside
     from swfastedit_core.files.write import write_mask
-    from swfastedit_core.pipeline import segment
     from swfastedit_core.system.memory import peak_gpu_memory_mb, peak_memory_mb, reset_peak_memory
     from swfastedit_core.system.stopwatch import Stopwatch
 
     reset_peak_memory()
     stopwatch, begin = Stopwatch(networks.device), time.perf_counter()
     messages = list(networks.warnings)
+    segment = sessions.segment if sessions is not None else _segmenter(networks, options)
     with _data_warnings(case, messages, warn):
         with stopwatch.stage("read"):
             scans = _read(case, options.geometry)
             grid = scans["pet"].geometry
             clicks = read_clicks_inside(case.clicks, grid) if networks.takes_clicks else ()
-        result = segment(
-            scans.pop("pet"),  # `segment` releases the voxels before the networks run, if the caller keeps no reference
-            networks,
-            ct=scans.pop("ct", None),
-            clicks=clicks,
-            full_grid=options.full_grid,
-            overlap=options.overlap,
-            majority=options.majority,
-            min_lesion_ml=options.min_lesion_ml,
-            progress=progress,
-        )
+        # The voxels are released before the networks run, if the caller keeps no reference.
+        result = segment(scans.pop("pet"), ct=scans.pop("ct", None), clicks=clicks, progress=progress)
     with stopwatch.stage("write"):
         write_mask(result.mask, case.mask)
     read, write, total = stopwatch.seconds["read"], stopwatch.seconds["write"], time.perf_counter() - begin
@@ -152,6 +149,19 @@ def segment_case(
     before = {stage: seconds for stage, seconds in record.seconds.items() if stage != "total"}
     seconds = before | {"report": stopwatch.seconds["report"], "total": time.perf_counter() - begin}
     return replace(record, seconds=seconds, peak_memory_mb=round(peak_memory_mb()))
+
+
+def _segmenter(networks: Ensemble, options: CaseOptions) -> Callable[..., Segmentation]:
+    from swfastedit_core.pipeline import segment
+
+    return partial(
+        segment,
+        networks=networks,
+        full_grid=options.full_grid,
+        overlap=options.overlap,
+        majority=options.majority,
+        min_lesion_ml=options.min_lesion_ml,
+    )
 
 
 def _read(case: Case, geometry: Form) -> dict[str, Volume]:

@@ -17,6 +17,7 @@ LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "port": (lambda value: 0 < value < 2**16, "1 to 65535"),
     "window_batch": (lambda value: value >= 1, "1 or more"),
     "overlap": (lambda value: 0.0 <= value < 1.0, "0 or more and less than 1"),
+    "session_memory_mb": (lambda value: 0.0 <= value < float("inf"), "0 or more"),
     "min_lesion_ml": (lambda value: value >= 0.0, "0 or more"),
 }
 

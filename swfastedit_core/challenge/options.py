@@ -15,7 +15,8 @@ from swfastedit_core.system.command import Parser, path_argument
 
 __all__ = ["OPTIONS", "Options", "parse"]
 
-PLATFORM_ONLY = {"input", "output", "report", "api_method", "data_centric"}  # not for scans that the command line names
+# Options of an image that do not count for scans that the command line names.
+PLATFORM_ONLY = {"input", "output", "report", "api_method", "session_memory_mb", "data_centric"}
 MASKS = Path("masks")  # of scans that are named, if --output is not
 ABOUT = """Segment lesions in whole-body FDG-PET: the algorithm container's entry point, and a command for single scans.
 
@@ -26,8 +27,8 @@ masks of this program. A scan that cannot be used is reported at the end, and th
 Without scans: reads every .mha in /input/images/pet, writes masks to
 /output/images/automated-petct-lesion-segmentation. A CT is read only if a network takes one: from /input/images/ct, or
 the file that --ct names. The environment variable SWFASTEDIT_OPTIONS holds the default options of an image; options of
-the command line override them. With scans, --input, --output, --report, --api-method and --data-centric in it are
-ignored.
+the command line override them. With scans, --input, --output, --report, --api-method, --session-memory-mb and
+--data-centric in it are ignored.
 """
 
 
@@ -46,6 +47,7 @@ class Options(NetworkOptions):
     api_method: str
     host: str
     port: int
+    session_memory_mb: float
     overwrite: bool
 
     @property
@@ -82,6 +84,8 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
         _require_no_file_of_a_scan(given, parser)
     defaults = {**vars(parser.parse_intermixed_args([])), "output": MASKS if pets else OUTPUT}
     options = argparse.Namespace(**defaults | image | given)
+    if "session_memory_mb" in given and options.api_method != "invoke":
+        parser.error("--session-memory-mb belongs to --api-method invoke: exec segments once")
     return Options(
         input=options.input,
         pets=pets,
@@ -94,6 +98,7 @@ def parse(arguments: list[str], *, baked_in: str, program: str = "process.py") -
         api_method=options.api_method,
         host=options.host,
         port=options.port,
+        session_memory_mb=options.session_memory_mb,
         overwrite=options.overwrite,
         **network_options_of(options),
     )
@@ -184,6 +189,14 @@ def _parser(program: str) -> Parser:
     )
     parser.add_argument("--host", default=HOST, help="address of invoke; 0.0.0.0 is all (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port of invoke (default: %(default)s, the platform's)")
+    parser.add_argument(
+        "--session-memory-mb",
+        type=float,
+        default=0.0,
+        metavar="MB",
+        help="memory for what invoke keeps of the last scans: a call on the same scan runs only the windows that its "
+        "clicks change (default: 0, nothing is kept)",
+    )
     parser.add_argument(
         "--weights",
         type=path_argument,

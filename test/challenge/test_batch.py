@@ -45,7 +45,7 @@ def test_scan_without_an_option_gets_a_mask_in_the_working_directory(scans, one,
 
 def test_folder_is_segmented_with_networks_that_are_loaded_once(scans, one, run, monkeypatch):
     loaded, load = [], batch.load
-    monkeypatch.setattr(batch, "load", lambda options: loaded.append(1) or load(options))
+    monkeypatch.setattr(batch, "load", lambda *given, **more: loaded.append(1) or load(*given, **more))
     done = run("data", *one, "--output", "out", "--quiet")
     assert [report["output"] for report in reports(done)] == ["out/c.mha", "out/p1/pet.nii.gz", "out/p2/pet.nii.gz"]
     assert done.stdout.count("\n") == 3

@@ -124,11 +124,25 @@ def test_failed_report_says_that_the_mask_is_written(error, reason, monkeypatch,
     monkeypatch.setattr("swfastedit_core.files.read.read_volume", fail)
     record = CaseRecord(
         **dict.fromkeys((one.name for one in fields(CaseRecord)), 0)
-        | {"output": Path("m.mha"), "seconds": {"total": 1.0}, "ct": None}
+        | {"output": Path("m.mha"), "seconds": {"total": 1.0}, "ct": None, "clicks": None}
     )
     mask = Volume(np.zeros((1, 1, 1), np.uint8), Geometry((1, 1, 1), (1.0, 1.0, 1.0)))
     with pytest.raises(UserError, match=f"^{reason}.*; the mask m.mha is written, the report is not complete$"):
         write_case_report(tmp_path, record, mask, [], CaseOptions())
+
+
+def test_report_says_how_many_clicks_were_used(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("swfastedit_core.files.read.read_volume", lambda *_, **__: None)
+    monkeypatch.setattr("swfastedit_core.report.compose.make_report", lambda _, __, origin: (seen.append(origin), None))
+    monkeypatch.setattr("swfastedit_core.report.write.write_report", lambda *_: None)
+    record = CaseRecord(
+        **dict.fromkeys((one.name for one in fields(CaseRecord)), 0)
+        | {"pet": Path("p.mha"), "seconds": {"total": 1.0}, "ct": None, "clicks": {"tumor": 1, "background": 2}}
+    )
+    mask = Volume(np.zeros((1, 1, 1), np.uint8), Geometry((1, 1, 1), (1.0, 1.0, 1.0)))
+    write_case_report(tmp_path, record, mask, [], CaseOptions())
+    assert seen[0].processing["clicks"] == "1 tumor, 2 background"
 
 
 def test_other_files_are_not_replaced_and_nothing_is_segmented(here, one, run):

@@ -10,10 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from trial.cases import cases
 from trial.checks import failures
+from trial.clicks import NAME, click_rows
 from trial.containers import Engine
 from trial.limits import GIB, MIB, Limits, default_memory
 from trial.table import Trial
@@ -48,7 +50,8 @@ def _run_trial(options: argparse.Namespace) -> int:
     trial = Trial(engine, engine.inspect(options.image), limits, chosen, options.model)
     begin, failed = time.monotonic(), 0
     print(f"{'check':34} {'result':8} {'time':>8} {'memory':>9}  remarks", flush=True)
-    for row in trial.rows(options.methods):
+    more = None if options.only and NAME not in options.only else partial(click_rows, shipped=options.input)
+    for row in trial.rows(options.methods, more=more):
         failed_checks = failures(row.checks)
         failed += len(failed_checks)
         result = f"{len(failed_checks)} FAILED" if failed_checks else f"ok ({len(row.checks)})"
@@ -90,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     methods = ["exec", "invoke"]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods, help="API methods (default: both)")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="names of cases (default: all)")
+    parser.add_argument("--only", nargs="+", metavar="CASE", help=f"names of cases, or {NAME} (default: all)")
     parser.add_argument("--model", type=Path, metavar="TARBALL", help="model tarball, for two more rows of exec")
     parser.add_argument(
         "--input",

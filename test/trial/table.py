@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from trial.cases import Case
 from trial.checks import CREATED, Expected, check_image, check_outcome
@@ -40,6 +41,10 @@ class Row:
         Wall time and peak memory; None where there is none.
     remark
         Further findings in words.
+    mask
+        Content of the file of the mask; None without exactly one.
+    record
+        The last JSON object on standard output; None without one.
     """
 
     name: str
@@ -47,6 +52,11 @@ class Row:
     seconds: float | None = None
     peak_bytes: int | None = None
     remark: str = ""
+    mask: bytes | None = None
+    record: dict[str, Any] | None = None
+
+
+MoreRows = Callable[["Trial", Sequence[str]], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,8 @@ class Trial:
     model: Path | None = None
     engine_changes: frozenset[str] = frozenset()
 
-    def rows(self, methods: Sequence[str]) -> Iterator[Row]:
-        """Run the trial with these API methods; yield each row when it is done."""
+    def rows(self, methods: Sequence[str], *, more: MoreRows | None = None) -> Iterator[Row]:
+        """Run the trial with these API methods; yield each row when it is done, at the end those of `more`."""
         probe = self._run_probe()
         yield from self._image_and_limits_rows(probe)
         trial = replace(self, engine_changes=probe.changes)
@@ -77,6 +87,8 @@ class Trial:
             yield from trial._exec_rows()
         if "invoke" in methods:
             yield from trial._invoke_rows()
+        if more is not None:
+            yield from more(trial, methods)
 
     def _run_probe(self) -> Outcome:
         """Run `probe` in a container of the image."""
@@ -100,14 +112,27 @@ class Trial:
     def _exec_rows(self) -> Iterator[Row]:
         """Run each case in a container of its own."""
         for case in self.cases:
-            yield self._exec_row(case)
+            yield self.exec_row(case)
         valid = [case for case in self.cases if case.valid]
         if valid and self.model is not None:
-            yield self._exec_row(valid[0], name="model tarball", model=self.model)
+            yield self.exec_row(valid[0], name="model tarball", model=self.model)
             sockets = ("--task", "autopet4", "--data-centric", "true", "--report", "/output/reports")
-            yield self._exec_row(valid[0], name="autoPET IV sockets, report", extra=sockets)
+            yield self.exec_row(valid[0], name="autoPET IV sockets, report", extra=sockets)
 
-    def _exec_row(self, case: Case, *, name: str = "", extra: Sequence[str] = (), model: Path | None = None) -> Row:
+    def exec_row(self, case: Case, *, name: str = "", extra: Sequence[str] = (), model: Path | None = None) -> Row:
+        """Run a case in a container of its own.
+
+        Parameters
+        ----------
+        case
+            The case.
+        name
+            For the table; empty: the name of the case.
+        extra
+            Options after those of the image.
+        model
+            Tarball with weights, as for a model upload.
+        """
         with temporary_folders() as folders:
             pet = case.write_readable(folders.input)
             if model is not None:
@@ -115,35 +140,61 @@ class Trial:
             program = self.image.program([*self._method("exec"), *extra])
             outcome = self.engine.run(self.image, folders, self.limits, program)
             checks = check_outcome(outcome, self.limits, self._expected(case, pet, extra, 0), folders.output)
-            if model is not None and outcome.code is not None:
+            if model is not None and case.valid and outcome.code is not None:
                 used = b"/opt/ml/model/" in outcome.stdout
                 checks.append(Check("mounted model used", used, "the log names no file in /opt/ml/model"))
+            mask = _read_mask(folders.output)
             self._empty(folders)
         remark = ", ".join([_times(outcome), *(f"Dice {c.found}" for c in checks if c.name.startswith("Dice"))])
-        return Row(f"exec: {name or case.name}", checks, outcome.seconds, outcome.peak_bytes, remark.strip(", "))
+        return Row(
+            f"exec: {name or case.name}",
+            checks,
+            outcome.seconds,
+            outcome.peak_bytes,
+            remark.strip(", "),
+            mask,
+            _read_record(outcome),
+        )
 
     def _invoke_rows(self) -> Iterator[Row]:
         """Start one server and call it for several cases."""
-        cases = [case for name in CALLS for case in self.cases if case.name == name]
-        program = self.image.program(self._method("invoke"))
+        yield from self.call_rows([case for name in CALLS for case in self.cases if case.name == name])
+
+    def call_rows(
+        self, cases: Sequence[Case], *, extra: Sequence[str] = (), model: Path | None = None
+    ) -> Iterator[Row]:
+        """Start one server, call it for one case after the other, end it.
+
+        Parameters
+        ----------
+        cases
+            The cases.
+        extra, model
+            As for `exec_row`.
+        """
+        program = self.image.program([*self._method("invoke"), *extra])
         with temporary_folders() as folders:
+            if model is not None:
+                folders.unpack_model(model)
             with start_server(self.engine, self.image, folders, self.limits, program) as server:
                 health = server.wait_until_healthy()
                 yield _health_row(health)
                 for case in cases if health.code == 200 else ():
                     if server.exit_code is None:
-                        yield self._call_row(server, case, folders)
+                        yield self._call_row(server, case, folders, extra)
                 if server.exit_code is None:
                     yield _sigterm_row(server)
             self._empty(folders)
 
-    def _call_row(self, server: Server, case: Case, folders: Folders) -> Row:
+    def _call_row(self, server: Server, case: Case, folders: Folders, extra: Sequence[str]) -> Row:
         pet = case.write_readable(folders.input)
         outcome = server.invoke()
-        checks = check_outcome(outcome, self.limits, self._expected(case, pet, (), CREATED), folders.output)
+        checks = check_outcome(outcome, self.limits, self._expected(case, pet, extra, CREATED), folders.output)
+        mask = _read_mask(folders.output)
         self.engine.empty_folders(self.image, folders, "/output")  # the server keeps its files in /tmp
         folders.clear_input()
-        return Row(f"invoke: {case.name}", checks, outcome.seconds, outcome.peak_bytes)
+        name = f"invoke: {case.name}"
+        return Row(name, checks, outcome.seconds, outcome.peak_bytes, mask=mask, record=_read_record(outcome))
 
     def _empty(self, folders: Folders) -> None:
         self.engine.empty_folders(self.image, folders, "/output", "/tmp", REPORTS)
@@ -163,6 +214,20 @@ class Trial:
             report=reports.relative_to(OUTPUT) / pet.stem if reports.is_relative_to(OUTPUT) else None,
         )
         return Expected(pet if case.valid else None, files, success, self.engine_changes)
+
+
+def _read_mask(output: Path) -> bytes | None:
+    files = list(output.rglob("*.mha"))
+    return files[0].read_bytes() if len(files) == 1 else None
+
+
+def _read_record(outcome: Outcome) -> dict[str, Any] | None:
+    lines = [line for _, line in outcome.lines if line.startswith(b"{")]
+    try:
+        record = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _health_row(health: Outcome) -> Row:
