@@ -13,7 +13,7 @@ from swfastedit_core.box import triple
 from swfastedit_core.checkpoint import CheckpointConfig
 from swfastedit_core.files.read import read_volume
 from swfastedit_core.metrics.overlap import agreement_dice, dice
-from swfastedit_core.pipeline import OVERLAP
+from swfastedit_core.planning import OVERLAP
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.command import say
 from swfastedit_core.train.data.sources import Source, read_source

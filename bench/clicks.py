@@ -21,12 +21,12 @@ import torch
 from bench.record import FOLDER, Record
 from bench.speed import LARGE, random_weights, write_large_scan
 from swfastedit_core.box import Box, triple
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind
 from swfastedit_core.engine import Engine, resolve_device
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.errors import UserError
 from swfastedit_core.files.read import read_volume
-from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.inferer import infer
 from swfastedit_core.interactive.session import MEMORY_MB, Session
 from swfastedit_core.metrics.overlap import agreement_dice

@@ -38,7 +38,8 @@ from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import UserError
 from swfastedit_core.inferer import infer
 from swfastedit_core.phantom import make_phantom
-from swfastedit_core.pipeline import OVERLAP, segment
+from swfastedit_core.pipeline import segment
+from swfastedit_core.planning import OVERLAP
 from swfastedit_core.preprocess import place
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.processors import limit_threads

@@ -16,7 +16,8 @@ from swfastedit_core.checkpoint import Checkpoint, read_checkpoint
 from swfastedit_core.engine import TorchEngine
 from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.phantom import field_of_view, make_phantom
-from swfastedit_core.pipeline import OVERLAP, segment
+from swfastedit_core.pipeline import segment
+from swfastedit_core.planning import OVERLAP
 from swfastedit_core.volume import Geometry, Volume
 
 DEMO_WEIGHTS = Path("weights/demo.safetensors")

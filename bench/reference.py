@@ -32,8 +32,8 @@ from monai.transforms import (
 )
 
 from swfastedit_core.checkpoint import Checkpoint, CheckpointConfig, read_checkpoint
+from swfastedit_core.click_encodings import DISC_THRESHOLD, DiscEncoding, GaussianEncoding
 from swfastedit_core.clicks import Click, ClickKind
-from swfastedit_core.guidance import DISC_THRESHOLD, DiscEncoding, GaussianEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, run_command, say
 from swfastedit_core.system.memory import peak_memory_mb

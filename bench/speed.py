@@ -14,7 +14,7 @@ import torch
 from bench.machine import Ceilings, measure_ceilings, sustained_gflops
 from bench.programs import ProgramRun, gflop_per_window, run_program, run_reference
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_config, write_checkpoint
-from swfastedit_core.guidance import ClickEncoding
+from swfastedit_core.click_encodings import ClickEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.phantom import make_phantom
 from swfastedit_core.system.command import say

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -44,11 +44,24 @@ class Click:
         Voxel index x, y, z of the PET's file (whole numbers), or patient coordinates L, P, S in mm.
     space
         ``voxel`` or ``patient``: which of the two the position is.
+
+    Raises
+    ------
+    UserError
+        If it is not a kind, three numbers and a space.
     """
 
     kind: ClickKind
     position: tuple[float, float, float]
     space: Space = "voxel"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, ClickKind):
+            raise UserError(f"click of kind {_short(self.kind)}, expected ClickKind.TUMOUR or ClickKind.BACKGROUND")
+        if len(self.position) != 3:
+            raise UserError(f"click at {_short(self.position)}, expected three numbers")
+        if self.space not in get_args(Space):
+            raise UserError(f"click in the space {_short(self.space)}, expected 'voxel' or 'patient'")
 
 
 FileVoxels = dict[ClickKind, np.ndarray]

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from swfastedit_core.body import find_body
 from swfastedit_core.box import Box
 from swfastedit_core.clicks import Click, FileVoxels, file_voxels
 from swfastedit_core.components import remove_small_components
 from swfastedit_core.engine import Engine
 from swfastedit_core.engine.ensemble import Ensemble
 from swfastedit_core.errors import DataWarning, NotFiniteError
-from swfastedit_core.guidance import Guidance, network_voxels, paint_guidance
+from swfastedit_core.guidance import Guidance
 from swfastedit_core.inferer import infer
-from swfastedit_core.network_input import NetworkInput, align_ct, check_ct_cover, prepare
+from swfastedit_core.network_input import NetworkInput, align_ct, prepare
+from swfastedit_core.planning import (
+    OVERLAP,
+    clicks_outside,
+    full_grid_plan,
+    guidance_for,
+    plan,
+    warn_of_clicks_outside,
+    warn_of_missing_ct,
+    warn_of_unused_clicks,
+)
 from swfastedit_core.postprocess import Votes
-from swfastedit_core.preprocess import Placement, Preprocessing
+from swfastedit_core.preprocess import Placement
 from swfastedit_core.system.stopwatch import Stopwatch, timed
 from swfastedit_core.volume import Geometry, Volume
 from swfastedit_core.windows import WindowPlan, plan_windows
-
-OVERLAP = 0.75  # the recipe's
-SINGLE_VOXEL = 2.0  # voxels of the file; a smaller hot spot is a single voxel, whose peak interpolation may lower
 
 Progress = Callable[[int, int], None]
 
@@ -110,7 +116,7 @@ def segment(
     Warns
     -----
     DataWarning
-        If something about the scan should be checked, or a network ignores clicks.
+        If something about the scan should be checked, a network ignores clicks, or clicks lie outside its windows.
     """
     grid = pet.geometry
     clicked = file_voxels(clicks, grid)
@@ -124,6 +130,11 @@ def segment(
         warn_of_missing_ct(inputs, networks, grid, ct_grid)
         jobs = [(network, inputs[network.config.preprocessing]) for network in networks]
         plans = [plan(prepared, network, overlap=overlap, full_grid=full_grid) for network, prepared in jobs]
+        warn_of_clicks_outside(
+            clicks_outside(clicked, windows.boxes, prepared.placement)
+            for (network, prepared), windows in zip(jobs, plans, strict=True)
+            if network.config.channels.takes_clicks
+        )
         networks.wait()
         outputs = _infer_all(jobs, plans, clicked, progress)
         mask = vote(outputs, networks, grid, majority=majority, min_lesion_ml=min_lesion_ml)
@@ -138,72 +149,6 @@ def segment(
         ),
         seconds=stopwatch.seconds,
     )
-
-
-def warn_of_missing_ct(
-    inputs: Mapping[Preprocessing, NetworkInput], networks: Ensemble, grid: Geometry, ct_grid: Geometry | None
-) -> None:
-    """Warn if networks take a CT and it covers too little of the body.
-
-    Parameters
-    ----------
-    inputs
-        From `network_input.prepare`.
-    networks
-        The ensemble.
-    grid, ct_grid
-        Of the PET's file and of the CT's, before it was resampled; None: there is no CT.
-    """
-    if networks.ct_network is not None and ct_grid is not None:
-        check_ct_cover(inputs[networks.ct_network.config.preprocessing], grid, ct_grid)
-
-
-@timed("plan")
-def plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP, full_grid: bool = False) -> WindowPlan:
-    """Plan a network's windows over the body; without a body over the whole volume. A uniform scan gets none.
-
-    Raises
-    ------
-    UserError
-        If the overlap is out of range.
-
-    Warns
-    -----
-    DataWarning
-        If single voxels are hot apart from the body.
-    """
-    if full_grid:
-        return full_grid_plan(prepared, network, overlap=overlap)
-    shape, window, body = prepared.placement.network_shape, network.config.window, find_body(prepared.cells)
-    windows = plan_windows(shape, window=window, overlap=overlap, body=body)
-    if prepared.uniform:
-        return WindowPlan(shape, window, ())
-    if body is not None and (single := sum(ml < SINGLE_VOXEL * prepared.voxel_ml for ml in body.spots_ml)):
-        _warn(f"{single} single hot voxel(s) lie apart from the body; are they noise?")
-    return windows
-
-
-def guidance_for(network: Engine, placement: Placement, clicked: FileVoxels) -> Guidance | None:
-    """Paint clicks for a network; None if it takes none.
-
-    Parameters
-    ----------
-    network
-        With its encoding of clicks.
-    placement
-        Of its grid on the file's.
-    clicked
-        Voxels of the file, from `clicks.file_voxels`.
-    """
-    encoding = network.config.clicks
-    if encoding is None:
-        return None
-    return paint_guidance(network_voxels(clicked, placement), placement.network_shape, encoding)
-
-
-def full_grid_plan(prepared: NetworkInput, network: Engine, *, overlap: float = OVERLAP) -> WindowPlan:
-    """Plan the recipe's windows, over the whole volume."""
-    return plan_windows(prepared.placement.network_shape, window=network.config.window, overlap=overlap)
 
 
 def vote(
@@ -240,13 +185,6 @@ def vote(
     return _decide(votes, grid, min_lesion_ml)
 
 
-def warn_of_unused_clicks(clicked: FileVoxels, networks: Ensemble) -> None:
-    """Warn if there are clicks and some networks take none."""
-    automatic = [network.source for network in networks if not network.config.channels.takes_clicks]
-    if automatic and any(map(len, clicked.values())):
-        _warn(f"clicks are not used by {len(automatic)} of {len(networks)} network(s): {', '.join(automatic)}")
-
-
 def float32_after(error: NotFiniteError, network: Engine) -> Engine:
     """Return the engine that repeats a scan whose output was not finite, and warn.
 
@@ -258,7 +196,8 @@ def float32_after(error: NotFiniteError, network: Engine) -> Engine:
     exact = network.in_float32()
     if exact is None:
         raise error
-    _warn(f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer")
+    text = f"{network.source}: {network.precision} overflowed, so the scan was repeated in float32, which takes longer"
+    warnings.warn(DataWarning(text), stacklevel=2)
     return exact
 
 
@@ -278,10 +217,6 @@ def warm_up(networks: Ensemble) -> None:
             shape = (x * windows, y, z)
             image = torch.zeros((network.config.channels.image_channels, *shape), device=network.device)
             infer(image, plan_windows(shape, window=network.config.window, overlap=0.0), network)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(DataWarning(message), stacklevel=3)
 
 
 def _infer_all(

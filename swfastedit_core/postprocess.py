@@ -36,7 +36,8 @@ def consensus(total: Tensor, networks: int) -> Tensor:
     Tensor
         bool, same shape and device.
     """
-    return total > networks / 2
+    # Whole numbers are compared as such: a fraction would make float32 of them, three times as slow.
+    return total > (networks / 2 if total.is_floating_point() else networks // 2)
 
 
 class Votes:

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from swfastedit_core import Geometry, Volume
 from swfastedit_core.checkpoint import Channels
+from swfastedit_core.click_encodings import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind
-from swfastedit_core.guidance import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing
 

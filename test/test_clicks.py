@@ -55,6 +55,19 @@ def test_file_without_points_is_valid():
     assert parse_clicks(content(points=[]), source="x") == ()
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("tumor", (1, 2, 3)), "kind 'tumor', expected ClickKind.TUMOUR or"),
+        ((TUMOUR, (1, 2)), r"at \(1, 2\), expected three numbers"),
+        ((TUMOUR, (1, 2, 3), "mm"), "space 'mm', expected 'voxel' or 'patient'"),
+    ],
+)
+def test_click_of_an_unknown_kind_or_space_is_an_error(values, message):
+    with pytest.raises(UserError, match=message):
+        Click(*values)
+
+
 LIST = "has no list of points"
 PLACE = "expected three whole numbers: the voxel x, y, z"
 NAME = "expected 'tumor' or 'background'"

@@ -15,15 +15,10 @@ from monai.networks.layers import GaussianFilter
 from swfastedit_core import DataWarning, Geometry, UserError, Volume, segment
 from swfastedit_core.box import Box
 from swfastedit_core.checkpoint import Channels
+from swfastedit_core.click_encodings import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind, file_voxels
 from swfastedit_core.engine.ensemble import Ensemble
-from swfastedit_core.guidance import (
-    DiscEncoding,
-    GaussianEncoding,
-    GradedBallEncoding,
-    network_voxels,
-    paint_guidance,
-)
+from swfastedit_core.guidance import network_voxels, paint_guidance
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.preprocess import Preprocessing, place, to_network_grid
 

@@ -14,10 +14,10 @@ from scipy import ndimage
 from bench.reference import monai_network, recipe
 from swfastedit_core.blending import gaussian_weights
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
+from swfastedit_core.click_encodings import DiscEncoding, GaussianEncoding
 from swfastedit_core.clicks import Click, ClickKind
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.files.read import read_volume
-from swfastedit_core.guidance import DiscEncoding, GaussianEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.pipeline import segment
 from swfastedit_core.windows import plan_windows

@@ -6,16 +6,11 @@ import argparse
 from dataclasses import replace
 
 from swfastedit_core.checkpoint import ENDINGS, Checkpoint, read_checkpoint, write_checkpoint
-from swfastedit_core.checkpoint.header import (
-    ENCODINGS,
-    CheckpointConfig,
-    describe_input,
-    make_encoding,
-    name_of_encoding,
-)
+from swfastedit_core.checkpoint.encodings import ENCODINGS, make_encoding, name_of_encoding
+from swfastedit_core.checkpoint.header import CheckpointConfig, describe_input
 from swfastedit_core.checkpoint.summary import describe, summarise
+from swfastedit_core.click_encodings import ClickEncoding
 from swfastedit_core.errors import UserError
-from swfastedit_core.guidance import ClickEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.system.command import Parser, path_argument, say
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from swfastedit_core.checkpoint.channels import Channels
+from swfastedit_core.checkpoint.encodings import encoding_from_json, encoding_to_json, name_of_encoding
+from swfastedit_core.click_encodings import ClickEncoding, DiscEncoding
 from swfastedit_core.errors import UserError
-from swfastedit_core.guidance import ClickEncoding, DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing
@@ -20,11 +21,6 @@ MAX_SIZE = 2**16  # channels of a level, or voxels of a window's side: larger si
 MAX_WINDOW_VOXELS = 2**28  # 1 GiB as float32, network not included
 NETWORK_SPACING_MM = (0.1, 100.0)  # lowest and highest size of a PET voxel
 INTENSITIES = {"percentiles": PercentileIntensity, "range": RangeIntensity}
-ENCODINGS: dict[str, type[ClickEncoding]] = {
-    "disc": DiscEncoding,
-    "graded-ball": GradedBallEncoding,
-    "gaussian": GaussianEncoding,
-}
 AUTHORS_CHANNELS = {channels.count: channels for channels in (Channels.PET, Channels.PET_CLICKS)}
 
 
@@ -118,27 +114,6 @@ def describe_input(config: CheckpointConfig) -> dict[str, str]:
     return described
 
 
-def name_of_encoding(encoding: ClickEncoding) -> str:
-    """Return the name of a click encoding in headers and on command lines."""
-    return next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
-
-
-def make_encoding(name: str, size: float | None = None) -> ClickEncoding:
-    """Return a click encoding by its name; the size is its sigma or radius in voxels, None its default.
-
-    Raises
-    ------
-    UserError
-        If the size is out of range.
-    """
-    kind = ENCODINGS[name]
-    if size is None:
-        return kind()
-    if kind is GradedBallEncoding and float(size).is_integer():
-        return GradedBallEncoding(int(size))
-    return kind(size)  # type: ignore[arg-type]  # a ball of a broken radius is refused
-
-
 def to_header(config: CheckpointConfig) -> str:
     """Return the configuration as JSON."""
     plain = asdict(config)
@@ -149,7 +124,7 @@ def to_header(config: CheckpointConfig) -> str:
     if config.clicks is None:
         del plain["clicks"]
     else:
-        plain["clicks"] = {"kind": name_of_encoding(config.clicks), **plain["clicks"]}
+        plain["clicks"] = encoding_to_json(config.clicks)
     if not config.channels.takes_ct:
         del plain["preprocessing"]["ct_hu"]
     plain["training"] = _in_json(plain["training"])
@@ -199,7 +174,7 @@ def from_header(text: str, source: str) -> CheckpointConfig:
             "network": NetworkConfig(**network),
             "preprocessing": _preprocessing(plain["preprocessing"], with_ct=channels.takes_ct),
             "channels": channels,
-            "clicks": _encoding(plain["clicks"]) if channels.takes_clicks else plain.get("clicks"),
+            "clicks": encoding_from_json(plain["clicks"]) if channels.takes_clicks else plain.get("clicks"),
         }
         return CheckpointConfig(**{**plain, **lists, **read})
     except UserError as error:
@@ -219,15 +194,6 @@ def _preprocessing(plain: dict[str, Any], *, with_ct: bool) -> Preprocessing:
         return preprocessing
     low, high = _numbers(plain["ct_hu"], 2)
     return replace(preprocessing, ct_hu=(low, high))
-
-
-def _encoding(plain: dict[str, Any]) -> ClickEncoding:
-    settings = dict(plain)
-    kind = ENCODINGS[settings.pop("kind")]
-    for name, value in settings.items():
-        if type(value) not in (int, float):
-            raise TypeError(f"{name} {value!r} of clicks, expected a number")
-    return kind(**settings)
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...]:

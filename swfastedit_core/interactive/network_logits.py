@@ -16,10 +16,11 @@ from swfastedit_core.engine import Engine
 from swfastedit_core.errors import NotFiniteError
 from swfastedit_core.guidance import on_network_grid
 from swfastedit_core.inferer import infer, stream_windows
-from swfastedit_core.interactive.preview import Patch, mix, nearest_window, taper, within
+from swfastedit_core.interactive.preview import Patch, mix, nearest_window, taper
 from swfastedit_core.interactive.window_cache import CachedWindows, OnWindow, WindowCache, WindowKey
 from swfastedit_core.network_input import NetworkInput
-from swfastedit_core.pipeline import float32_after, guidance_for
+from swfastedit_core.pipeline import float32_after
+from swfastedit_core.planning import clicks_outside, guidance_for, within
 from swfastedit_core.postprocess import Votes
 from swfastedit_core.preprocess import file_box, network_box
 from swfastedit_core.windows import WindowPlan
@@ -141,22 +142,9 @@ class NetworkLogits:
         self._repeat_if_overflow(lambda: self._preview(index, voxels, on_window))
         return self._plan.boxes[index]
 
-    def outside(self, clicks: FileVoxels, windows: Iterable[Box]) -> FileVoxels:
-        """Return the clicks, voxels of the file, that no window holds."""
-        boxes = list(windows)
-        outside = {}
-        for kind, voxels in clicks.items():
-            held = np.zeros(len(voxels), bool)
-            on_grid = on_network_grid(voxels, self._placement)
-            for box in boxes:
-                held |= within(on_grid, box)
-            outside[kind] = voxels[~held]
-        return outside
-
-    @property
-    def boxes(self) -> tuple[Box, ...]:
-        """Voxels of each window."""
-        return self._plan.boxes
+    def outside(self, clicks: FileVoxels, windows: Iterable[Box] | None = None) -> FileVoxels:
+        """Return the clicks, voxels of the file, that no window holds. None: the windows of the plan."""
+        return clicks_outside(clicks, self._plan.boxes if windows is None else windows, self._placement)
 
     @property
     def unvoted(self) -> Box | None:

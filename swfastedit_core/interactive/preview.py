@@ -126,9 +126,3 @@ def taper(window: Box, region: Box, voxels: np.ndarray) -> Tensor:
         profiles.append((1 + torch.cos(torch.pi * ramp)) / 2)
     x, y, z = profiles
     return x[:, None, None] * y[:, None] * z
-
-
-def within(voxels: np.ndarray, box: Box) -> np.ndarray:
-    """Return which voxels, [N, 3], lie in a box, bool [N]."""
-    inside: np.ndarray = np.all((voxels >= box.start) & (voxels < box.stop), axis=1)
-    return inside

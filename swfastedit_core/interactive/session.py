@@ -16,7 +16,14 @@ from swfastedit_core.interactive.updates import Run, StoppedError, Update
 from swfastedit_core.interactive.voted_mask import VotedMask
 from swfastedit_core.interactive.window_cache import WindowCache
 from swfastedit_core.network_input import prepare
-from swfastedit_core.pipeline import OVERLAP, Progress, plan, warn_of_missing_ct, warn_of_unused_clicks
+from swfastedit_core.pipeline import Progress
+from swfastedit_core.planning import (
+    OVERLAP,
+    plan,
+    warn_of_clicks_outside,
+    warn_of_missing_ct,
+    warn_of_unused_clicks,
+)
 from swfastedit_core.system.threads import start_in_thread
 from swfastedit_core.volume import Volume
 
@@ -117,11 +124,12 @@ class Session:
         Warns
         -----
         DataWarning
-            With the first prompt, if networks take no clicks.
+            If clicks lie outside all windows of a network; with the first prompt, if networks take no clicks.
         """
         prompt = file_voxels(clicks, self._grid)
         if not self._prompts:
             warn_of_unused_clicks(prompt, self._ensemble)
+        warn_of_clicks_outside(self._outside(prompt))
         with self._state:
             self._change((*self._prompts, prompt))
 
@@ -237,9 +245,11 @@ class Session:
         run.to_run = sum(network.missing for network in self._networks)
         for network in self._networks:
             network.settle(run)
-        clicks = merged(prompts)
-        outside = [network.outside(clicks, network.boxes) for network in self._networks if network.takes_clicks]
-        return self._show(prompts, run, settled=True, outside=merged(outside))
+        return self._show(prompts, run, settled=True, outside=merged(self._outside(merged(prompts))))
+
+    def _outside(self, clicks: FileVoxels) -> list[FileVoxels]:
+        """Return the clicks outside all windows, for each network that takes clicks."""
+        return [network.outside(clicks) for network in self._networks if network.takes_clicks]
 
     def _show(self, prompts: tuple[FileVoxels, ...], run: Run, *, settled: bool, outside: FileVoxels) -> Update:
         """Update the mask."""

@@ -11,7 +11,7 @@ from bench import clicks
 from bench.clicks import Annotated, ClickTime, near_click, to_markdown
 from swfastedit_core import Geometry, Volume, write_volume
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
-from swfastedit_core.guidance import GradedBallEncoding
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 

@@ -10,7 +10,7 @@ import pytest
 
 from swfastedit_core import Geometry, UserError, Volume, load_networks, read_label, read_volume, segment, write_volume
 from swfastedit_core.challenge.case import Case, CaseOptions, segment_case
-from swfastedit_core.pipeline import OVERLAP
+from swfastedit_core.planning import OVERLAP
 
 GRID = Geometry((40, 36, 30), (4.0, 4.0, 5.0), (10.0, -20.0, 30.0))
 

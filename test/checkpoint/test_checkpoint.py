@@ -18,8 +18,8 @@ from swfastedit_core.checkpoint import (
     write_checkpoint,
 )
 from swfastedit_core.checkpoint.header import HEADER_KEY, from_header, to_header
+from swfastedit_core.click_encodings import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.errors import UserError
-from swfastedit_core.guidance import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, read_checkpoint, write_checkpoint
 from swfastedit_core.checkpoint import __main__ as command
 from swfastedit_core.checkpoint.header import HEADER_KEY, to_header
-from swfastedit_core.guidance import DiscEncoding, GaussianEncoding, GradedBallEncoding
+from swfastedit_core.click_encodings import DiscEncoding, GaussianEncoding, GradedBallEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing

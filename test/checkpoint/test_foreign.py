@@ -10,8 +10,8 @@ import torch
 from monai_networks import NARROW, monai_network, own_state
 
 from swfastedit_core.checkpoint import Channels, CheckpointConfig, read_checkpoint, read_config
+from swfastedit_core.click_encodings import DiscEncoding
 from swfastedit_core.errors import UserError
-from swfastedit_core.guidance import DiscEncoding
 from swfastedit_core.intensity import PercentileIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import Preprocessing

@@ -17,10 +17,10 @@ from tiny_masks import run_evaluate
 
 from swfastedit_core import read_volume, write_mask
 from swfastedit_core.checkpoint import Channels, Checkpoint, write_checkpoint
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind
 from swfastedit_core.engine.ensemble import load_networks
 from swfastedit_core.evaluate.clicks import command, correcting, files
-from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.labels.masks import read_label_file
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.pipeline import segment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future
 
 import numpy as np
@@ -19,8 +20,8 @@ from clicked_scans import (
 )
 
 from swfastedit_core import Ensemble, Geometry, UserError, Volume, segment
+from swfastedit_core.click_encodings import DiscEncoding, GradedBallEncoding
 from swfastedit_core.errors import DataWarning
-from swfastedit_core.guidance import DiscEncoding, GradedBallEncoding
 from swfastedit_core.inferer import infer
 from swfastedit_core.interactive.session import Session
 
@@ -274,7 +275,8 @@ def test_logits_beyond_half_precision_keep_their_sign():
 def test_uniform_scan_has_no_windows():
     network = Convolution(BALL)
     session = Session(Ensemble([network]), Volume(np.ones(GRID.shape_zyx, np.float32), GRID))
-    session.add([tumour(9, 7, 8)])
+    with pytest.warns(DataWarning, match="lie outside the windows"):
+        session.add([tumour(9, 7, 8)])
     for update in (session.preview(), session.settle()):
         assert (update.windows, update.changed_box, update.settled) == (0, None, True)
         assert update.mask.array_zyx.shape == GRID.shape_zyx
@@ -324,18 +326,39 @@ def test_click_outside_the_windows_of_the_body_has_no_effect_and_is_named():
     grid = Geometry((60, 60, 40), (4.0, 4.0, 4.0))
     suv = np.zeros(grid.shape_zyx, np.float32)
     suv[:, 4:16, 4:16] = 1.0
-    network = Convolution(BALL)
-    session = Session(Ensemble([network]), Volume(suv, grid))
+    network, scan = Convolution(BALL), Volume(suv, grid)
+    session = Session(Ensemble([network]), scan)
     session.settle()
     network.count()
-    session.add([tumour(10, 10, 20), tumour(55, 50, 20)])
+    named = r"1 click\(s\) lie outside the windows, .*: tumour at voxel \(55, 50, 20\); to cover .* use --region full"
+    with pytest.warns(DataWarning, match=named):
+        session.add([tumour(10, 10, 20), tumour(55, 50, 20)])
     for update in (session.preview(), session.settle()):
         assert [voxels.tolist() for voxels in update.outside.values()] == [[[55, 50, 20]], []]
     session.undo()
-    session.settle()
+    automatic = session.settle().mask.array_zyx
     network.count()
-    session.add([tumour(55, 50, 20)])
+    with pytest.warns(DataWarning, match=named):
+        session.add([tumour(55, 50, 20)])
     assert session.settle().windows == network.count() == 0
+    with pytest.warns(DataWarning, match=named):
+        result = segment(scan, Ensemble([network]), clicks=[tumour(55, 50, 20)])
+    np.testing.assert_array_equal(result.mask.array_zyx, automatic)
+
+
+def test_warning_of_clicks_outside_the_windows_names_three_of_them():
+    grid = Geometry((60, 60, 40), (4.0, 4.0, 4.0))
+    suv = np.zeros(grid.shape_zyx, np.float32)
+    suv[:, 4:16, 4:16] = 1.0
+    networks = Ensemble([Convolution(BALL), Convolution(None, seed=1), Convolution(BALL, seed=2)])
+    scribble = [background(50, 50, z) for z in range(5)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        segment(Volume(suv, grid), networks, clicks=scribble)
+    (text,) = [text for one in caught if "outside" in (text := str(one.message))]
+    assert text.startswith("5 click(s) lie outside")
+    assert "(50, 50, 2) and 2 more; to" in text
+    assert "(50, 50, 3)" not in text
 
 
 def test_update_is_not_changed_by_later_updates():

@@ -12,8 +12,8 @@ from program import scan
 
 from swfastedit_core import load_networks, read_volume, segment
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind
-from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 

@@ -8,7 +8,7 @@ import torch
 from clicked_scans import GEOMETRIES, Convolution, noise, tumour
 
 from swfastedit_core import Ensemble
-from swfastedit_core.guidance import GradedBallEncoding
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.interactive.session import Session
 from swfastedit_core.interactive.sessions import Sessions
 from swfastedit_core.interactive.window_cache import WindowCache, WindowKey

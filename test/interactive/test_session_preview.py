@@ -9,7 +9,7 @@ from clicked_scans import GEOMETRIES, Convolution, noise, tumour
 
 from swfastedit_core import Ensemble, segment
 from swfastedit_core.box import Box
-from swfastedit_core.guidance import GradedBallEncoding
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.interactive.preview import mix, nearest_window, taper
 from swfastedit_core.interactive.session import Session
 from swfastedit_core.windows import WindowPlan, plan_windows

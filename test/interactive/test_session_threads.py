@@ -10,7 +10,7 @@ import pytest
 from clicked_scans import GEOMETRIES, Convolution, dice, noise, random_clicks, tumour
 
 from swfastedit_core import Ensemble, segment
-from swfastedit_core.guidance import GradedBallEncoding
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.interactive.session import Session
 
 GRID = GEOMETRIES["the network's own"]

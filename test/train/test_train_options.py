@@ -11,7 +11,7 @@ from places import ROOT
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
-from swfastedit_core.guidance import DiscEncoding
+from swfastedit_core.click_encodings import DiscEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import NetworkConfig
 from swfastedit_core.preprocess import Preprocessing

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from swfastedit_core.checkpoint import Channels
-from swfastedit_core.checkpoint.header import ENCODINGS
-from swfastedit_core.guidance import ClickEncoding
+from swfastedit_core.checkpoint.encodings import ENCODINGS
+from swfastedit_core.click_encodings import ClickEncoding
 from swfastedit_core.interactive.simulate.click_numbers import sample_click_number
 from swfastedit_core.interactive.simulate.crop_clicks import crop_clicks
 from swfastedit_core.interactive.simulate.draw import Draw

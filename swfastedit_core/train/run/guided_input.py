@@ -13,7 +13,8 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from swfastedit_core.box import Box, triple
-from swfastedit_core.guidance import CHANNELS, ClickEncoding, paint_guidance
+from swfastedit_core.click_encodings import ClickEncoding
+from swfastedit_core.guidance import CHANNELS, paint_guidance
 from swfastedit_core.interactive.simulate.draw import draw_voxel
 from swfastedit_core.interactive.simulate.rules import STOP_RULES, StopSettings
 from swfastedit_core.interactive.simulate.strategies import STRATEGIES, Strategy, deepgrow, error_regions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
 from swfastedit_core.checkpoint.header import NETWORK_SPACING_MM
-from swfastedit_core.guidance import ClickEncoding
+from swfastedit_core.click_encodings import ClickEncoding
 from swfastedit_core.intensity import PercentileIntensity, RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig
 from swfastedit_core.preprocess import PUBLISHED_INTENSITY, Preprocessing

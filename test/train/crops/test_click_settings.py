@@ -8,7 +8,7 @@ from scipy.stats import binomtest, chisquare
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import Channels
-from swfastedit_core.guidance import DiscEncoding
+from swfastedit_core.click_encodings import DiscEncoding
 from swfastedit_core.interactive.simulate.click_numbers import click_number_probabilities
 from swfastedit_core.train.crops.click_settings import FROM_ERROR, NO_CLICK, ClickSettings, sample_clicks
 

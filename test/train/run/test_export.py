@@ -16,7 +16,7 @@ from swfastedit_core.checkpoint import (
     read_config,
     write_checkpoint,
 )
-from swfastedit_core.guidance import DiscEncoding
+from swfastedit_core.click_encodings import DiscEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.train import __main__ as command
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from swfastedit_core.guidance import DiscEncoding
+from swfastedit_core.click_encodings import DiscEncoding
 from swfastedit_core.train.crops.click_settings import FROM_ERROR, NO_CLICK, ClickSettings
 from swfastedit_core.train.run.guided_input import add_guidance, place_in_errors, place_in_rounds
 

@@ -12,8 +12,8 @@ from runs import metrics
 
 from swfastedit_core import load_networks, segment
 from swfastedit_core.checkpoint import Channels, read_checkpoint, read_config
+from swfastedit_core.click_encodings import DiscEncoding, GradedBallEncoding
 from swfastedit_core.clicks import Click, ClickKind
-from swfastedit_core.guidance import DiscEncoding, GradedBallEncoding
 from swfastedit_core.train import __main__ as command
 from swfastedit_core.train.data.sources import Scan
 from swfastedit_core.train.run.states import list_states

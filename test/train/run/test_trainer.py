@@ -14,8 +14,8 @@ from torch import nn
 
 from swfastedit_core import UserError
 from swfastedit_core.checkpoint import Channels, CheckpointConfig
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.engine.choice import cpu_has_bfloat16
-from swfastedit_core.guidance import GradedBallEncoding
 from swfastedit_core.intensity import RangeIntensity
 from swfastedit_core.model import ARCHITECTURES, NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
