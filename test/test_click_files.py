@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -99,6 +100,7 @@ def test_plug_ins_file_has_voxels(tmp_path):
 WRONG = [
     ("no JSON", "is not JSON"),
     ("", "is not JSON"),
+    ('{"tumor": [[1, 2, 3]], "tumor": []}', "is not JSON ('tumor' is there twice)"),
     ([], "holds [], expected an object with version, type and points"),
     ({}, "has [], expected points (of the challenges), markups (of 3D Slicer), or tumor and background (voxels)"),
     ({"foreground": []}, "has ['foreground'], expected points"),
@@ -151,6 +153,13 @@ def test_missing_file_and_large_file_are_refused(tmp_path):
         read_click_file(tmp_path / "clicks.json")
     with pytest.raises(UserError, match="is larger than 16 MB"):
         read(tmp_path, {"tumor": [], "background": [], "more": "x" * 2**24})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: is not a file, expected a file of clicks"):
+        read_click_file(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", ["lesion-clicks.json", "tumorboard.json", "clicks.json", "background.nii.json"])
