@@ -6,15 +6,23 @@ import json
 import os
 
 import pytest
+from places import ROOT
 
-from swfastedit_core.click_files import read_click_file
+from swfastedit_core.click_files import read_click_file, read_clicks_inside
 from swfastedit_core.clicks import MAX_POINTS, Click, ClickKind, file_voxels
 from swfastedit_core.errors import UserError
+from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.volume import Geometry
 
 TUMOUR, BACKGROUND = ClickKind.TUMOUR, ClickKind.BACKGROUND
 HEAD = {"version": {"major": 1, "minor": 0}, "type": "Multiple points"}
 SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
+
+
+def test_shipped_example_has_a_click_of_each_kind_in_the_shipped_scan():
+    (scan,) = (ROOT / "test/input/images/pet").glob("*.mha")
+    clicks = read_clicks_inside([ROOT / "test/input/lesion-clicks.json"], read_geometry(scan))
+    assert clicks == (Click(TUMOUR, (86, 75, 53)), Click(BACKGROUND, (86, 78, 17)))
 
 
 def point(label, position, **more):
