@@ -9,15 +9,25 @@
 
 from __future__ import annotations
 
-import json
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from swfastedit_core.clicks import MAX_FILE_BYTES, MAX_INDEX, MAX_POINTS, Click, ClickKind, file_voxels, parse_clicks
-from swfastedit_core.errors import UserError
+from swfastedit_core.clicks import (
+    MAX_FILE_BYTES,
+    MAX_INDEX,
+    MAX_POINTS,
+    Click,
+    ClickKind,
+    file_voxels,
+    load_json,
+    parse_clicks,
+    read_content,
+)
+from swfastedit_core.errors import DataWarning, UserError
 from swfastedit_core.volume import Geometry
 
 KINDS = {
@@ -43,12 +53,7 @@ def read_click_file(path: Path) -> tuple[Click, ...]:
     UserError
         If the file cannot be read, is no click file, or can be understood in two ways.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a file of clicks") from error
-    return parse_click_file(content, path)
+    return parse_click_file(read_content(path), path)
 
 
 def read_clicks_inside(files: Sequence[Path], grid: Geometry) -> tuple[Click, ...]:
@@ -75,6 +80,24 @@ def read_clicks_inside(files: Sequence[Path], grid: Geometry) -> tuple[Click, ..
             raise UserError(f"{file}: {error}") from error
         found += clicks
     return tuple(found)
+
+
+def warn_of_contradictions(clicks: Sequence[Click], grid: Geometry) -> None:
+    """Warn of voxels that are marked as tumour and as background. Both count: each channel has its click.
+
+    Parameters
+    ----------
+    clicks
+        Inside the scan.
+    grid
+        Of the scan.
+    """
+    tumour, background = ({*map(tuple, voxels.tolist())} for voxels in file_voxels(clicks, grid).values())
+    if both := sorted(tumour & background):
+        warnings.warn(
+            DataWarning(f"{len(both)} voxels are clicked as tumour and as background, the first one is {both[0]}"),
+            stacklevel=2,
+        )
 
 
 def parse_click_file(content: bytes, path: Path) -> tuple[Click, ...]:
@@ -117,7 +140,7 @@ def parse_click_file(content: bytes, path: Path) -> tuple[Click, ...]:
 
 def _json(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return load_json(content)
     except (ValueError, RecursionError):
         return None
 

@@ -111,12 +111,44 @@ def read_clicks(path: Path) -> tuple[Click, ...]:
     UserError
         If the file cannot be read, or is not a click file.
     """
+    return parse_clicks(read_content(path), source=str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """Read a click file, and at most a byte more than it may have.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or is no file: a pipe cannot be read twice.
+    """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path}: is not a file, expected a file of clicks")
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected a file of clicks") from error
-    return parse_clicks(content, source=str(path))
+
+
+def load_json(content: str | bytes) -> Any:
+    """Read JSON, of which no object has a key twice: `json` would leave out the first value without a word.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is something else.
+    """
+    return json.loads(content, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{_short(twice)} is there twice")
+    return plain
 
 
 def parse_clicks(content: str | bytes, *, source: str) -> tuple[Click, ...]:
@@ -139,7 +171,7 @@ def parse_clicks(content: str | bytes, *, source: str) -> tuple[Click, ...]:
     if len(content) > MAX_FILE_BYTES:
         raise UserError(f"{source}: is larger than {MAX_FILE_BYTES // 2**20} MB, expected a file of clicks")
     try:
-        plain = json.loads(content)
+        plain = load_json(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: is not JSON ({error}), expected a file of clicks") from error
     if not isinstance(plain, dict):

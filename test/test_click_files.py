@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+from places import ROOT
 
-from swfastedit_core.click_files import read_click_file
+from swfastedit_core.click_files import read_click_file, read_clicks_inside
 from swfastedit_core.clicks import MAX_POINTS, Click, ClickKind, file_voxels
 from swfastedit_core.errors import UserError
+from swfastedit_core.files.geometry import read_geometry
 from swfastedit_core.volume import Geometry
 
 TUMOUR, BACKGROUND = ClickKind.TUMOUR, ClickKind.BACKGROUND
 HEAD = {"version": {"major": 1, "minor": 0}, "type": "Multiple points"}
 SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
+
+
+def test_shipped_example_has_a_click_of_each_kind_in_the_shipped_scan():
+    (scan,) = (ROOT / "test/input/images/pet").glob("*.mha")
+    clicks = read_clicks_inside([ROOT / "test/input/lesion-clicks.json"], read_geometry(scan))
+    assert clicks == (Click(TUMOUR, (86, 75, 53)), Click(BACKGROUND, (86, 78, 17)))
 
 
 def point(label, position, **more):
@@ -99,6 +108,7 @@ def test_plug_ins_file_has_voxels(tmp_path):
 WRONG = [
     ("no JSON", "is not JSON"),
     ("", "is not JSON"),
+    ('{"tumor": [[1, 2, 3]], "tumor": []}', "is not JSON ('tumor' is there twice)"),
     ([], "holds [], expected an object with version, type and points"),
     ({}, "has [], expected points (of the challenges), markups (of 3D Slicer), or tumor and background (voxels)"),
     ({"foreground": []}, "has ['foreground'], expected points"),
@@ -151,6 +161,13 @@ def test_missing_file_and_large_file_are_refused(tmp_path):
         read_click_file(tmp_path / "clicks.json")
     with pytest.raises(UserError, match="is larger than 16 MB"):
         read(tmp_path, {"tumor": [], "background": [], "more": "x" * 2**24})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: is not a file, expected a file of clicks"):
+        read_click_file(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", ["lesion-clicks.json", "tumorboard.json", "clicks.json", "background.nii.json"])

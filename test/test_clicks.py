@@ -114,6 +114,7 @@ NAME = "expected 'tumor' or 'background'"
         (with_point([-1, 2, 3]), "point 2 lies at [-1, 2, 3], expected voxel indices of the scan, from 0 on"),
         (with_point([1, 2, 10**400]), "point 2 lies at [1, 2, 1000"),
         (content(points=[{"point": [1, 2, 3], "name": "tumor"}] * 10**5), "has 100000 points, expected 20000 at most"),
+        (content().replace("{", '{"points": [], ', 1), "is not JSON ('points' is there twice), expected a file of"),
         (" " * 2**24 + content(), "is larger than 16 MB, expected a file of clicks"),
     ],
 )  # fmt: skip

@@ -167,7 +167,7 @@ def segment_cases(
     """
     records = []
     cases = add_clicks(add_cts(list(cases), networks, options), networks, options)
-    require_memory(cases, networks, options)
+    require_memory(cases, networks, options, release=None if sessions is None else sessions.clear)
     for case in cases:
         name = str(case.mask.relative_to(options.output)) if options.pets else case.pet.name
         with progress_bar(name, quiet=options.quiet) as progress:

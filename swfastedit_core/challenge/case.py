@@ -101,7 +101,7 @@ def segment_case(
         If a file cannot be read or written, a click lies outside the scan, or memory runs out. In this case no mask is
         written, unless the report is what failed.
     """
-    from swfastedit_core.click_files import read_clicks_inside
+    from swfastedit_core.click_files import read_clicks_inside, warn_of_contradictions
     from swfastedit_core.files.write import write_mask
     from swfastedit_core.system.memory import peak_gpu_memory_mb, peak_memory_mb, reset_peak_memory
     from swfastedit_core.system.stopwatch import Stopwatch
@@ -115,6 +115,7 @@ def segment_case(
             scans = _read(case, options.geometry)
             grid = scans["pet"].geometry
             clicks = read_clicks_inside(case.clicks, grid) if networks.takes_clicks else ()
+            warn_of_contradictions(clicks, grid)
         # The voxels are released before the networks run, if the caller keeps no reference.
         result = segment(scans.pop("pet"), ct=scans.pop("ct", None), clicks=clicks, progress=progress)
     with stopwatch.stage("write"):

@@ -68,7 +68,7 @@ class CaseSessions:
                 session.add(clicks)
                 update = session.settle(progress)
             except BaseException:
-                self._sessions.drop(key)  # its memory may be what is missing
+                self.clear()  # its memory may be what is missing
                 raise
         voxels = int(np.count_nonzero(update.mask.array_zyx))
         return Segmentation(
@@ -79,6 +79,10 @@ class CaseSessions:
             windows_full_grid=self._windows_full_grid(grid),
             seconds=stopwatch.seconds,
         )
+
+    def clear(self) -> None:
+        """Release what is kept of all scans."""
+        self._sessions.clear()
 
     def _make(self, pet: Volume, ct: Volume | None) -> Session:
         options = self._options

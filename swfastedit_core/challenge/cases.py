@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,8 +168,17 @@ def add_cts(cases: list[Case], networks: Ensemble, options: Options) -> list[Cas
     return cases
 
 
-def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> None:
+def require_memory(
+    cases: list[Case], networks: Ensemble, options: Options, *, release: Callable[[], None] | None = None
+) -> None:
     """Refuse a scan that cannot fit into memory at a network's spacing, before its voxels are read.
+
+    Parameters
+    ----------
+    cases, networks, options
+        What will be done.
+    release
+        Called where memory is too small, to release what is kept of earlier scans; then it is measured again.
 
     Raises
     ------
@@ -179,10 +188,13 @@ def require_memory(cases: list[Case], networks: Ensemble, options: Options) -> N
     from swfastedit_core.files.geometry import read_geometry
 
     for case in cases:
-        require_memory_for(read_geometry(case.pet, form=options.case.geometry), networks, source=str(case.pet))
+        grid = read_geometry(case.pet, form=options.case.geometry)
+        require_memory_for(grid, networks, source=str(case.pet), release=release)
 
 
-def require_memory_for(grid: Geometry, networks: Ensemble, *, source: str) -> None:
+def require_memory_for(
+    grid: Geometry, networks: Ensemble, *, source: str, release: Callable[[], None] | None = None
+) -> None:
     """Refuse a scan on this grid if it cannot fit into memory at a network's spacing.
 
     Raises
@@ -200,6 +212,9 @@ def require_memory_for(grid: Geometry, networks: Ensemble, *, source: str) -> No
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
         needed = least_memory_bytes(placement)
+        if release is not None and usable is not None and needed > usable:
+            release()
+            usable = usable_memory_bytes()
         if usable is not None and needed > usable:
             shape = "×".join(map(str, placement.network_shape))
             raise UserError(

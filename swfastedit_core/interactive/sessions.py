@@ -60,6 +60,12 @@ class Sessions:
             if key in self._kept:
                 self._drop(key)
 
+    def clear(self) -> None:
+        """Drop all sessions."""
+        with self._lock:
+            for key in list(self._kept):
+                self._drop(key)
+
     def _make_room(self, wanted_bytes: int) -> None:
         """Limit the kept sessions to what they use, and drop what leaves no room."""
         for other in self._kept.values():

@@ -79,6 +79,17 @@ def test_two_lists_of_slicer_are_taken_together(pet, interactive, tmp_path, run)
     np.testing.assert_array_equal(read_label(report["output"]).array_zyx, expected_mask(pet, interactive, given))
 
 
+def test_voxel_that_is_clicked_as_both_counts_as_both_with_a_warning(pet, interactive, tmp_path, run):
+    clicks = click_file(tmp_path / "clicks.json", tumor=[TUMOUR, OTHER], background=[OTHER])
+    done = run(*(pet, "--output", tmp_path / "out", "--weights", interactive, "--device", "cpu", "--clicks", clicks))
+    (report,) = reports(done)
+    warning = f"{pet}: 1 voxels are clicked as tumour and as background, the first one is {OTHER}"
+    assert report["warnings"] == [warning]
+    assert report["clicks"] == {"tumor": 2, "background": 1}
+    given = [Click(ClickKind.TUMOUR, TUMOUR), Click(ClickKind.TUMOUR, OTHER), Click(ClickKind.BACKGROUND, OTHER)]
+    np.testing.assert_array_equal(read_label(report["output"]).array_zyx, expected_mask(pet, interactive, given))
+
+
 WRONG = [
     ({"tumor": [(40, 0, 0)]}, OUTSIDE),
     ({"version": {"major": 2, "minor": 0}}, "version {'major': 2, 'minor': 0}, expected"),

@@ -15,10 +15,12 @@ from swfastedit_core import Geometry, UserError, Volume, load_networks, read_lab
 from swfastedit_core.challenge import server as server_module
 from swfastedit_core.challenge.case import CaseOptions
 from swfastedit_core.challenge.case_sessions import CaseSessions
+from swfastedit_core.challenge.cases import require_memory_for
 from swfastedit_core.clicks import Click, ClickKind
 from swfastedit_core.errors import DataWarning
 from swfastedit_core.interactive.session import Session
 from swfastedit_core.metrics.overlap import agreement_dice
+from swfastedit_core.system import memory
 
 GRID = Geometry((48, 32, 32), (4.0, 4.0, 4.0))  # two windows, which begin at 0 and 16
 OPTIONS = CaseOptions(overlap=0.5)
@@ -92,6 +94,18 @@ def test_nothing_is_kept_of_a_call_that_fails(networks, monkeypatch):
         with pytest.raises(UserError, match="out of memory"):
             sessions.segment(random_pet(), ct=None, clicks=(), progress=None)
     assert sessions.segment(random_pet(), ct=None, clicks=(), progress=None).windows == first.windows
+
+
+def test_kept_scans_are_released_if_their_memory_is_needed(networks, monkeypatch):
+    sessions = CaseSessions(networks, OPTIONS, memory_mb=500)
+    first = sessions.segment(random_pet(), ct=None, clicks=(), progress=None)
+    free = iter([1, 10**12])  # bytes, before and after
+    monkeypatch.setattr(memory, "usable_memory_bytes", lambda: next(free))
+    require_memory_for(GRID, networks, source="scan.mha", release=sessions.clear)
+    assert sessions.segment(random_pet(), ct=None, clicks=(), progress=None).windows == first.windows
+    monkeypatch.setattr(memory, "usable_memory_bytes", lambda: 1)
+    with pytest.raises(UserError, match=r"scan\.mha: out of memory"):
+        require_memory_for(GRID, networks, source="scan.mha", release=sessions.clear)
 
 
 @pytest.fixture

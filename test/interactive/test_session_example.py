@@ -31,7 +31,7 @@ def test_examples_run(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "interactive.safetensors"
     write_checkpoint(Checkpoint(path, config, build_network(network).state_dict()), path)
-    section = (ROOT / "docs" / "interactive.md").read_text().partition("## Sessions\n")[2]
+    section = (ROOT / "docs" / "interactive.md").read_text().partition("## From Python\n")[2]
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         exec(code, names)

@@ -32,7 +32,8 @@ class Case:
     valid
         Whether the image has to write a mask; otherwise it has to refuse the case.
     expected
-        Folder with a mask to compare by Dice; None leaves the comparison out.
+        Folder with a mask to compare by Dice; None leaves the comparison out. Masks of interactive networks under
+        ``--task autopet4`` are not compared.
     """
 
     name: str

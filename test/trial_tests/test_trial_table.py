@@ -5,6 +5,7 @@ import tarfile
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from trial.cases import Case
 from trial.checks import failures
@@ -87,6 +88,22 @@ def test_exec_rows_run_the_baked_in_options_and_check_the_output(tmp_path):
         method,
         [*method, "--task", "autopet4", "--data-centric", "true", "--report", "/output/reports"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("record", "compared"),
+    [({"output": ""}, True), ({"output": "", "clicks": {"tumor": 0, "background": 0}}, False)],
+    ids=["automatic networks", "interactive networks"],
+)
+def test_expected_mask_is_that_of_automatic_networks_under_autopet4(record, compared, tmp_path):
+    scan = sitk.ReadImage(str(write_case(tmp_path)))
+    sitk.WriteImage(sitk.Cast(scan * 0, sitk.sitkUInt8), str(tmp_path / "mask.mha"))
+    (tmp_path / "images/pet/scan.mha").unlink()
+    engine = StubEngine(Outcome(0, [(1.0, json.dumps(record).encode())]), write_output)
+    row = Trial(engine, IMAGE, LIMITS, []).exec_row(
+        Case("a scan", write_case, expected=tmp_path), extra=("--task", "autopet4")
+    )
+    assert ("Dice against expected_output" in [check.name for check in row.checks]) is compared
 
 
 def test_case_that_is_segmented_instead_of_refused_fails():
