@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from swfastedit_core.interactive.simulate import draw as draw_module
 from swfastedit_core.interactive.simulate.distance import distance_to_border
 from swfastedit_core.interactive.simulate.draw import draw_voxel
 
-DRAWS = 10_000
+DRAWS = pytest.mark.parametrize("draws", [3000, pytest.param(10_000, marks=pytest.mark.long)])
 # A block of 5³ voxels: 98 at distance 1, 26 at distance 2, its centre at distance 3; and a single voxel.
 REGION = np.zeros((7, 8, 12), bool)
 REGION[1:6, 2:7, 1:6] = True
@@ -23,28 +24,35 @@ DISTANCE[3, 4, 3] = 3
 DISTANCE[3, 3, 10] = 1
 
 
-def p_value(draw, weights):
-    """Compare the frequencies of 10,000 draws with weights of the voxels of the region."""
+@cache
+def counts_of(draw, draws):
     rng = np.random.default_rng(23)
-    counts = Counter(tuple(draw_voxel(REGION, rng, draw=draw).tolist()) for _ in range(DRAWS))
+    return Counter(tuple(draw_voxel(REGION, rng, draw=draw).tolist()) for _ in range(draws))
+
+
+def p_value(draw, draws, weights):
+    """Compare the frequencies of many draws with weights of the voxels of the region."""
+    counts = counts_of(draw, draws)
     voxels = [tuple(voxel) for voxel in np.argwhere(REGION).tolist()]
     assert set(counts) <= set(voxels)
     weights = weights[REGION]
-    return chisquare([counts[voxel] for voxel in voxels], DRAWS * weights / weights.sum()).pvalue
+    return chisquare([counts[voxel] for voxel in voxels], draws * weights / weights.sum()).pvalue
 
 
-def test_uniform_draws_take_all_voxels_equally_often():
-    assert p_value("uniform", np.ones(REGION.shape)) > 0.01
+@DRAWS
+def test_uniform_draws_take_all_voxels_equally_often(draws):
+    assert p_value("uniform", draws, np.ones(REGION.shape)) > 0.01
 
 
-def test_distance_draws_follow_exp_of_the_distance_minus_1(monkeypatch):
+@DRAWS
+def test_distance_draws_follow_exp_of_the_distance_minus_1(draws, monkeypatch):
     measured = distance_to_border(REGION)  # once: it takes most of the time
     monkeypatch.setattr(draw_module, "distance_to_border", lambda region: measured)
-    assert p_value("distance", np.exp(DISTANCE) - 1) > 0.01
+    assert p_value("distance", draws, np.exp(DISTANCE) - 1) > 0.01
 
 
 def test_a_chi_squared_test_tells_the_two_apart():
-    assert p_value("uniform", np.exp(DISTANCE) - 1) < 1e-6
+    assert p_value("uniform", 3000, np.exp(DISTANCE) - 1) < 1e-6
 
 
 def test_large_distances_do_not_overflow():
@@ -52,7 +60,7 @@ def test_large_distances_do_not_overflow():
     region[0, 0, 0] = False  # distances are 1 to 2000; exp(2000) is no number
     rng = np.random.default_rng(0)
     with np.errstate(over="raise", invalid="raise"):
-        x = np.array([draw_voxel(region, rng, draw="distance")[2] for _ in range(300)])
+        x = np.array([draw_voxel(region, rng, draw="distance")[2] for _ in range(200)])
     assert np.mean(x == 2000) == pytest.approx(1 - np.exp(-1), abs=0.09)
     assert x.min() > 1980
 
