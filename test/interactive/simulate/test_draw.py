@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from swfastedit_core.interactive.simulate import draw as draw_module
 from swfastedit_core.interactive.simulate.distance import distance_to_border
-from swfastedit_core.interactive.simulate.draw import draw_voxel
+from swfastedit_core.interactive.simulate.draw import draw_voxel, draw_voxels
 
 DRAWS = pytest.mark.parametrize("draws", [3000, pytest.param(10_000, marks=pytest.mark.long)])
 # A block of 5³ voxels: 98 at distance 1, 26 at distance 2, its centre at distance 3; and a single voxel.
@@ -87,3 +87,15 @@ def test_a_tensor_gives_the_same_voxels_as_its_array(draw):
         return [draw_voxel(region, rng, draw=draw).tolist() for _ in range(20)]
 
     assert drawn(torch.from_numpy(REGION)) == drawn(REGION)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "distance"])
+def test_several_voxels_are_those_of_several_draws_and_measure_the_distance_once(draw, monkeypatch):
+    rng = np.random.default_rng(4)
+    one_by_one = [draw_voxel(REGION, rng, draw=draw).tolist() for _ in range(10)]
+    measured = []
+    monkeypatch.setattr(draw_module, "distance_to_border", lambda mask: measured.append(1) or distance_to_border(mask))
+    assert draw_voxels(REGION, np.random.default_rng(4), count=10, draw=draw).tolist() == one_by_one
+    assert len(measured) == (draw == "distance")
+    for region, count in ((np.zeros((3, 4, 5), bool), 10), (REGION, 0)):
+        assert draw_voxels(region, rng, count=count, draw=draw).shape == (0, 3)
