@@ -143,7 +143,7 @@ def _export(arguments: list[str]) -> None:
         "--which",
         default="best",
         choices=["best", "last"],
-        help="best: weights of the validation with the highest mean Dice (interactive networks: the highest mean of the "
+        help="best: weights of the validation with the highest mean Dice (interactive networks: mean of the "
         "mean Dices without and with clicks), or the last ones if there is none; last: weights of the last saved state "
         "(default: %(default)s)",
     )
