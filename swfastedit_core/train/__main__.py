@@ -143,8 +143,9 @@ def _export(arguments: list[str]) -> None:
         "--which",
         default="best",
         choices=["best", "last"],
-        help="best: weights of the validation with the highest mean Dice, or the last ones if there is none; last: "
-        "weights of the last saved state (default: %(default)s)",
+        help="best: weights of the validation with the highest mean Dice (interactive networks: mean of the "
+        "mean Dices without and with clicks), or the last ones if there is none; last: weights of the last saved state "
+        "(default: %(default)s)",
     )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
     parser.add_argument(

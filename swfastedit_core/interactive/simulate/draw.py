@@ -1,4 +1,4 @@
-"""Random voxel of a region."""
+"""Random voxels of a region."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ DRAWS: tuple[Draw, ...] = ("uniform", "distance")
 
 
 def draw_voxel(region: np.ndarray | Tensor, rng: np.random.Generator, *, draw: Draw = "uniform") -> np.ndarray | None:
-    """Draw a voxel of a region.
+    """Draw a voxel of a region, int64 [3]; None if the region is empty. See `draw_voxels`."""
+    voxels = draw_voxels(region, rng, count=1, draw=draw)
+    return voxels[0] if len(voxels) else None
+
+
+def draw_voxels(
+    region: np.ndarray | Tensor, rng: np.random.Generator, *, count: int, draw: Draw = "uniform"
+) -> np.ndarray:
+    """Draw voxels of a region, independently of each other; a voxel may be drawn several times.
 
     Parameters
     ----------
     region
         Array or tensor of three dimensions, in any axis order; voxels that are not 0 are the region.
     rng
-        Random generator; one number is drawn.
+        Random generator; one number is drawn for each voxel.
+    count
+        Number of voxels.
     draw
         ``uniform``: equal probabilities, as in the published code of SW-FastEdit. ``distance``: p ∝ exp(d) − 1
         with the distance d to the border in voxels, as in its text, so most voxels come from the thickest part.
 
     Returns
     -------
-    ndarray or None
-        int64 [3], index in the order of the axes of the region. None if the region is empty.
+    ndarray
+        int64 [count, 3], indices in the order of the axes of the region. [0, 3] if the region is empty.
 
     Notes
     -----
@@ -38,13 +48,15 @@ def draw_voxel(region: np.ndarray | Tensor, rng: np.random.Generator, *, draw: D
     """
     mask = region != 0
     per_slice = _to_numpy(mask.sum((1, 2)))
-    if not per_slice.any():
-        return None
+    if not count or not per_slice.any():
+        return np.empty((0, 3), np.int64)
     if draw == "uniform":
-        return _voxel(mask, per_slice, int(rng.integers(per_slice.sum())))
-    depth = _to_numpy(distance_to_border(mask)[mask]).astype(np.float64)
-    weights = np.exp(depth - depth.max()) * -np.expm1(-depth)  # exp(d) - 1, divided by exp(max d): no overflow
-    return _voxel(mask, per_slice, _draw_index(weights, rng))
+        numbers = [int(rng.integers(per_slice.sum())) for _ in range(count)]
+    else:
+        depth = _to_numpy(distance_to_border(mask)[mask]).astype(np.float64)
+        weights = np.exp(depth - depth.max()) * -np.expm1(-depth)  # exp(d) - 1, divided by exp(max d): no overflow
+        numbers = [_draw_index(weights, rng) for _ in range(count)]
+    return np.stack([_voxel(mask, per_slice, number) for number in numbers])
 
 
 def _draw_index(weights: np.ndarray, rng: np.random.Generator) -> int:

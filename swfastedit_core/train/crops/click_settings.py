@@ -32,6 +32,7 @@ class ClickSettings:
         Name of the encoding, with its default size.
     without
         Share of crops without any click: most windows of a scan have none, and the network should find lesions alone.
+        The winner of autoPET IV has no such share.
     most
         Any other crop gets 0 to this number of clicks of each kind; p(k) ∝ ln(most + 2 − k).
     from_errors

@@ -15,7 +15,7 @@ from torch import Tensor
 from swfastedit_core.box import Box, triple
 from swfastedit_core.click_encodings import ClickEncoding
 from swfastedit_core.guidance import CHANNELS, paint_guidance
-from swfastedit_core.interactive.simulate.draw import draw_voxel
+from swfastedit_core.interactive.simulate.draw import draw_voxels
 from swfastedit_core.interactive.simulate.rules import STOP_RULES, StopSettings
 from swfastedit_core.interactive.simulate.strategies import STRATEGIES, Strategy, deepgrow, error_regions
 from swfastedit_core.train.crops.click_settings import FROM_ERROR, ClickSettings
@@ -101,8 +101,7 @@ def place_in_errors(
         return placed
     errors = error_regions(label, _mask_of(predict(placed)))
     for kind, region in enumerate((errors.tumour, errors.background)):
-        drawn = [draw_voxel(region, rng, draw=settings.draw) for _ in range(left[kind])]
-        placed[kind] = np.concatenate([placed[kind], *(voxel[None] for voxel in drawn if voxel is not None)])
+        placed[kind] = np.concatenate([placed[kind], draw_voxels(region, rng, count=left[kind], draw=settings.draw)])
     return placed
 
 

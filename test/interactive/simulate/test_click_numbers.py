@@ -16,11 +16,12 @@ def test_probabilities_fall_with_the_logarithm():
     assert click_number_probabilities(1) == pytest.approx([0.61315, 0.38685], abs=1e-5)  # ln 3, ln 2
 
 
-def test_numbers_are_drawn_with_these_probabilities():
+@pytest.mark.parametrize("draws", [2000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_numbers_are_drawn_with_these_probabilities(draws):
     rng = np.random.default_rng(0)
-    counts = np.bincount([sample_click_number(rng) for _ in range(10_000)], minlength=11)
+    counts = np.bincount([sample_click_number(rng) for _ in range(draws)], minlength=11)
     expected = np.log(12 - np.arange(11)) / np.log(np.arange(2, 13)).sum()
-    assert chisquare(counts, 10_000 * expected).pvalue > 0.01
+    assert chisquare(counts, draws * expected).pvalue > 0.01
 
 
 def test_at_most_none_is_always_none():

@@ -125,11 +125,12 @@ def test_random_lines_leave_out_what_is_outside():
     )
 
 
-def test_ends_of_random_lines_are_uniform():
+@pytest.mark.parametrize("draws", [2000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_ends_of_random_lines_are_uniform(draws):
     mask = region(np.s_[5, 10:15])  # both ends are one of five: the lengths 1 to 5 have 5, 8, 6, 4, 2 of 25 pairs
     rng = np.random.default_rng(0)
-    lengths = Counter(len(random_line(mask, rng)) for _ in range(10_000))
-    assert chisquare([lengths[length] for length in range(1, 6)], 10_000 * np.array([5, 8, 6, 4, 2]) / 25).pvalue > 0.01
+    lengths = Counter(len(random_line(mask, rng)) for _ in range(draws))
+    assert chisquare([lengths[length] for length in range(1, 6)], draws * np.array([5, 8, 6, 4, 2]) / 25).pvalue > 0.01
 
 
 @pytest.mark.parametrize("seed", range(5))

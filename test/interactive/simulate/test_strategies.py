@@ -16,7 +16,7 @@ from swfastedit_core.interactive.simulate.strategies import (
     patch_corrective,
 )
 
-DRAWS = 10_000
+DRAWS = pytest.mark.parametrize("draws", [2000, pytest.param(10_000, marks=pytest.mark.long)])
 
 
 def drawn(*rows):
@@ -37,7 +37,7 @@ def voxels(mask):
     return [tuple(voxel) for voxel in np.argwhere(mask).tolist()]
 
 
-def clicks_of(strategy, label=LABEL, prediction=PREDICTION, count=DRAWS, **settings):
+def clicks_of(strategy, label=LABEL, prediction=PREDICTION, *, count, **settings):
     """Count how often each voxel is clicked; None for no click."""
     rng = np.random.default_rng(11)
     counts = Counter(), Counter()
@@ -59,24 +59,27 @@ def test_false_negatives_are_tumour_errors_and_false_positives_background_errors
     assert voxels(errors.background) == [(0, 1, 5), (0, 1, 6), (0, 2, 6)]
 
 
-def test_corrective_clicks_are_uniform_in_the_errors():
-    tumour, background = clicks_of(corrective)
+@DRAWS
+def test_corrective_clicks_are_uniform_in_the_errors(draws):
+    tumour, background = clicks_of(corrective, count=draws)
     assert_uniform(tumour, LABEL & ~PREDICTION)
     assert_uniform(background, PREDICTION & ~LABEL)
 
 
-def test_non_corrective_clicks_are_uniform_in_label_and_background_whatever_the_prediction_is():
-    tumour, background = clicks_of(non_corrective)
+@DRAWS
+def test_non_corrective_clicks_are_uniform_in_label_and_background_whatever_the_prediction_is(draws):
+    tumour, background = clicks_of(non_corrective, count=draws)
     assert_uniform(tumour, LABEL)
     assert_uniform(background, ~LABEL)
     assert clicks_of(non_corrective, prediction=~PREDICTION, count=50) == clicks_of(non_corrective, count=50)
     assert clicks_of(non_corrective, draw="distance", count=50) == clicks_of(non_corrective, count=50)
 
 
-def test_deepgrow_clicks_in_a_part_of_the_rounds_only():
-    tumour, background = clicks_of(deepgrow, probability=0.3)
+@DRAWS
+def test_deepgrow_clicks_in_a_part_of_the_rounds_only(draws):
+    tumour, background = clicks_of(deepgrow, probability=0.3, count=draws)
     assert tumour[None] == background[None]
-    assert chisquare([tumour.pop(None), sum(tumour.values())], [DRAWS * 0.7, DRAWS * 0.3]).pvalue > 0.01
+    assert chisquare([tumour.pop(None), sum(tumour.values())], [draws * 0.7, draws * 0.3]).pvalue > 0.01
     background.pop(None)
     assert_uniform(tumour, LABEL & ~PREDICTION)
     assert_uniform(background, PREDICTION & ~LABEL)
@@ -97,14 +100,14 @@ TILED = drawn(
 
 def test_patch_corrective_clicks_in_the_worst_tile_of_each_class():
     label, prediction = TILED
-    tumour, background = clicks_of(patch_corrective, label, prediction, tile=4, count=1000)
+    tumour, background = clicks_of(patch_corrective, label, prediction, tile=4, count=500)
     assert_uniform(tumour, label & ~prediction & (np.arange(8) >= 4))
     assert_uniform(background, ~label & prediction & (np.arange(8) < 4))
 
 
 def test_patch_corrective_of_one_tile_is_corrective():
     assert clicks_of(patch_corrective, count=50) == clicks_of(corrective, count=50)
-    tumour, _ = clicks_of(patch_corrective, *TILED, count=1000)
+    tumour, _ = clicks_of(patch_corrective, *TILED, count=500)
     assert_uniform(tumour, TILED[0] & ~TILED[1])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from blobs import write_blobs
 from runs import NARROW
 
@@ -27,6 +28,15 @@ def _in_turn(work, items, *, workers):
 def _save_dot(figure, path, **how):
     """Write a picture of one pixel: to plot takes as long as a short run."""
     matplotlib.image.imsave(path, np.zeros((1, 1, 3)), format="png")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Compute with one thread: with more, tiny networks take ten times as long if the processors are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
