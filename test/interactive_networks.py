@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from swfastedit_core.checkpoint import Channels, Checkpoint, CheckpointConfig, write_checkpoint
-from swfastedit_core.guidance import GradedBallEncoding
+from swfastedit_core.click_encodings import GradedBallEncoding
 from swfastedit_core.model import NetworkConfig, build_network
 from swfastedit_core.preprocess import Preprocessing
 
