@@ -11,6 +11,7 @@ from clicked_scans import GEOMETRIES, Convolution, dice, noise, random_clicks, t
 
 from swfastedit_core import Ensemble, segment
 from swfastedit_core.click_encodings import GradedBallEncoding
+from swfastedit_core.clicks import Click
 from swfastedit_core.interactive.session import Session
 
 GRID = GEOMETRIES["the network's own"]
@@ -124,9 +125,7 @@ def test_two_threads_that_click_at_random_end_with_the_mask_of_a_full_run():
         for done in [pool.submit(annotate, seed) for seed in (1, 2)]:
             done.result(120)
     update = session.settle()
-    clicks = [
-        type(tumour())(kind, tuple(voxel)) for kind, voxels in session.clicks.items() for voxel in voxels.tolist()
-    ]
+    clicks = [Click(kind, tuple(voxel)) for kind, voxels in session.clicks.items() for voxel in voxels.tolist()]
     expected = segment(noise(GRID), Ensemble([network]), clicks=clicks, **SETTINGS).mask
     assert update.settled
     assert dice(update.mask, expected) >= 0.999
