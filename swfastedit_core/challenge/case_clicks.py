@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from swfastedit_core.challenge.case import Case
 from swfastedit_core.challenge.interface import PET, TASKS, click_notice
 from swfastedit_core.challenge.options import Options
-from swfastedit_core.click_files import read_clicks_inside
 from swfastedit_core.errors import UserError
 from swfastedit_core.system.command import say
 
@@ -27,6 +26,7 @@ def add_clicks(cases: list[Case], networks: Ensemble, options: Options) -> list[
     UserError
         If the file is no click file, a click lies outside the scan, or there are several scans and clicks.
     """
+    from swfastedit_core.click_files import read_clicks_inside
     from swfastedit_core.files.geometry import read_geometry
 
     task = TASKS[options.task]
