@@ -226,7 +226,7 @@ def test_settings_of_clicks_that_work_together_are_taken(arguments):
     assert run_settings_of(parse([*LEAST, *arguments.split()]), Schedule()).clicks.interactive
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-phantoms", "demo-tumours", "demo-clicks", "demo-interactive"])
+@pytest.mark.parametrize("name", ["demo", "demo-phantoms", "demo-tumours", "demo-interactive"])
 def test_option_files_of_the_demonstration_are_read(name):
     options = parse(["--options", str(ROOT / "weights" / f"{name}.toml"), "--output", "run"])
     settings = run_settings_of(options, Schedule())
@@ -234,11 +234,11 @@ def test_option_files_of_the_demonstration_are_read(name):
     assert settings.config.preprocessing == Preprocessing((4.0, 4.0, 4.0), RangeIntensity(0.0, 15.0))
     assert settings.config.demonstration
     assert settings.crops.small_lesion_preference == 0.6
-    steps = {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500, "demo-clicks": 3000, "demo-interactive": 1500}
+    steps = {"demo": 5000, "demo-phantoms": 5000, "demo-tumours": 9500, "demo-interactive": 3000}
     assert settings.learning.steps == steps[name]
     assert (settings.learning.clip, settings.learning.ema, settings.learning.deep_supervision) == (1.0, 0.999, True)
     assert settings.learning.overlap_in_training is None
-    assert settings.config.channels.takes_clicks == (name in ("demo-clicks", "demo-interactive"))
+    assert settings.config.channels.takes_clicks == (name == "demo-interactive")
 
 
 def test_file_gives_way_to_the_exclusive_option_of_the_command_line(tmp_path):
