@@ -132,11 +132,11 @@ def random_clicks(size_xyz):
     ("name", "encoding"),
     [
         ("identity", DiscEncoding()),
-        ("oblique", DiscEncoding()),
-        ("permuted", DiscEncoding(2.0)),
-        ("flipped, coarse", DiscEncoding()),
+        pytest.param("oblique", DiscEncoding(), marks=pytest.mark.long),
+        pytest.param("permuted", DiscEncoding(2.0), marks=pytest.mark.long),
+        pytest.param("flipped, coarse", DiscEncoding(), marks=pytest.mark.long),
         ("oblique, coarse", GaussianEncoding()),
-        ("15 slices", DiscEncoding()),
+        pytest.param("15 slices", DiscEncoding(), marks=pytest.mark.long),
     ],
 )
 def test_mask_with_ten_clicks_equals_the_recipe_of_monai(name, encoding, tmp_path):

@@ -96,6 +96,7 @@ def test_the_summary_has_areas_numbers_of_clicks_and_definitions(tmp_path):
     assert {"dice", "fpv_ml", "fnv_ml", "dmm", "area", "noc", "seconds"} <= set(values["definitions"])
 
 
+@pytest.mark.long
 def test_figures_have_the_names_of_their_challenge(tmp_path):
     write(tmp_path, GOOD, EMPTY, protocol=AutoPet4())
     assert summary(tmp_path)["challenge"] == pytest.approx(
@@ -107,6 +108,7 @@ def test_figures_have_the_names_of_their_challenge(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_volumes_of_the_challenge_have_their_unit_on_the_page(tmp_path):
     write(tmp_path, GOOD, EMPTY, protocol=AutoPet4())
     page = (tmp_path / "clicks.html").read_text(encoding="utf-8")
@@ -161,6 +163,7 @@ def coloured(path):
     ]
 
 
+@pytest.mark.long
 def test_every_panel_has_a_curve_and_empty_labels_alone_have_no_dice(tmp_path):
     write(tmp_path, GOOD, EMPTY)
     assert coloured(tmp_path / "clicks.png") == [True] * 6

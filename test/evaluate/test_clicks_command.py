@@ -168,6 +168,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_next_case(evaluate, sessions
     assert [rows[0]["drawn_by"] for rows in table(tmp_path / "o").values()] == ["centerline", "random", "boundary"]
 
 
+@pytest.mark.long
 def test_results_are_made_again_if_the_protocol_or_the_place_of_a_case_changes(evaluate, sessions, data, tmp_path):
     spec = ("--data", f"images:{data}")
     assert evaluate("autopet5", *spec).returncode == 0

@@ -275,8 +275,10 @@ def guided_weights_after(trainer, settings, steps):
     "settings",
     [
         {"without": 0.0, "from_errors": 1.0, "draw": "distance"},
-        {"rounds": 3, "stop": "probability", "probability": 0.8, "encoding": "disc"},
-        {"rounds": 2, "stop": "dice-probability", "strategy": "deepgrow"},
+        pytest.param(
+            {"rounds": 3, "stop": "probability", "probability": 0.8, "encoding": "disc"}, marks=pytest.mark.long
+        ),
+        pytest.param({"rounds": 2, "stop": "dice-probability", "strategy": "deepgrow"}, marks=pytest.mark.long),
     ],
 )
 def test_interactive_training_goes_on_as_if_nothing_had_happened(settings, fabric):
